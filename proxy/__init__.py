@@ -1,0 +1,3 @@
+"""Latchgate: one gate, either key."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""I/O: stores, keys, upstreams, telemetry. Library errors end here."""

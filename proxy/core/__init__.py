@@ -1,0 +1,1 @@
+"""The pure core: no I/O, no clock, no log; `now` is passed in."""

@@ -1,0 +1,1 @@
+"""The only place that knows aiohttp.web: connections, forwarding, tunnels, answers."""

@@ -1,0 +1,122 @@
+"""The errors of the product. A class exists only if someone catches it or a metric needs it.
+
+Expected outcomes are values (proxy.model), not exceptions. What is not a `ProxyError` is a bug.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from proxy.codes import CODES
+
+
+class ProxyError(Exception):
+    """An answer in the making: `code` names the row of proxy.codes, the text is for the log only."""
+
+    code: ClassVar[str] = "internal_error"
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+    @property
+    def status(self) -> int:
+        """The HTTP status of the answer."""
+        return CODES[self.code].status
+
+
+class DependencyUnavailable(ProxyError):  # noqa: N818 - the outcome's name in the design
+    """A store or key source is out of reach: never "anonymous", never a logout (503)."""
+
+
+class StoreUnavailable(DependencyUnavailable):
+    """The store did not answer in time, or not at all."""
+
+    code = "store_unavailable"
+
+
+class KeysUnavailable(DependencyUnavailable):
+    """No usable verification or signing keys are at hand."""
+
+    code = "keys_unavailable"
+
+
+class UpstreamError(ProxyError):
+    """The server behind the gate failed."""
+
+    code = "upstream_invalid"
+
+
+class UpstreamUnreachable(UpstreamError):
+    """No connection could be made, or it broke before a response began."""
+
+    code = "upstream_unreachable"
+
+
+class UpstreamTimeout(UpstreamError):
+    """The server did not answer in time."""
+
+    code = "upstream_timeout"
+
+
+class UpstreamInvalid(UpstreamError):
+    """The server's answer is not HTTP that can be passed on."""
+
+    code = "upstream_invalid"
+
+
+class LengthRequired(ProxyError):
+    """A body of unknown length cannot be sent to a server that speaks HTTP/1.0 (411)."""
+
+    code = "length_required"
+
+
+class TokenInvalid(ProxyError):
+    """A token that opens nothing; `reason` tells the log why, the client sees the code only."""
+
+    code = "token_invalid"
+
+
+class TokenExpired(TokenInvalid):
+    """The token was good once."""
+
+    code = "token_expired"
+
+
+class SecretsError(ProxyError):
+    """A sealed value could not be opened: wrong key, planted or damaged record (S10)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake in a configuration, before it has a position."""
+
+    path: tuple[str | int, ...]
+    """Where: keys and indexes from the document's root."""
+    message: str
+    is_warning: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigError:
+    """One mistake in a configuration file, ready to print."""
+
+    file: str
+    line: int
+    column: int
+    path: str
+    message: str
+    is_warning: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}: {self.path}: {self.message}"
+
+
+class ConfigErrors(ProxyError):
+    """Every mistake of a configuration file at once."""
+
+    def __init__(self, errors: Sequence[ConfigError]) -> None:
+        super().__init__("\n".join(map(str, errors)))
+        self.errors = tuple(errors)

@@ -1,0 +1,1 @@
+"""What the product does: gate, runtime, schemes, sessions, tokens."""
