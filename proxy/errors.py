@@ -27,7 +27,7 @@ class ProxyError(Exception):
         return CODES[self.code].status
 
 
-class DependencyUnavailable(ProxyError):  # noqa: N818 - the outcome's name in the design
+class DependencyUnavailable(ProxyError):
     """A store or key source is out of reach: never "anonymous", never a logout (503)."""
 
 
