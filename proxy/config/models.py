@@ -1,0 +1,108 @@
+"""The configuration file as a whole, and every section's model under one roof."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from proxy.config.addresses import Address, StoreUrl, UpstreamServer
+from proxy.config.route_models import (
+    ClaimRule,
+    CorsConfig,
+    MatchConfig,
+    RequireConfig,
+    RolesRule,
+    RouteConfig,
+    RouteIdentityConfig,
+)
+from proxy.config.scheme_models import (
+    IdentityMapping,
+    JwtSchemeConfig,
+    KeysConfig,
+    SchemeConfig,
+    SessionSchemeConfig,
+    TokenIdentityMapping,
+    TokenSource,
+)
+from proxy.config.secret import Secret
+from proxy.config.server_models import (
+    BrandingConfig,
+    HealthConfig,
+    LimitsConfig,
+    LogConfig,
+    ServerConfig,
+    TlsServerConfig,
+)
+from proxy.config.store_models import SecretsConfig, StoreConfig, TokenKeysConfig, TokensConfig
+from proxy.config.strict import Section
+from proxy.config.upstream_models import (
+    CookieName,
+    HashBalance,
+    UpstreamConfig,
+    UpstreamTimeouts,
+    UpstreamTlsConfig,
+)
+from proxy.config.values import Name, NoneWord
+
+__all__ = [
+    "Address",
+    "BrandingConfig",
+    "ClaimRule",
+    "Config",
+    "CookieName",
+    "CorsConfig",
+    "HashBalance",
+    "HealthConfig",
+    "IdentityMapping",
+    "JwtSchemeConfig",
+    "KeysConfig",
+    "LimitsConfig",
+    "LogConfig",
+    "MatchConfig",
+    "RequireConfig",
+    "RolesRule",
+    "RouteConfig",
+    "RouteIdentityConfig",
+    "SchemeConfig",
+    "Secret",
+    "SecretsConfig",
+    "ServerConfig",
+    "SessionSchemeConfig",
+    "StoreConfig",
+    "StoreUrl",
+    "TlsServerConfig",
+    "TokenIdentityMapping",
+    "TokenKeysConfig",
+    "TokenSource",
+    "TokensConfig",
+    "UpstreamConfig",
+    "UpstreamServer",
+    "UpstreamTimeouts",
+    "UpstreamTlsConfig",
+]
+
+
+class Config(Section):
+    """The whole file."""
+
+    server: ServerConfig = ServerConfig()
+    """Listeners and processes."""
+    health: Annotated[HealthConfig | None, NoneWord()] = HealthConfig()
+    """The listener for probes; none switches it off."""
+    store: StoreConfig = StoreConfig()
+    """Where sessions and revocations are kept."""
+    upstreams: dict[Name, UpstreamConfig] = Field(default={})
+    """The applications, by name."""
+    schemes: dict[Name, SchemeConfig] = Field(default={})
+    """The ways to authenticate, by name."""
+    tokens: TokensConfig | None = None
+    """The gate's own access tokens; absent: it issues none."""
+    secrets: SecretsConfig | None = None
+    """Encryption keys; made beside the embedded store where absent."""
+    branding: BrandingConfig = BrandingConfig()
+    """What people see of the gate itself."""
+    routes: list[RouteConfig] = Field(default=[])
+    """What is served, and to whom. What no route matches is 404."""
+    log: LogConfig = LogConfig()
+    """What is logged, and how."""

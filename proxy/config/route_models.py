@@ -1,0 +1,293 @@
+"""Sections about the routes: what is matched, who may pass, what the application is told."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    PlainValidator,
+    Tag,
+    WithJsonSchema,
+)
+
+from proxy.config.addresses import HostPattern, OriginValue
+from proxy.config.strict import Section
+from proxy.config.upstream_models import word_or_mapping
+from proxy.config.values import (
+    DurationOrZero,
+    Flag,
+    Name,
+    NoneWord,
+    Text,
+    Token,
+    matching,
+    not_empty,
+    one_or_many,
+    parse_text,
+    unique,
+)
+
+Scalar = str | bool | int | float
+AllowedPath = Literal[
+    "encoded_slash",
+    "encoded_dot",
+    "dot_segments",
+    "backslash",
+    "double_slash",
+    "semicolon",
+    "double_encoding",
+    "non_utf8",
+]
+
+_PLACEHOLDER: Final = re.compile(r"\{[A-Za-z_][A-Za-z0-9_-]*\}")
+
+
+def parse_path_pattern(value: object) -> str:
+    """Return a path pattern: literal segments, `{x}` for one segment, a final `**` for the rest."""
+    text = parse_text(value)
+    if not text.startswith("/"):
+        raise ValueError("a path starts with /")
+    if len(text) > 4_096 or re.search(r"[?#\\]|%[0-9A-Fa-f]{2}", text):
+        raise ValueError("a path has no ?, # or backslash and is written decoded, without %41")
+    segments = text[1:].split("/")
+    for index, segment in enumerate(segments):
+        is_last = index == len(segments) - 1
+        if segment == "**" and is_last:
+            continue
+        if not segment and not is_last:
+            raise ValueError("a path has no empty segments")
+        if segment in {".", ".."}:
+            raise ValueError("a path has no dot segments")
+        if "*" in segment:
+            raise ValueError("** stands alone as the last segment; one segment is {x}")
+        if ("{" in segment or "}" in segment) and not _PLACEHOLDER.fullmatch(segment):
+            raise ValueError("{x} stands for a whole segment")
+    return text
+
+
+def parse_prefix(value: object) -> str:
+    """Return a literal path to cut off: starts with a slash, does not end with one."""
+    text = parse_path_pattern(value)
+    if text.endswith("/") or "*" in text or "{" in text:
+        raise ValueError("must be a plain path such as /api, without a final slash")
+    return text
+
+
+def parse_method(value: object) -> str:
+    """Return a method, in the upper case that HTTP's own methods have."""
+    text = parse_text(value)
+    if not re.fullmatch(r"[A-Z][A-Z0-9_-]{0,31}", text):
+        raise ValueError("must be a method in upper case, such as GET")
+    if text in {"CONNECT", "TRACE"}:
+        raise ValueError("CONNECT and TRACE are never forwarded")
+    return text
+
+
+def _parse_auth(value: object) -> object:
+    if value == "none":
+        return []
+    names = one_or_many(value)
+    if names == [] or (isinstance(names, list) and "none" in names):
+        raise ValueError("write `auth: none` for a public route, or name its schemes")
+    return names
+
+
+def _parse_upgrade(value: object) -> str:
+    text = matching(
+        r"[!#$%&'*+.^_`|~0-9A-Za-z/-]{1,64}", "must be a protocol's name, such as websocket"
+    )(value).lower()
+    if text in {"h2c", "h2"} or text.startswith(("http/", "tls/")):
+        raise ValueError("HTTP and TLS themselves are never upgraded to")
+    return text
+
+
+def _parse_scalar(value: object) -> Scalar:
+    if isinstance(value, str):
+        return parse_text(value)
+    if isinstance(value, bool | int | float):
+        return value
+    raise ValueError("must be a text, a number, true or false")
+
+
+def _parse_claim(value: Any) -> Any:
+    if isinstance(value, list):
+        raise ValueError("write {any: […]} or {all: […]}")
+    return value if isinstance(value, dict | ClaimRule) else {"any": [value]}
+
+
+def _parse_roles(value: Any) -> Any:
+    return {"any": value} if isinstance(value, list) else value
+
+
+Roles = Annotated[list[Text], AfterValidator(unique), AfterValidator(not_empty)]
+ScalarValue = Annotated[
+    Scalar,
+    PlainValidator(_parse_scalar),
+    WithJsonSchema({"type": ["string", "number", "boolean"]}),
+]
+Scalars = Annotated[list[ScalarValue], AfterValidator(not_empty)]
+
+
+class MatchConfig(Section):
+    """The requests that a route is for. The most specific host and path win."""
+
+    host: HostPattern | None = None
+    """A name, *.name or address; absent: any host that no other route names."""
+    path: Annotated[
+        str,
+        PlainValidator(parse_path_pattern),
+        WithJsonSchema({"type": "string", "pattern": "^/", "examples": ["/api/{id}/**"]}),
+    ] = "/**"
+    """Literal segments, {x} for one segment, a final ** for the rest."""
+    methods: (
+        Annotated[
+            list[
+                Annotated[
+                    str,
+                    PlainValidator(parse_method),
+                    WithJsonSchema({"type": "string", "examples": ["GET", "POST"]}),
+                ]
+            ],
+            AfterValidator(unique),
+            AfterValidator(not_empty),
+        ]
+        | None
+    ) = None
+    """Methods in upper case; GET includes HEAD; absent: all."""
+
+
+class RolesRule(Section):
+    """Roles that a caller must have: any of a list, or all of it. One of the two is given."""
+
+    any: Roles | None = None
+    """One of these is enough. A plain list means the same."""
+    all: Roles | None = None
+    """Every one of these."""
+
+
+class ClaimRule(Section):
+    """Values that a claim must equal or contain: any of a list, or all of it."""
+
+    any: Scalars | None = None
+    """One of these is enough. A plain value means the same."""
+    all: Scalars | None = None
+    """Every one of these."""
+
+
+class RequireConfig(Section):
+    """What a caller must have beyond being known. Everything given must hold."""
+
+    roles: Annotated[
+        RolesRule | None,
+        BeforeValidator(_parse_roles, json_schema_input_type=list[Text] | RolesRule),
+    ] = None
+    """[a, b]: any of these; {all: […]}: every one."""
+    scopes: Annotated[list[Text], AfterValidator(unique), AfterValidator(not_empty)] = []
+    """Every one of these."""
+    claims: dict[
+        Text,
+        Annotated[
+            ClaimRule,
+            BeforeValidator(_parse_claim, json_schema_input_type=ScalarValue | ClaimRule),
+        ],
+    ] = {}
+    """Dotted path of a claim, and the value that it must equal or contain, {any: […]} or {all: […]}."""
+
+
+class RouteIdentityConfig(Section):
+    """What the application is told about the caller, beside X-Auth-Subject and its like."""
+
+    headers: dict[Token, Text] = {}
+    """Header name, and a template over the claims, such as "{sub}"."""
+    preset: Annotated[
+        Literal["remote-user", "oauth2-proxy", "cloudflare-access"] | None, NoneWord()
+    ] = None
+    """Headers as another gate sets them."""
+    assertion: Flag = False
+    """X-Auth-Assertion: a token of at most 60 s, signed by the gate."""
+    bearer: Flag = False
+    """Authorization: Bearer with such a token, in place of the caller's own."""
+
+
+class CorsConfig(Section):
+    """Cross-origin requests that the gate answers itself."""
+
+    origins: Annotated[list[OriginValue], AfterValidator(unique), AfterValidator(not_empty)]
+    """Origins of pages that may call."""
+    credentials: Flag = False
+    """Whether those pages may call with the browser's cookies."""
+    headers: Annotated[
+        Annotated[Literal["any"], Tag("word")] | Annotated[list[Token], Tag("mapping")],
+        Discriminator(word_or_mapping),
+    ] = "any"
+    """Request headers that may be sent: any, or a list."""
+    max_age: DurationOrZero = 600.0
+    """How long a browser may remember the answer."""
+
+
+class RouteConfig(Section):
+    """One route: requests, who may make them, and where they go."""
+
+    name: Text = ""
+    """The name in logs; the loader makes one from the match."""
+    match: MatchConfig = MatchConfig()
+    """The requests that this route is for."""
+    auth: Annotated[
+        list[Name],
+        BeforeValidator(_parse_auth),
+        AfterValidator(unique),
+    ]
+    """none (public), one scheme, or several of which any opens. Empty means public."""
+    both: Literal["first", "same_subject", "refuse"] = "first"
+    """When a request carries several credentials: the first listed decides, or stricter."""
+    same_subjects: Flag = False
+    """Declares that the route's schemes name the same people alike."""
+    require: RequireConfig = RequireConfig()
+    """Roles, scopes and claims; the same for every scheme."""
+    upstream: Name
+    """The application."""
+    strip_prefix: Annotated[
+        str | None,
+        PlainValidator(parse_prefix),
+        WithJsonSchema({"type": "string", "pattern": "^/", "examples": ["/api"]}),
+    ] = None
+    """Begin of the path that the application does not see."""
+    identity: RouteIdentityConfig = RouteIdentityConfig()
+    """What the application is told."""
+    forward_credentials: Flag | None = None
+    """Whether the credential travels on; default false for the gate's own, true for foreign ones."""
+    cross_site: Annotated[
+        Annotated[Literal["refuse", "same_site", "allow"], Tag("word")]
+        | Annotated[list[OriginValue], AfterValidator(not_empty), Tag("mapping")],
+        Discriminator(word_or_mapping),
+    ] = "refuse"
+    """Unsafe requests that another site makes with the browser's credentials: refuse, same_site, allow, or origins."""
+    cors: (
+        Annotated[
+            Annotated[Literal["upstream"], Tag("word")] | Annotated[CorsConfig, Tag("mapping")],
+            Discriminator(word_or_mapping),
+        ]
+        | None
+    ) = None
+    """Origins that the gate answers itself, or upstream: preflights are passed on."""
+    allow_paths: Annotated[list[AllowedPath], AfterValidator(unique)] = []
+    """Odd forms of a path that pass, where every reading of them has the same policy."""
+    pass_headers: Annotated[list[Token], AfterValidator(unique)] = []
+    """Headers that are removed by default, and pass here."""
+    upgrades: Annotated[
+        list[
+            Annotated[
+                str,
+                PlainValidator(_parse_upgrade),
+                WithJsonSchema({"type": "string", "examples": ["websocket"]}),
+            ]
+        ],
+        AfterValidator(unique),
+    ] = ["websocket"]
+    """Protocols that a connection may change to."""
+    cache: Literal["private", "shared"] = "private"
+    """private: caches in between are told to keep nothing; shared: they are left alone."""

@@ -1,0 +1,124 @@
+"""Sections about the process: server, health, log, branding."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
+
+from proxy.config.addresses import Address, AddressValue, PublicUrl, TrustedValue
+from proxy.config.strict import Section
+from proxy.config.values import (
+    VARIABLE,
+    Count,
+    Duration,
+    FilePath,
+    Flag,
+    NoneWord,
+    Size,
+    Text,
+    Token,
+    one_or_many,
+    parse_count,
+)
+
+
+def _parse_workers(value: object) -> int | Literal["auto"]:
+    if value == "auto":
+        return "auto"
+    try:
+        return parse_count(value, most=1_024)
+    except ValueError as error:
+        raise ValueError(f"{error}, or auto") from None
+
+
+class LimitsConfig(Section):
+    """Bounds of what one client may ask of one worker."""
+
+    header_size: Size = 32 * 1024
+    """Largest request head, in bytes; more is 431."""
+    header_timeout: Duration = 10.0
+    """Longest time from the first byte of a request to the end of its head; then 408."""
+    body_size: Annotated[Size | None, NoneWord()] = None
+    """Largest request body; more is 413."""
+    body_rate: Annotated[Size | None, NoneWord()] = 1024
+    """Least mean rate of a request body, in bytes a second since it began, looked at after 30 s."""
+    write_timeout: Duration = 60.0
+    """Longest time in which a client takes nothing of what is written to it."""
+    keepalive: Duration = 75.0
+    """How long a connection may stay open without a request."""
+    connections: Count = 20_000
+    """Open client connections of one worker."""
+    connections_per_address: Annotated[Count | None, NoneWord()] = None
+    """Open client connections of one address, in one worker."""
+
+
+class TlsServerConfig(Section):
+    """TLS on the gate's TCP listeners."""
+
+    cert: FilePath
+    """Certificate chain in PEM, the gate's own certificate first."""
+    key: FilePath
+    """Private key in PEM, without a pass phrase."""
+    client_ca: FilePath | None = None
+    """Authorities in PEM; a client certificate of theirs is required. It gives no identity."""
+
+
+class ServerConfig(Section):
+    """The public listeners and the processes behind them."""
+
+    listen: Annotated[
+        list[AddressValue], BeforeValidator(one_or_many, json_schema_input_type=list[AddressValue])
+    ] = Field(default=[Address("0.0.0.0", 8080)], min_length=1)
+    """Addresses on which clients are served: host:port, [IPv6]:port or unix:path."""
+    workers: Annotated[
+        int | Literal["auto"],
+        PlainValidator(_parse_workers),
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    {"const": "auto"},
+                    {"type": "integer", "minimum": 1},
+                    {"type": "string", "pattern": VARIABLE},
+                ]
+            }
+        ),
+    ] = "auto"
+    """Worker processes; auto is the number of cores that the cgroup allows."""
+    id: Token = "random"
+    """Name of this gate in Via, by which it knows a loop; random makes one at every start."""
+    public_url: PublicUrl | None = None
+    """The origin that people see, where it is one; used by redirects and the same-origin check."""
+    tls: TlsServerConfig | None = None
+    """Certificate and key of the TCP listeners; without it they speak plain HTTP."""
+    trusted_proxies: list[TrustedValue] = []
+    """Networks (or unix) whose forwarding headers are believed."""
+    forwarded: Literal["x-forwarded", "forwarded"] = "x-forwarded"
+    """The one family of forwarding headers that is read from trusted proxies; both are written."""
+    limits: LimitsConfig = LimitsConfig()
+    """Bounds for clients, per worker."""
+    drain: Duration = 30.0
+    """How long requests may still run after the gate was told to stop."""
+
+
+class HealthConfig(Section):
+    """The listener for probes: /healthz, /readyz, /metrics and nothing else."""
+
+    listen: AddressValue = Address("127.0.0.1", 9902)
+    """host:port, [IPv6]:port or unix:path."""
+
+
+class LogConfig(Section):
+    """What is logged, and how."""
+
+    format: Literal["auto", "console", "json"] = "auto"
+    """auto is console on a terminal and json otherwise."""
+    access: Flag = True
+    """One line for each request."""
+
+
+class BrandingConfig(Section):
+    """What people see of the gate itself."""
+
+    name: Text = "Latchgate"
+    """The name on the gate's own pages."""

@@ -1,0 +1,98 @@
+"""Sections about what the gate keeps: store, tokens of its own, encryption keys."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
+
+from proxy.config.addresses import StoreUrl, StoreUrlValue
+from proxy.config.secret import Secret, SecretValue
+from proxy.config.strict import Section
+from proxy.config.values import Duration, Text, matching, one_or_many
+
+KeyPrefix = Annotated[
+    str,
+    PlainValidator(
+        matching(
+            r"[!-z|~]{1,128}",
+            "must be at most 128 visible ASCII characters without spaces and braces",
+        )
+    ),
+    WithJsonSchema({"type": "string", "pattern": "^[!-z|~]{1,128}$"}),
+]
+"""Braces would be taken for the hash tag of a Cluster, and move the markers apart."""
+
+
+class StoreConfig(Section):
+    """The Redis or Valkey that holds sessions and revocations."""
+
+    url: StoreUrlValue = StoreUrl("embedded", path=Path("var/store"))
+    """embedded:directory, redis://, rediss:// or unix://; or {file: path} that holds such a URL."""
+    prefix: KeyPrefix = "latchgate:"
+    """Begin of every key that the gate writes."""
+    timeout: Duration = 0.5
+    """Longest time of one look-up; then 503."""
+    on_loss: Literal["revoke_all", "accept"] = "revoke_all"
+    """What a running gate does when the store has lost revocations."""
+    eviction: Literal["refuse", "accept"] = "refuse"
+    """Whether a store with a memory bound whose policy can evict keys is used at all."""
+
+
+class TokenKeysConfig(Section):
+    """The gate's own signing keys."""
+
+    rotate: Duration = 30 * 86_400.0
+    """Age at which a signing key is replaced."""
+
+
+class TokensConfig(Section):
+    """The access tokens that the gate issues itself (RFC 9068)."""
+
+    issuer: Text
+    """The `iss` of the tokens; also the origin of native sessions."""
+    audience: Text
+    """The `aud` of the tokens."""
+    algorithm: Literal["EdDSA", "ES256", "RS256"] = "EdDSA"
+    """Signature of the tokens and of assertions."""
+    access: Duration = 600.0
+    """Life of an access token."""
+    keys: TokenKeysConfig = TokenKeysConfig()
+    """The signing keys."""
+
+
+def decode_key(secret: Secret) -> bytes:
+    """Return the 32 bytes of an AES-256 key written as 64 hex digits or in base64.
+
+    Raises `ValueError` without a word of the key.
+    """
+    sentence = "must be 32 random bytes, as 64 hex digits or in base64 (openssl rand -base64 32)"
+    text = secret.reveal().strip()
+    try:
+        if re.fullmatch(r"[0-9A-Fa-f]{64}", text):
+            return bytes.fromhex(text)
+        plain = text.replace("-", "+").replace("_", "/").rstrip("=")
+        key = base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
+    except (ValueError, binascii.Error):
+        raise ValueError(sentence) from None
+    if len(key) != 32:
+        raise ValueError(sentence)
+    return key
+
+
+class SecretsConfig(Section):
+    """Keys for what must be kept secret in the store."""
+
+    key: Annotated[
+        list[SecretValue],
+        BeforeValidator(one_or_many, json_schema_input_type=SecretValue | list[SecretValue]),
+    ] = Field(min_length=1)
+    """AES-256-GCM keys, 32 bytes in hex or base64; the first encrypts, all decrypt."""
+
+    def keys(self) -> tuple[bytes, ...]:
+        """Return the keys as 32 bytes each, the encrypting one first."""
+        return tuple(decode_key(secret) for secret in self.key)
