@@ -1,0 +1,554 @@
+"""One client connection: aiohttp's parser and buffers under a request loop of our own.
+
+The only file that leans on aiohttp's internals; `verify_internals` refuses to start on others
+than those that it knows. Ours because aiohttp has it differently: limits over the whole head
+(431), a timer over the head apart from the idle one (408), problem documents that echo nothing
+for parse errors, half-closed clients that still get their response, clients that leave, `Expect`
+end to end, and upgrades of any name. What must never be here: who may pass.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, cast
+
+import aiohttp
+from aiohttp import web_protocol
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_parser import HttpRequestParser
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+from aiohttp.web_protocol import RequestHandler
+
+from proxy.adapters.tasks import spawn
+from proxy.edge.heads import connection_header, date, response_head
+from proxy.edge.incoming import (
+    BODY_GRACE_S,
+    BodyBroken,
+    BodyTooLarge,
+    BodyTooSlow,
+    ClientLeft,
+    ConnectionLimits,
+    HeadError,
+    Incoming,
+    awaits_upgrade,
+    classify,
+    is_reset,
+    peer_of,
+    read_head,
+)
+from proxy.errors import ProxyError
+from proxy.model import Header, Peer
+
+READ_CHUNK: Final = 64 * 1024
+"""aiohttp pauses the socket at twice this: 128 KiB are buffered of a body at the most."""
+
+WRITE_HIGH_WATER: Final = 128 * 1024
+"""Bytes that may wait in the transport before the response waits for the client."""
+
+LINGER_S: Final = 2.0
+"""How long a refused body is read and thrown away, so that the client sees the answer."""
+
+LINGER_BYTES: Final = 4 * 1024 * 1024
+
+PROBE_EVERY_S: Final = 1.0
+"""A client that has sent its FIN and waits is asked this often whether it is still there."""
+
+
+Serve = Callable[["GateConnection", Incoming], Awaitable[None]]
+ServeError = Callable[["GateConnection", HeadError], Awaitable[None]]
+
+
+def verify_internals() -> None:
+    """Raise RuntimeError unless aiohttp is of the kind that this file knows."""
+    if not HttpRequestParser.__module__.endswith("_http_parser"):
+        raise RuntimeError("aiohttp runs without its C parser, which reads HTTP differently")
+    needed = {"_messages", "_waiter", "_task_handler", "_keepalive_handle", "_upgraded"}
+    known = {name for kind in RequestHandler.__mro__ for name in getattr(kind, "__slots__", ())}
+    if not needed <= known or not hasattr(web_protocol, "_ErrInfo"):
+        raise RuntimeError(f"aiohttp {aiohttp.__version__} has other internals than expected")
+
+
+class GateConnection(RequestHandler):
+    """A `RequestHandler` whose requests are served one after the other by `serve`."""
+
+    __slots__ = (
+        "_admit",
+        "_current",
+        "_eof",
+        "_error",
+        "_head_bytes",
+        "_head_handle",
+        "_held",
+        "_is_draining",
+        "_is_held",
+        "_is_tunnel",
+        "_limits",
+        "_payload",
+        "_serve",
+        "_serve_error",
+        "_tunnel_data",
+        "_tunnel_eof",
+        "_tunnel_waiter",
+        "_watcher",
+        "peer",
+    )
+
+    def __init__(
+        self,
+        manager: Any,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        limits: ConnectionLimits,
+        serve: Serve,
+        serve_error: ServeError,
+        admit: Callable[[Peer], bool],
+    ) -> None:
+        super().__init__(
+            manager,
+            loop=loop,
+            keepalive_timeout=limits.keepalive,
+            access_log=None,  # type: ignore[arg-type] # documented as optional, typed as not
+            max_line_size=limits.header_size,
+            max_field_size=limits.header_size,
+            max_headers=limits.header_size // 4,
+            read_bufsize=READ_CHUNK,
+            auto_decompress=False,
+        )
+        self._limits = limits
+        self._serve = serve
+        self._serve_error = serve_error
+        self._admit = admit
+        self._payload: StreamReader = EMPTY_PAYLOAD
+        self._head_bytes = 0
+        self._head_handle: asyncio.TimerHandle | None = None
+        self._error: HeadError | None = None
+        self._eof = False
+        self._current: Incoming | None = None
+        self._watcher: asyncio.Task[None] | None = None
+        self._is_draining = False
+        self._is_held = False
+        self._held: list[bytes] = []
+        self._is_tunnel = False
+        self._tunnel_data: deque[bytes] = deque()
+        self._tunnel_eof = False
+        self._tunnel_waiter: asyncio.Future[None] | None = None
+        self.peer = Peer(None, None, is_unix=True, is_tls=False)
+
+    # Connection
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the kernel's and TLS's word on who is there."""
+        self.peer = peer_of(transport)
+        cast("asyncio.Transport", transport).set_write_buffer_limits(high=WRITE_HIGH_WATER)
+        super().connection_made(transport)
+        if not self._admit(self.peer):
+            self.abort()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Let aiohttp cancel the request loop, and so the upstream request."""
+        self._stop_head_timer()
+        if not self._payload.is_eof() and self._payload.exception() is None:
+            self._payload.set_exception(ClientLeft("the connection was lost"))
+        self._wake_tunnel(eof=True)
+        if self._watcher is not None:
+            self._watcher.cancel()
+        super().connection_lost(exc)
+
+    def eof_received(self) -> bool | None:  # type: ignore[override] # aiohttp narrows asyncio's type
+        """Keep a half-closed client's response, on TCP (asyncio's TLS has no half-close)."""
+        self._eof = True
+        if self._is_tunnel:
+            self._wake_tunnel(eof=True)
+            return not self.peer.is_tls
+        if not self._payload.is_eof() and self._payload.exception() is None:
+            self._payload.set_exception(BodyBroken("the body ended early"))
+        is_idle = self._waiter is not None and not self._waiter.done()
+        if is_idle or self._task_handler is None or self.peer.is_tls:
+            return False
+        self._watcher = spawn(self._watch_for_leaving(), name="client-left?")
+        return True
+
+    @property
+    def is_eof(self) -> bool:
+        """True once the client has said that it sends nothing more."""
+        return self._eof
+
+    def begin_drain(self) -> None:
+        """Close when idle; else after the response in progress."""
+        self._is_draining = True
+        waiter = self._waiter
+        if waiter is not None and not waiter.done() and self._head_handle is None:
+            self.force_close()
+
+    def abort(self) -> None:
+        """Break the connection at once, so that nothing looks complete that is not (F6)."""
+        transport = self.transport
+        if transport is not None:
+            transport.abort()
+
+    # Reading heads
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser; count and time the head that is being received (F1)."""
+        if self._is_tunnel:
+            self._feed_tunnel(data)
+            return
+        if self._is_held:
+            self._held.append(data)
+            self._pause_held()
+            return
+        if self._force_close or self._close or self._error is not None:
+            return
+        in_head = self._payload.is_eof() or self._payload.exception() is not None
+        try:
+            messages, upgraded, tail = self._parser.feed_data(data)  # type: ignore[union-attr] # set while connected
+        except HttpProcessingError as error:
+            self._refuse_head(classify(error))
+            return
+        if not messages:
+            if upgraded:
+                self._hold(tail, is_upgraded=True)
+            elif in_head and data:
+                self._count_head(len(data))
+            return
+        self._stop_head_timer()
+        self._accept(messages)
+        if upgraded or awaits_upgrade(*messages[-1]):
+            self._hold(tail, is_upgraded=upgraded)
+
+    def _hold(self, tail: bytes, *, is_upgraded: bool) -> None:
+        """Parse nothing behind an upgrade before it is made or refused (F4)."""
+        self._upgraded = is_upgraded
+        self._is_held = True
+        if tail:
+            self._held.append(tail)
+
+    def _accept(self, messages: Any) -> None:
+        self._request_count += len(messages)
+        self._messages.extend(messages)
+        self._payload = messages[-1][1]
+        if not self._buffer_paused and len(self._messages) >= self._max_msg_queue_size:
+            self._pause_reading_for_buffer()
+        self._wake()
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _count_head(self, count: int) -> None:
+        self._head_bytes += count
+        if self._head_bytes > self._limits.header_size:
+            self._refuse_head(HeadError("headers_too_large", "the head exceeds header_size"))
+        elif self._head_handle is None:
+            self._head_handle = self._loop.call_later(
+                self._limits.header_timeout, self._head_timed_out
+            )
+
+    def _head_timed_out(self) -> None:
+        self._head_handle = None
+        self._refuse_head(HeadError("request_timeout", "the head did not end in time"))
+
+    def _stop_head_timer(self) -> None:
+        self._head_bytes = 0
+        if self._head_handle is not None:
+            self._head_handle.cancel()
+            self._head_handle = None
+
+    def _refuse_head(self, error: HeadError) -> None:
+        """Answer once the requests before it are answered, then close (F1)."""
+        self._stop_head_timer()
+        if not self._payload.is_eof() and self._payload.exception() is None:
+            self._payload.set_exception(BodyBroken(error.detail))
+            if self._messages or self._waiter is None:
+                # The request that this body belongs to is being served: its own answer says it.
+                self._is_draining = True
+                return
+        self._error = error
+        self._wake()
+
+    def _process_keepalive(self) -> None:
+        """Close an idle connection; a head that has begun has a timer of its own."""
+        if self._head_handle is not None:
+            self._keepalive_handle = None
+            return
+        super()._process_keepalive()
+
+    # The request loop
+
+    async def start(self) -> None:
+        """Serve the requests of the connection in order, until one of them closes it."""
+        try:
+            while (incoming := await self._next()) is not None:
+                self._current = incoming
+                await self._serve(self, incoming)
+                if not self._is_reusable(incoming):
+                    return
+            if self._error is not None and self.transport is not None:
+                await self._serve_error(self, self._error)
+        except ClientLeft:
+            pass
+        finally:
+            await self._finish()
+
+    async def _next(self) -> Incoming | None:
+        """Return the next request; `None` when there is none to serve."""
+        while not self._messages:
+            if self._error is not None or self._force_close or self._eof:
+                return None
+            if self._is_draining and self._head_handle is None:
+                return None
+            self._rearm_keepalive()
+            self._waiter = self._loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        message, payload = self._messages.popleft()
+        if self._parser is not None:
+            self._parser.message_consumed()
+        if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
+            self._resume_reading_if_drained()
+        incoming = read_head(message, payload, self.peer, self._limits, self._loop.time())
+        if isinstance(incoming, HeadError):
+            self._error = incoming
+            self._messages.clear()
+            return None
+        return incoming
+
+    def _rearm_keepalive(self) -> None:
+        if self._request_count == 0:
+            return
+        self._next_keepalive_close_time = self._loop.time() + self._limits.keepalive
+        if self._keepalive_handle is None:
+            self._keepalive_handle = self._loop.call_at(
+                self._next_keepalive_close_time, self._process_keepalive
+            )
+
+    def _is_reusable(self, incoming: Incoming) -> bool:
+        """Tell whether another request may follow on this connection."""
+        if not incoming.keeps_alive or self._is_tunnel or self.transport is None:
+            return False
+        if not incoming.payload.is_eof():
+            return False
+        if self._is_held:
+            self._release_held()
+        return not self._is_draining or bool(self._messages)
+
+    async def _finish(self) -> None:
+        """Close; what the client still sends is read for a moment, so that it sees the answer."""
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return
+        if not self._eof and not self._is_tunnel and (self._error or not self._payload.is_eof()):
+            with contextlib.suppress(OSError, TimeoutError, NotImplementedError):
+                await self._linger(transport)
+        self._task_handler = None
+        if self.transport is not None:
+            transport.close()
+            self._loop.call_later(self._limits.write_timeout, transport.abort)
+
+    async def _linger(self, transport: asyncio.Transport) -> None:
+        await self.drain()
+        if transport.can_write_eof():
+            transport.write_eof()
+        self._is_tunnel = True  # raw bytes from here on: nothing is parsed any more
+        self._tunnel_data.clear()
+        transport.resume_reading()
+        taken = 0
+        async with asyncio.timeout(LINGER_S):
+            while taken < LINGER_BYTES and (data := await self.read_raw()):
+                taken += len(data)
+
+    # Reading bodies
+
+    def check_length(self, incoming: Incoming) -> None:
+        """Raise BodyTooLarge where Content-Length alone says so, before anything is sent on."""
+        limit = self._limits.body_size
+        if limit is not None and incoming.length is not None and incoming.length > limit:
+            raise BodyTooLarge("Content-Length exceeds body_size")
+
+    async def read_body(self, incoming: Incoming) -> bytes:
+        """Return the next bytes of the request body; `b""` is its end.
+
+        Raises BodyBroken, BodyTooLarge, BodyTooSlow, ClientLeft.
+        """
+        began = self._loop.time()
+        try:
+            async with asyncio.timeout(self._patience(incoming)):
+                data = await incoming.payload.readany()
+        except TimeoutError:
+            raise BodyTooSlow("the body came below body_rate") from None
+        except ProxyError:
+            raise
+        except Exception as error:  # noqa: BLE001 - aiohttp raises several of its own kinds here
+            raise BodyBroken(type(error).__name__) from None
+        incoming.waited_s += self._loop.time() - began
+        incoming.bytes_in += len(data)
+        limit = self._limits.body_size
+        if limit is not None and incoming.bytes_in > limit:
+            raise BodyTooLarge("the body exceeds body_size")
+        return data
+
+    def _patience(self, incoming: Incoming) -> float | None:
+        """Seconds until the mean rate since the body began would fall below `body_rate`."""
+        rate = self._limits.body_rate
+        if rate is None:
+            return None
+        allowed = max(BODY_GRACE_S, (incoming.bytes_in + 1) / rate)
+        return max(0.0, allowed - incoming.waited_s)
+
+    # Writing
+
+    def write(self, data: bytes) -> None:
+        """Write bytes of a response. Raises ClientLeft."""
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            raise ClientLeft("the connection is closed")
+        transport.write(data)
+
+    async def drain(self) -> None:
+        """Wait until the client has taken enough; ClientLeft when it takes nothing for too long."""
+        while self._paused and self.transport is not None:
+            waiting = self.transport.get_write_buffer_size()
+            try:
+                async with asyncio.timeout(self._limits.write_timeout):
+                    await self._drain_helper()
+            except TimeoutError:
+                if self.transport is not None:
+                    if self.transport.get_write_buffer_size() < waiting:
+                        continue
+                    self.transport.abort()
+                raise ClientLeft("the client reads too slowly") from None
+            except ConnectionError:
+                raise ClientLeft("the connection was lost") from None
+
+    def answer(
+        self, incoming: Incoming | None, status: int, headers: list[Header], body: bytes
+    ) -> None:
+        """Write a whole response of the gate's own; without a request the connection closes."""
+        method, version = "GET", (1, 1)
+        keeps_alive = False
+        if incoming is not None:
+            method, version = incoming.view.method, incoming.view.version
+            if not incoming.payload.is_eof() or self._is_draining:
+                incoming.keeps_alive = False
+            keeps_alive = incoming.keeps_alive
+            incoming.is_answered = True
+        lines = [date(), *headers]
+        if status != 204:
+            lines.append((b"Content-Length", b"%d" % len(body)))
+        lines += connection_header(version, keeps_alive=keeps_alive)
+        data = response_head(status, lines)
+        if method != "HEAD":
+            data += body
+        if incoming is not None:
+            incoming.bytes_out += len(data)
+        self.write(data)
+
+    @property
+    def is_draining(self) -> bool:
+        """True when the connection must close after the response in progress."""
+        return self._is_draining
+
+    # Upgrades and tunnels
+
+    def _release_held(self) -> None:
+        """Give back to the parser what came behind an upgrade that was not made (F4)."""
+        self._is_held = False
+        held, self._held = b"".join(self._held), []
+        if self._parser is not None and self._upgraded:
+            self._parser.set_upgraded(False)
+        self._upgraded = False
+        if self.transport is not None:
+            self.transport.resume_reading()
+        if held:
+            self.data_received(held)
+
+    def _pause_held(self) -> None:
+        if sum(map(len, self._held)) >= READ_CHUNK and self.transport is not None:
+            self.transport.pause_reading()
+
+    def become_tunnel(self) -> None:
+        """From here on bytes are raw; what came behind the upgrade's head is the first of them."""
+        self._is_tunnel = True
+        self._is_held = False
+        self._tunnel_data.extend(self._held)
+        self._held = []
+        if self._keepalive_handle is not None:
+            self._keepalive_handle.cancel()
+            self._keepalive_handle = None
+        if self.transport is not None:
+            self.transport.resume_reading()
+        self._wake_tunnel(eof=self._eof)
+
+    def _feed_tunnel(self, data: bytes) -> None:
+        self._tunnel_data.append(data)
+        if sum(map(len, self._tunnel_data)) >= READ_CHUNK and self.transport is not None:
+            self.transport.pause_reading()
+        self._wake_tunnel(eof=False)
+
+    def _wake_tunnel(self, *, eof: bool) -> None:
+        self._tunnel_eof = self._tunnel_eof or eof
+        waiter = self._tunnel_waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    async def read_raw(self) -> bytes:
+        """Return the next bytes of a tunnel; `b""` when the client sends no more."""
+        while not self._tunnel_data:
+            if self._tunnel_eof or self.transport is None:
+                return b""
+            self._tunnel_waiter = self._loop.create_future()
+            try:
+                await self._tunnel_waiter
+            finally:
+                self._tunnel_waiter = None
+        data = b"".join(self._tunnel_data)
+        self._tunnel_data.clear()
+        if self.transport is not None:
+            self.transport.resume_reading()
+        return data
+
+    def close_tunnel(self) -> None:
+        """End a tunnel's connection: what was written is still sent, nothing more is read."""
+        transport = self.transport
+        if transport is not None and not transport.is_closing():
+            transport.close()
+            self._loop.call_later(self._limits.write_timeout, transport.abort)
+
+    def write_eof(self) -> None:
+        """Half-close towards the client, where the transport can (not on TLS)."""
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return
+        if transport.can_write_eof():
+            transport.write_eof()
+        else:
+            transport.close()
+
+    # Has the client left?
+
+    async def _watch_for_leaving(self) -> None:
+        """Cancel the request of a client that has sent its FIN and turns out to be gone.
+
+        A FIN alone may be a half-close: the response is still wanted. An interim response, which
+        every HTTP/1.1 client must be able to read (RFC 9110 §15.2), makes the kernel of a client
+        that has closed for good answer with a reset. Nobody half-closes an event stream.
+        """
+        while (transport := self.transport) is not None and not transport.is_closing():
+            incoming = self._current
+            if is_reset(transport) or (incoming is not None and incoming.is_event_stream):
+                self._leave(transport)
+                return
+            if incoming and not incoming.is_answered and incoming.view.version >= (1, 1):
+                transport.write(b"HTTP/1.1 102 Processing\r\n\r\n")
+            await asyncio.sleep(PROBE_EVERY_S)
+
+    def _leave(self, transport: asyncio.Transport) -> None:
+        transport.abort()
+        if self._task_handler is not None:
+            self._task_handler.cancel()

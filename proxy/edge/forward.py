@@ -1,0 +1,261 @@
+"""Forwarding: one request to one upstream, streamed both ways, with back-pressure.
+
+Renders a `Forward`; who may pass was decided before. RFC 9110 §7 (proxies), RFC 9112 §6 (bodies).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from proxy.adapters.tasks import spawn
+from proxy.adapters.upstreams import Exchange, RequestHead, ResponseHead
+from proxy.core.forwarding import ForwardingPolicy
+from proxy.edge.heads import Framing, connection_header, may_have_body, response_head
+from proxy.edge.incoming import ClientLeft, Incoming
+from proxy.edge.tunnel import allowed_upgrade, check_switch, run_tunnel
+from proxy.errors import ProxyError, UpstreamError, UpstreamInvalid
+from proxy.model import Header
+from proxy.services.decision import Forward
+
+if TYPE_CHECKING:
+    from proxy.edge.connection import GateConnection
+
+_FRAMING_NAMES: Final = frozenset({b"content-length", b"transfer-encoding", b"connection"})
+
+
+@dataclass(slots=True)
+class Passage:
+    """What became of one forwarded request, for its log line."""
+
+    status: int = 0
+    code: str | None = None
+    detail: str = ""
+    server: str | None = None
+    upstream_s: float | None = None
+
+
+class Forwarder:
+    """Carries `Forward` decisions out."""
+
+    def __init__(self, forwarding: ForwardingPolicy, gate_id: str) -> None:
+        self._forwarding = forwarding
+        self._gate_id = gate_id
+
+    async def forward(
+        self, connection: GateConnection, incoming: Incoming, decision: Forward, passage: Passage
+    ) -> None:
+        """Send the request on and its answer back.
+
+        Raises ProxyError while the client has not been answered yet; afterwards a failure breaks
+        the connection, so that nothing cut short looks complete (security.md, F6).
+        """
+        upgrade = allowed_upgrade(incoming, decision.route.upgrades)
+        head = self._head(incoming, decision, upgrade)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+
+        def on_informational(status: int, headers: Sequence[Header]) -> None:
+            self._interim(connection, incoming, decision, status, headers)
+
+        exchange = await decision.route.upstream.open(
+            head, hash_key=decision.hash_key, on_informational=on_informational
+        )
+        passage.server = exchange.server
+        body = None
+        try:
+            if incoming.has_body:
+                body = spawn(_send_body(connection, incoming, exchange), name="request body")
+            response = await _await_head(exchange, body)
+            passage.upstream_s = loop.time() - began
+            passage.status = response.status
+            if response.status == 101:
+                await self._tunnel(connection, incoming, decision, exchange, response, upgrade)
+            else:
+                await self._respond(connection, incoming, decision, exchange, response, body)
+                exchange.release()
+        except ClientLeft:
+            exchange.abort()
+            raise
+        except ProxyError as error:
+            exchange.abort()
+            if not incoming.is_answered:
+                raise
+            passage.code, passage.detail = error.code, error.detail
+            connection.abort()
+        except BaseException:
+            exchange.abort()
+            raise
+        finally:
+            if body is not None and not body.done():
+                body.cancel()
+
+    def _head(self, incoming: Incoming, decision: Forward, upgrade: str | None) -> RequestHead:
+        """Return the upstream's request head: the client's headers, ours, the identity last."""
+        view, route = incoming.view, decision.route
+        headers: list[Header] = []
+        host = view.first(b"host")
+        if route.upstream_host == "preserve":
+            if host is not None:
+                headers.append((b"Host", host))
+        elif route.upstream_host != "upstream":
+            headers.append((b"Host", route.upstream_host.encode()))
+        headers += decision.headers
+        if incoming.expects_continue:
+            headers.append((b"Expect", b"100-continue"))
+        headers += self._forwarding.write(
+            view,
+            decision.client,
+            gate_id=self._gate_id,
+            request_id=decision.request_id,
+            prefix=route.strip_prefix,
+        )
+        headers += decision.identity_headers
+        body: int | str | None = incoming.length
+        if body is None and incoming.has_body:
+            body = "chunked"
+        return RequestHead(view.method, decision.target, headers, body, upgrade=upgrade)
+
+    @staticmethod
+    def _interim(
+        connection: GateConnection,
+        incoming: Incoming,
+        decision: Forward,
+        status: int,
+        headers: Sequence[Header],
+    ) -> None:
+        """Pass a 1xx on (RFC 9110 §15.2): never to HTTP/1.0, and 100 only where it was asked for."""
+        if incoming.is_answered or incoming.view.version < (1, 1):
+            return
+        if status == 100 and not incoming.expects_continue:
+            return
+        kept = decision.route.responses.apply(headers, ())
+        connection.write(response_head(status, kept))
+
+    async def _respond(
+        self,
+        connection: GateConnection,
+        incoming: Incoming,
+        decision: Forward,
+        exchange: Exchange,
+        response: ResponseHead,
+        body: asyncio.Task[None] | None,
+    ) -> None:
+        framing = _framing(incoming, response)
+        if framing is Framing.CLOSE or connection.is_draining:
+            incoming.keeps_alive = False
+        if body is not None and not body.done():
+            incoming.keeps_alive = False
+        plan = decision.route.responses
+        headers = plan.apply(response.headers, decision.response_headers)
+        incoming.is_event_stream = _is_event_stream(response.headers)
+        _write_head(connection, incoming, response, headers, framing)
+        if framing is Framing.NONE:
+            await _expect_end(exchange)
+            return
+        while data := await exchange.read():
+            incoming.bytes_out += len(data)
+            if framing is Framing.CHUNKED:
+                data = b"%x\r\n%b\r\n" % (len(data), data)
+            connection.write(data)
+            await connection.drain()
+        if framing is Framing.CHUNKED:
+            trailers = plan.trailers(exchange.trailers)
+            lines = b"".join(b"%b: %b\r\n" % trailer for trailer in trailers)
+            connection.write(b"0\r\n%b\r\n" % lines)
+
+    @staticmethod
+    async def _tunnel(
+        connection: GateConnection,
+        incoming: Incoming,
+        decision: Forward,
+        exchange: Exchange,
+        response: ResponseHead,
+        upgrade: str | None,
+    ) -> None:
+        if upgrade is None:
+            raise UpstreamInvalid("a 101 that nobody asked for")
+        check_switch(upgrade, incoming.view, response.headers)
+        headers = decision.route.responses.apply(response.headers, decision.response_headers)
+        headers = [h for h in headers if h[0].lower() not in _FRAMING_NAMES]
+        switched: list[Header] = [
+            (b"Upgrade", upgrade.encode("latin-1")),
+            (b"Connection", b"Upgrade"),
+        ]
+        incoming.is_answered = True
+        incoming.keeps_alive = False
+        connection.write(response_head(101, [*switched, *headers]))
+        await run_tunnel(connection, incoming, exchange.upgraded(), decision.route.tunnel_timeout)
+
+
+def _framing(incoming: Incoming, response: ResponseHead) -> Framing:
+    if not may_have_body(incoming.view.method, response.status):
+        return Framing.NONE
+    if _length(response) is not None:
+        return Framing.LENGTH
+    return Framing.CHUNKED if incoming.view.version >= (1, 1) else Framing.CLOSE
+
+
+def _length(response: ResponseHead) -> bytes | None:
+    for name, value in response.headers:
+        if name.lower() == b"content-length":
+            return value
+    return None
+
+
+def _is_event_stream(headers: Sequence[Header]) -> bool:
+    for name, value in headers:
+        if name.lower() == b"content-type":
+            return value.lower().startswith(b"text/event-stream")
+    return False
+
+
+def _write_head(
+    connection: GateConnection,
+    incoming: Incoming,
+    response: ResponseHead,
+    headers: Sequence[Header],
+    framing: Framing,
+) -> None:
+    lines = [h for h in headers if h[0].lower() not in _FRAMING_NAMES]
+    length = _length(response)
+    if framing is Framing.CHUNKED:
+        lines.append((b"Transfer-Encoding", b"chunked"))
+    elif length is not None and response.status != 204:
+        lines.append((b"Content-Length", length))
+    version = incoming.view.version
+    lines += connection_header(version, keeps_alive=incoming.keeps_alive)
+    incoming.is_answered = True
+    connection.write(response_head(response.status, lines, reason=response.reason))
+
+
+async def _expect_end(exchange: Exchange) -> None:
+    if await exchange.read():
+        raise UpstreamInvalid("a body where none can be")
+
+
+async def _send_body(connection: GateConnection, incoming: Incoming, exchange: Exchange) -> None:
+    """Pass the request body on; a server that has stopped reading may still have answered."""
+    try:
+        while data := await connection.read_body(incoming):
+            await exchange.send(data)
+        await exchange.finish()
+    except UpstreamError:
+        return
+    except ProxyError:
+        exchange.abort()
+        raise
+
+
+async def _await_head(exchange: Exchange, body: asyncio.Task[None] | None) -> ResponseHead:
+    """Return the response's head; a broken request body is told instead of what it led to."""
+    try:
+        return await exchange.head()
+    except UpstreamError:
+        if body is not None and body.done() and not body.cancelled():
+            error = body.exception()
+            if error is not None:
+                raise error from None
+        raise

@@ -1,0 +1,294 @@
+"""The gate's server: listeners, connections, and one log line for each request."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from aiohttp import web
+
+from proxy.codes import CODES
+from proxy.edge.answers import problem
+from proxy.edge.connection import GateConnection, verify_internals
+from proxy.edge.forward import Forwarder, Passage
+from proxy.edge.incoming import ClientLeft, HeadError, Incoming
+from proxy.errors import ProxyError
+from proxy.model import AccessRecord, ClientInfo, Peer
+from proxy.services.decision import Answer, Decision, Forward, Refuse
+from proxy.services.gate import new_request_id
+
+if TYPE_CHECKING:
+    from proxy.services.runtime import Runtime
+
+_log: Final = logging.getLogger("latchgate.edge")
+
+CLIENT_CLOSED: Final = 499
+"""Logged, never sent: the client left before it was answered (nginx's number for it)."""
+
+_DECISIONS: Final = {"challenge": "challenge", "deny": "deny", "unavailable": "unavailable"}
+
+
+class GateServer:
+    """Serves one `Runtime` on listening sockets until it is drained."""
+
+    def __init__(
+        self, runtime: Runtime, *, access_log: Callable[[AccessRecord], None] | None = None
+    ) -> None:
+        verify_internals()
+        self._runtime = runtime
+        self._access_log = access_log
+        self._forwarder = Forwarder(runtime.forwarding, runtime.gate_id)
+        self._servers: list[asyncio.Server] = []
+        self._manager = _Manager(self)
+        self._is_draining = False
+
+    @property
+    def connections(self) -> int:
+        """How many client connections are open."""
+        return len(self._manager.connections)
+
+    async def start(
+        self, sockets: Sequence[socket.socket], ssl_context: ssl.SSLContext | None = None
+    ) -> None:
+        """Accept connections on `sockets`, TCP or unix, which the caller has bound."""
+        loop = asyncio.get_running_loop()
+        handshake = self._runtime.limits.keepalive if ssl_context else None
+        for sock in sockets:
+            sock.setblocking(False)
+            make = loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
+            options: dict[str, Any] = {"sock": sock, "ssl": ssl_context, "backlog": 1024}
+            if handshake:
+                options["ssl_handshake_timeout"] = handshake
+            self._servers.append(await make(self._manager, **options))
+
+    async def drain(self, timeout_s: float) -> None:
+        """Accept no more, let requests in progress end for `timeout_s`, then break them off."""
+        self._is_draining = True
+        for server in self._servers:
+            server.close()
+        for connection in self._manager.connections:
+            connection.begin_drain()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._manager.until_empty()
+        except TimeoutError:
+            for connection in self._manager.connections:
+                connection.abort()
+            with_grace = asyncio.timeout(1)
+            try:
+                async with with_grace:
+                    await self._manager.until_empty()
+            except TimeoutError:
+                _log.warning("%d connections did not end", self.connections)
+
+    def admits(self, peer: Peer) -> bool:
+        """Tell whether one more connection, of `peer`, keeps within the limits."""
+        limits = self._runtime.connection_limits
+        if self.connections > limits.total or self._is_draining:
+            return False
+        if limits.per_address is None or peer.address is None:
+            return True
+        return self._manager.of_address(peer.address) <= limits.per_address
+
+    # One request
+
+    async def serve(self, connection: GateConnection, incoming: Incoming) -> None:
+        """Decide `incoming` and render the decision; exactly one log line says what happened."""
+        passage = Passage()
+        decision: Decision | None = None
+        try:
+            decision = await self._runtime.gate.decide(incoming.view, time.time())
+            await self._render(connection, incoming, decision, passage)
+        except ClientLeft as left:
+            passage.status, passage.code, passage.detail = CLIENT_CLOSED, "client_left", left.detail
+            raise
+        except asyncio.CancelledError:
+            passage.status, passage.code = CLIENT_CLOSED, "client_left"
+            raise
+        except ProxyError as error:
+            self._fail(connection, incoming, decision, passage, error.code, error.detail)
+        except Exception as bug:
+            _log.exception("a request ended in an error of the gate")
+            detail = type(bug).__name__
+            self._fail(connection, incoming, decision, passage, "internal_error", detail)
+        finally:
+            self._record(incoming, decision, passage)
+
+    async def _render(
+        self,
+        connection: GateConnection,
+        incoming: Incoming,
+        decision: Decision,
+        passage: Passage,
+    ) -> None:
+        match decision:
+            case Forward():
+                connection.check_length(incoming)
+                await self._forwarder.forward(connection, incoming, decision, passage)
+            case Answer():
+                passage.status = decision.status
+                connection.answer(incoming, decision.status, list(decision.headers), decision.body)
+            case Refuse(refusal=refusal):
+                passage.code, passage.detail = refusal.code, refusal.detail
+                headers = (*refusal.headers, *decision.response_headers)
+                status, lines, body = problem(refusal.code, decision.request_id, headers)
+                passage.status = status
+                connection.answer(incoming, status, lines, body)
+        await connection.drain()
+
+    def _fail(
+        self,
+        connection: GateConnection,
+        incoming: Incoming,
+        decision: Decision | None,
+        passage: Passage,
+        code: str,
+        detail: str,
+    ) -> None:
+        """Answer a failure; after the head was sent only the end of the connection tells it."""
+        passage.code, passage.detail = code, detail
+        if incoming.is_answered:
+            connection.abort()
+            return
+        passage.status = CODES[code].status
+        request_id = decision.request_id if decision else new_request_id()
+        cors = decision.response_headers if isinstance(decision, (Forward, Refuse)) else ()
+        status, headers, body = problem(code, request_id, cors)
+        try:
+            connection.answer(incoming, status, headers, body)
+        except ClientLeft:
+            passage.status = CLIENT_CLOSED
+
+    async def serve_error(self, connection: GateConnection, error: HeadError) -> None:
+        """Answer what is not a request, with one log line; the connection then closes (F1)."""
+        request_id = new_request_id()
+        status, headers, body = problem(error.code, request_id)
+        connection.answer(None, status, headers, body)
+        if self._access_log is not None:
+            self._access_log(_error_record(request_id, status, error, connection.peer))
+
+    def _record(self, incoming: Incoming, decision: Decision | None, passage: Passage) -> None:
+        if self._access_log is None:
+            return
+        route = decision.route if decision else None
+        client: ClientInfo | None = decision.client if decision else None
+        identity = decision.identity if isinstance(decision, (Forward, Refuse)) else None
+        loop = asyncio.get_running_loop()
+        self._access_log(
+            AccessRecord(
+                request_id=decision.request_id if decision else "",
+                method=incoming.view.method,
+                host=(incoming.view.first(b"host") or b"").decode("latin-1"),
+                path=incoming.view.target.partition(b"?")[0].decode("utf-8", "backslashreplace"),
+                status=passage.status,
+                decision=_name(decision),
+                code=passage.code,
+                detail=passage.detail,
+                route=route.name if route else None,
+                scheme=identity.scheme if identity else None,
+                subject=identity.subject if identity else None,
+                upstream=route.upstream.name if route and isinstance(decision, Forward) else None,
+                server=passage.server,
+                client=client.address if client else incoming.view.peer.address,
+                started_at=incoming.started_at,
+                duration_s=loop.time() - incoming.started_mono,
+                upstream_s=passage.upstream_s,
+                bytes_in=incoming.bytes_in,
+                bytes_out=incoming.bytes_out,
+            )
+        )
+
+
+def _name(decision: Decision | None) -> str:
+    match decision:
+        case Forward():
+            return "forward"
+        case Answer():
+            return "answer"
+        case Refuse(kind=kind):
+            return _DECISIONS[kind]
+    return "error"
+
+
+def _error_record(request_id: str, status: int, error: HeadError, peer: Peer) -> AccessRecord:
+    return AccessRecord(
+        request_id=request_id,
+        method="",
+        host="",
+        path="",
+        status=status,
+        decision="deny",
+        code=error.code,
+        detail=error.detail,
+        route=None,
+        scheme=None,
+        subject=None,
+        upstream=None,
+        server=None,
+        client=peer.address,
+        started_at=time.time(),
+        duration_s=0.0,
+        upstream_s=None,
+        bytes_in=0,
+        bytes_out=0,
+    )
+
+
+class _Manager(web.Server):
+    """aiohttp's server, making our connections and counting them."""
+
+    def __init__(self, gate: GateServer) -> None:
+        super().__init__(_never, handler_cancellation=True)
+        self._gate = gate
+        self._addresses: Counter[str] = Counter()
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def __call__(self) -> GateConnection:
+        return GateConnection(
+            self,
+            loop=asyncio.get_running_loop(),
+            limits=self._gate._runtime.limits,  # noqa: SLF001 - one class in two halves
+            serve=self._gate.serve,
+            serve_error=self._gate.serve_error,
+            admit=self._gate.admits,
+        )
+
+    @property
+    def connections(self) -> list[GateConnection]:  # type: ignore[override] # the kind that __call__ makes
+        return list(self._connections)  # type: ignore[arg-type] # as above
+
+    def of_address(self, address: str) -> int:
+        """Return how many connections are open from `address`."""
+        return self._addresses[address]
+
+    async def until_empty(self) -> None:
+        """Wait until every connection has ended."""
+        await self._empty.wait()
+
+    def connection_made(self, handler: Any, transport: asyncio.Transport) -> None:
+        self._connections[handler] = transport
+        self._empty.clear()
+        if handler.peer.address is not None:
+            self._addresses[handler.peer.address] += 1
+
+    def connection_lost(self, handler: Any, exc: BaseException | None = None) -> None:
+        if self._connections.pop(handler, None) is None:
+            return
+        address = handler.peer.address
+        if address is not None:
+            self._addresses[address] -= 1
+            if not self._addresses[address]:
+                del self._addresses[address]
+        if not self._connections:
+            self._empty.set()
+
+
+async def _never(request: web.BaseRequest) -> web.StreamResponse:
+    raise AssertionError("requests are served by GateConnection.start")

@@ -1,0 +1,124 @@
+"""Which credentials travel on to the upstream, and which are taken out (security.md, H6).
+
+Only the credential that decided may travel on; every other one that the route's schemes read is
+removed. Native cookies and this gate's own bearers are removed on every route, public ones too,
+unless the route says `forward_credentials: true`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from proxy.core.cookies import remove_cookies
+from proxy.core.credentials import (
+    authorization_scheme,
+    basic_password,
+    remove_query_parameter,
+    unverified_issuer,
+)
+from proxy.model import Header
+from proxy.services.schemes.port import Found, Place, Scheme
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialPlan:
+    """What one route takes out of its requests."""
+
+    read: frozenset[Place]
+    """Every place that a scheme of the route reads."""
+    native_cookies: frozenset[bytes]
+    """Of every native scheme of the file; empty where the route forwards credentials."""
+    own_issuers: frozenset[str]
+    """The gate's own issuers; empty where the route forwards credentials."""
+    is_authorization_set: bool
+    """True with `identity.bearer`: the gate writes Authorization itself."""
+    forwards: bool | None
+    """The route's `forward_credentials`; `None`: as the deciding scheme has it by default."""
+
+    @classmethod
+    def compile(
+        cls,
+        schemes: Iterable[Scheme],
+        *,
+        native_cookies: Iterable[bytes],
+        own_issuers: Iterable[str],
+        forwards: bool | None,
+        is_authorization_set: bool,
+    ) -> CredentialPlan:
+        """Collect the places of `schemes`, and what the whole file protects."""
+        is_open = forwards is True
+        return cls(
+            read=frozenset(place for scheme in schemes for place in scheme.places),
+            native_cookies=frozenset() if is_open else frozenset(native_cookies),
+            own_issuers=frozenset() if is_open else frozenset(own_issuers),
+            is_authorization_set=is_authorization_set,
+            forwards=forwards,
+        )
+
+    def kept(self, found: Found, scheme: Scheme) -> Place | None:
+        """Return the place whose credential may travel on: that of the one that decided."""
+        forwards = (not scheme.is_native) if self.forwards is None else self.forwards
+        return found.place if forwards else None
+
+    def clean_headers(self, headers: list[Header], kept: Place | None) -> list[Header]:
+        """Return `headers` without the credentials that must not travel on."""
+        dropped = self._dropped_headers(kept)
+        cleaned = []
+        for name, value in headers:
+            lower = name.lower()
+            if lower == b"authorization":
+                if self._drops_authorization(value, kept):
+                    continue
+            elif lower in dropped:
+                continue
+            cleaned.append((name, value))
+        return self._clean_cookies(cleaned, kept)
+
+    def clean_query(self, query: bytes | None, kept: Place | None) -> bytes | None:
+        """Return the query without the credentials that must not travel on."""
+        for place in self.read:
+            if query is not None and place.kind == "query" and place != kept:
+                query = remove_query_parameter(query, place.name)
+        return query
+
+    def _dropped_headers(self, kept: Place | None) -> frozenset[bytes]:
+        return frozenset(
+            place.name.encode() for place in self.read if place.kind == "header" and place != kept
+        )
+
+    def _drops_authorization(self, value: bytes, kept: Place | None) -> bool:
+        if self.is_authorization_set:
+            return True
+        kind = authorization_scheme(value)
+        for place in self.read:
+            if place.kind == kind and place.kind in ("bearer", "basic"):
+                return place != kept
+        return self._is_own(kind, value)
+
+    def _is_own(self, kind: str | None, value: bytes) -> bool:
+        """Tell whether `value` carries a token of this gate; a hint, so unverified is enough."""
+        if not self.own_issuers:
+            return False
+        token: bytes | None = None
+        if kind == "bearer":
+            token = value.partition(b" ")[2].strip()
+        elif kind == "basic":
+            token = basic_password(value)
+        return token is not None and unverified_issuer(token) in self.own_issuers
+
+    def _clean_cookies(self, headers: list[Header], kept: Place | None) -> list[Header]:
+        names = {
+            place.name.encode() for place in self.read if place.kind == "cookie" and place != kept
+        }
+        names |= self.native_cookies
+        if kept is not None and kept.kind == "cookie":
+            names.discard(kept.name.encode())
+        if not names:
+            return headers
+        values = [value for name, value in headers if name.lower() == b"cookie"]
+        if not values:
+            return headers
+        rebuilt = remove_cookies(values, frozenset(names))
+        others = [header for header in headers if header[0].lower() != b"cookie"]
+        return others if rebuilt is None else [*others, (b"Cookie", rebuilt)]

@@ -1,0 +1,59 @@
+"""The one value that the gate returns for a request, rendered by forward, tunnel and decision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from proxy.model import ClientInfo, Header, Identity, Refusal
+from proxy.services.route import Route
+
+RefusalKind = Literal["challenge", "deny", "unavailable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """Let through: what the upstream is sent, but for framing and connection headers."""
+
+    route: Route
+    client: ClientInfo
+    request_id: str
+    identity: Identity | None
+    identity_headers: tuple[Header, ...]
+    """The gate's word: written last, after `headers` has lost every spelling of their names."""
+    headers: list[Header]
+    """The client's end-to-end headers, cleaned (security.md, H1, H2, H6)."""
+    target: bytes
+    """Origin-form, or the asterisk of no request: `OPTIONS *` never comes this far."""
+    response_headers: tuple[Header, ...] = ()
+    """To add to the upstream's answer (CORS)."""
+    hash_key: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The gate answers itself: a preflight, `OPTIONS *`, its key set."""
+
+    status: int
+    client: ClientInfo | None
+    request_id: str
+    headers: tuple[Header, ...] = ()
+    body: bytes = b""
+    route: Route | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Not let through. `refusal.detail` is for the log, the client sees the code's words."""
+
+    kind: RefusalKind
+    refusal: Refusal
+    client: ClientInfo | None
+    request_id: str
+    route: Route | None = None
+    response_headers: tuple[Header, ...] = ()
+    identity: Identity | None = None
+    """Who it was, where that is known (403): for the log."""
+
+
+Decision = Forward | Answer | Refuse

@@ -1,0 +1,324 @@
+"""The gate: from a request head to one `Decision`.
+
+Nobody after the gate asks who the user is. A request looks nothing up by name: everything that
+the configuration decides was compiled into the `Route`s that the router returns.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from proxy.core.cookies import expire_headers, parse_cookies
+from proxy.core.cors import is_preflight
+from proxy.core.forwarding import ForwardingPolicy, is_loop
+from proxy.core.headers import HeaderRules
+from proxy.core.hosts import Host, parse_host
+from proxy.core.identity import IdentityRefused
+from proxy.core.paths import BadTarget, Target, parse_target
+from proxy.core.routing import Ambiguous as AmbiguousPath
+from proxy.core.routing import Found as FoundRoute
+from proxy.core.routing import MethodNotAllowed, NotFound, Router
+from proxy.errors import DependencyUnavailable
+from proxy.model import SAFE_METHODS, ClientInfo, Header, Identity, Refusal, RequestView
+from proxy.services.authenticate import Opened, authenticate
+from proxy.services.decision import Answer, Decision, Forward, Refuse
+from proxy.services.route import Route
+from proxy.services.schemes.port import Ambiguous as AmbiguousCredential
+from proxy.services.schemes.port import Carried, Place
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of the gate's own under `/_auth/`."""
+
+    content_type: bytes
+    render: Callable[[], bytes]
+    cache_control: bytes = b"no-store"
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """What the router finds under `/_auth/`: a page of the gate, or nothing yet."""
+
+    page: Page | None
+
+
+Payload = Route | Reserved
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request that has been read: which route, which path, by whom."""
+
+    view: RequestView
+    client: ClientInfo
+    request_id: str
+    target: Target
+    route: Route
+    path: bytes
+    is_preflight: bool
+
+
+class Gate:
+    """Decides requests under one compiled configuration."""
+
+    def __init__(
+        self,
+        *,
+        router: Router[Payload],
+        rules: HeaderRules,
+        forwarding: ForwardingPolicy,
+        gate_id: str,
+    ) -> None:
+        self._router = router
+        self._rules = rules
+        self._forwarding = forwarding
+        self._gate_id = gate_id
+
+    async def decide(self, view: RequestView, now: float) -> Decision:
+        """Return what becomes of the request; `now` is epoch seconds. Never raises a ProxyError."""
+        client = self._forwarding.read(view)
+        request_id = self._forwarding.request_id(view, client) or new_request_id()
+        asked = self._read(view, client, request_id)
+        if not isinstance(asked, _Asked):
+            return asked
+        if asked.is_preflight:
+            return self._preflight(asked)
+        return await self._open(asked, now)
+
+    # What is asked?
+
+    def _read(self, view: RequestView, client: ClientInfo, request_id: str) -> _Asked | Decision:
+        def deny(code: str, detail: str = "", headers: tuple[Header, ...] = ()) -> Refuse:
+            return Refuse("deny", Refusal(code, detail, headers), client, request_id)
+
+        refusal = self._rules.check(view.headers)
+        if refusal is not None:
+            return Refuse("deny", refusal, client, request_id)
+        if is_loop(view, self._gate_id):
+            return deny("loop", "Via names this gate")
+        if view.method in ("CONNECT", "TRACE"):
+            return deny("method_not_allowed", f"{view.method} is never allowed", ((b"Allow", b""),))
+        try:
+            host = _read_host(view)
+            target = parse_target(view.target, view.method)
+            _check_authority(target, host)
+        except BadTarget as bad:
+            return deny(bad.code, bad.detail)
+        if target.form == "asterisk":
+            return Answer(204, client, request_id)
+        name = host.name if host else None
+        wanted = is_preflight(view)
+        if wanted is not None:
+            found = self._router.match(name, target.path, wanted)
+            payload = found.payload if isinstance(found, FoundRoute) else None
+            if isinstance(payload, Route) and (payload.cors or payload.is_cors_upstream):
+                assert isinstance(found, FoundRoute)  # noqa: S101 - where the payload came from
+                return _Asked(view, client, request_id, target, payload, found.path, True)
+        match self._router.match(name, target.path, view.method):
+            case FoundRoute(payload=Reserved(page=page)):
+                return self._own_page(page, view, client, request_id)
+            case FoundRoute(payload=Route() as route, path=path):
+                return _Asked(view, client, request_id, target, route, path, False)
+            case MethodNotAllowed(allow=allow):
+                header = (b"Allow", ", ".join(allow).encode())
+                return deny("method_not_allowed", f"{view.method} matches no route", (header,))
+            case AmbiguousPath(detail=detail):
+                return deny("path_ambiguous", detail)
+            case _:
+                return deny("route_not_found", "no route matches host and path")
+
+    @staticmethod
+    def _own_page(
+        page: Page | None, view: RequestView, client: ClientInfo, request_id: str
+    ) -> Decision:
+        if page is None:
+            refusal = Refusal("route_not_found", "reserved for the gate")
+            return Refuse("deny", refusal, client, request_id)
+        if view.method not in ("GET", "HEAD"):
+            refusal = Refusal("method_not_allowed", "", ((b"Allow", b"GET, HEAD"),))
+            return Refuse("deny", refusal, client, request_id)
+        headers = ((b"Content-Type", page.content_type), (b"Cache-Control", page.cache_control))
+        return Answer(200, client, request_id, headers, page.render())
+
+    # May it pass?
+
+    def _preflight(self, asked: _Asked) -> Decision:
+        """Answer or pass on a CORS preflight, which comes before authentication (Fetch §3.2)."""
+        route = asked.route
+        if route.cors is not None:
+            headers = route.cors.preflight(asked.view)
+            return Answer(204, asked.client, asked.request_id, headers, route=route)
+        kept = self._rules.strip(
+            asked.view.headers,
+            is_trusted=asked.client.is_trusted_peer,
+            passed=route.passed_headers,
+        )
+        cleaned = [h for h in kept if h[0].lower() not in (b"cookie", b"authorization")]
+        cleaned = route.credentials.clean_headers(cleaned, None)
+        query = route.credentials.clean_query(asked.target.query, None)
+        return Forward(
+            route=route,
+            client=asked.client,
+            request_id=asked.request_id,
+            identity=None,
+            identity_headers=(),
+            headers=cleaned,
+            target=_join(asked.path, query),
+        )
+
+    async def _open(self, asked: _Asked, now: float) -> Decision:
+        route, view = asked.route, asked.view
+        if not route.schemes:
+            if self._is_forged(asked, is_ambient=False):
+                return self._refuse(asked, Refusal("cross_site", "of another site's making"))
+            return self._forward(asked, None, now)
+        carried = Carried(view, asked.target.query, parse_cookies(view.values(b"cookie")))
+        try:
+            opened = await authenticate(route, carried, now)
+        except AmbiguousCredential as twice:
+            return self._refuse(asked, _twice(twice.place, asked))
+        except DependencyUnavailable as down:
+            return self._refuse(asked, Refusal(down.code, down.detail), kind="unavailable")
+        if isinstance(opened, Refusal):
+            return self._refuse_authentication(asked, opened)
+        identity = opened.outcome.identity
+        if self._is_forged(asked, is_ambient=opened.outcome.is_ambient):
+            return self._refuse(asked, Refusal("cross_site", "not from its own origin"), identity)
+        if route.require is not None:
+            refusal = route.require(identity)
+            if refusal is not None:
+                return self._refuse(asked, refusal, identity)
+        return self._forward(asked, opened, now)
+
+    def _is_forged(self, asked: _Asked, *, is_ambient: bool) -> bool:
+        """Tell whether another site may have made the browser send this (security.md, S3)."""
+        view = asked.view
+        if not (is_ambient or view.peer.has_client_certificate):
+            return False
+        if view.method in SAFE_METHODS and not view.values(b"upgrade"):
+            return False
+        return not asked.route.cross_site.allows(view, asked.client)
+
+    def _refuse(
+        self,
+        asked: _Asked,
+        refusal: Refusal,
+        identity: Identity | None = None,
+        *,
+        kind: str = "deny",
+    ) -> Refuse:
+        return Refuse(
+            "unavailable" if kind == "unavailable" else "deny",
+            refusal,
+            asked.client,
+            asked.request_id,
+            asked.route,
+            _cors_headers(asked),
+            identity,
+        )
+
+    def _refuse_authentication(self, asked: _Asked, refusal: Refusal) -> Refuse:
+        """A 401 carries the route's challenges; one of `both` is a 403 without."""
+        if refusal.code == "credentials_differ":
+            return self._refuse(asked, refusal)
+        headers = _challenges(asked.route, refusal.code) + refusal.headers
+        return Refuse(
+            "challenge",
+            Refusal(refusal.code, refusal.detail, headers),
+            asked.client,
+            asked.request_id,
+            asked.route,
+            _cors_headers(asked),
+        )
+
+    def _forward(self, asked: _Asked, opened: Opened | None, now: float) -> Decision:
+        route, view = asked.route, asked.view
+        identity = opened.outcome.identity if opened else None
+        try:
+            headers = route.identity.render(identity) if identity else ()
+            if identity and route.assertions:
+                headers = (*headers, *route.assertions(identity, now))
+        except IdentityRefused as refused:
+            return self._refuse(asked, Refusal(refused.code, refused.detail), identity)
+        except DependencyUnavailable as down:
+            return self._refuse(asked, Refusal(down.code, down.detail), kind="unavailable")
+        kept = route.credentials.kept(opened.found, opened.scheme) if opened else None
+        cleaned = self._rules.strip(
+            view.headers, is_trusted=asked.client.is_trusted_peer, passed=route.passed_headers
+        )
+        return Forward(
+            route=route,
+            client=asked.client,
+            request_id=asked.request_id,
+            identity=identity,
+            identity_headers=headers,
+            headers=route.credentials.clean_headers(cleaned, kept),
+            target=_join(asked.path, route.credentials.clean_query(asked.target.query, kept)),
+            response_headers=_cors_headers(asked),
+            hash_key=route.hash_key(view, asked.client, identity) if route.hash_key else None,
+        )
+
+
+def new_request_id() -> str:
+    """Return a fresh id of 128 random bits, as 32 hexadecimal digits."""
+    return secrets.token_hex(16)
+
+
+def _read_host(view: RequestView) -> Host | None:
+    """Return the request's Host; `None` where HTTP/1.0 sent none (RFC 9112 §3.2)."""
+    values = view.values(b"host")
+    if len(values) > 1:
+        raise BadTarget("host_invalid", "more than one Host header")
+    if not values:
+        if view.version >= (1, 1):
+            raise BadTarget("host_invalid", "an HTTP/1.1 request without Host")
+        return None
+    return parse_host(values[0])
+
+
+def _check_authority(target: Target, host: Host | None) -> None:
+    """An absolute-form target needs an authority equal to Host (security.md, P3)."""
+    if target.authority is None:
+        return
+    if host is None or parse_host(target.authority) != host:
+        raise BadTarget("host_invalid", "the target's authority is not the Host")
+
+
+def _join(path: bytes, query: bytes | None) -> bytes:
+    return path if query is None else b"%b?%b" % (path, query)
+
+
+def _cors_headers(asked: _Asked) -> tuple[Header, ...]:
+    cors = asked.route.cors
+    return () if cors is None else cors.response(asked.view.first(b"origin"))
+
+
+def _twice(place: Place, asked: _Asked) -> Refusal:
+    """The answer to a credential that is there twice with different values (security.md, S2)."""
+    if place.kind != "cookie":
+        return Refusal("header_ambiguous", f"two different values of the {place.kind}")
+    host = asked.client.host if asked.client else ""
+    headers = expire_headers(place.name.encode(), host, asked.target.path)
+    return Refusal("cookie_duplicate", f"two different values of cookie {place.name}", headers)
+
+
+_TOKEN_ERRORS: Mapping[str, bytes] = {
+    "token_invalid": b"invalid_token",
+    "token_expired": b"invalid_token",
+    "token_revoked": b"invalid_token",
+    "token_issuer_unknown": b"invalid_token",
+}
+
+
+def _challenges(route: Route, code: str) -> tuple[Header, ...]:
+    """Add `error` to the Bearer challenge where a token was sent (RFC 6750 §3.1)."""
+    error = _TOKEN_ERRORS.get(code)
+    if error is None:
+        return route.challenges
+    return tuple(
+        (name, b'%b, error="%b"' % (value, error) if value.startswith(b"Bearer ") else value)
+        for name, value in route.challenges
+    )

@@ -1,0 +1,63 @@
+"""A compiled route: everything that a request on it needs, looked up by nothing.
+
+Made once by proxy.services.compile; a request only reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from proxy.model import Header, Identity, Refusal, RequestView
+
+if TYPE_CHECKING:
+    from proxy.adapters.upstreams import Upstream
+    from proxy.core.cors import CorsPolicy
+    from proxy.core.cross_site import CrossSitePolicy
+    from proxy.core.identity import IdentityPlan
+    from proxy.core.responses import ResponsePlan
+    from proxy.model import ClientInfo
+    from proxy.services.credentials import CredentialPlan
+    from proxy.services.schemes import Scheme
+
+Both = Literal["first", "same_subject", "refuse"]
+Require = Callable[[Identity], Refusal | None]
+HashKey = Callable[[RequestView, "ClientInfo", Identity | None], bytes | None]
+Assertions = Callable[[Identity, float], tuple[Header, ...]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Route:
+    """One entry of `routes:`, compiled."""
+
+    name: str
+    schemes: tuple[Scheme, ...]
+    """In the order of `auth:`; empty on `auth: none`."""
+    both: Both
+    has_same_subjects: bool
+    require: Require | None
+    upstream: Upstream
+    upstream_host: str
+    """`preserve`, `upstream` or the name to send as Host."""
+    strip_prefix: bytes | None
+    credentials: CredentialPlan
+    identity: IdentityPlan
+    assertions: Assertions | None
+    passed_headers: frozenset[bytes]
+    cross_site: CrossSitePolicy
+    cors: CorsPolicy | None
+    is_cors_upstream: bool
+    """True with `cors: upstream`: preflights go on, without credentials and identity."""
+    responses: ResponsePlan
+    upgrades: frozenset[str]
+    tunnel_timeout: float | None
+    """Seconds that an upgraded connection may stay silent; `None`: for ever."""
+    challenges: tuple[Header, ...]
+    """WWW-Authenticate of a request without a credential (RFC 9110 §11.6.1)."""
+    hash_key: HashKey | None = field(default=None)
+
+    @property
+    def is_guarded(self) -> bool:
+        """False on `auth: none` only."""
+        return bool(self.schemes)

@@ -1,0 +1,71 @@
+"""What the gate needs of a scheme, and what a request carries for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from proxy.model import Outcome, RequestView
+
+PlaceKind = Literal["bearer", "basic", "cookie", "header", "query"]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a request a credential stands."""
+
+    kind: PlaceKind
+    name: str = ""
+    """Of the cookie, header (lower case) or query parameter."""
+
+    @property
+    def is_ambient(self) -> bool:
+        """True where a browser adds the credential by itself (security.md, S3)."""
+        return self.kind in ("cookie", "basic")
+
+
+@dataclass(slots=True)
+class Carried:
+    """One request's view for schemes: the head, its query, its cookies, read once."""
+
+    view: RequestView
+    query: bytes | None
+    cookies: list[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A credential that a request carries, not yet judged."""
+
+    place: Place
+    value: bytes
+
+
+class Ambiguous(Exception):  # noqa: N818 - a finding about the request, not a failure
+    """The request carries the credential twice with different values (S2)."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(place.kind)
+        self.place = place
+
+
+class Scheme(Protocol):
+    """One entry of `schemes:`, ready to judge credentials."""
+
+    name: str
+    places: tuple[Place, ...]
+    is_native: bool
+    """True for native sessions and local tokens, which by default never travel on (H6)."""
+    issuer: str | None
+    """Of a jwt scheme; `None` for sessions."""
+
+    def find(self, carried: Carried) -> Found | None:
+        """Return the credential that the request carries for this scheme, unjudged.
+
+        Raises `Ambiguous` where a cookie occurs twice with different values.
+        """
+        ...
+
+    async def judge(self, found: Found, now: float) -> Outcome:
+        """Say whose the credential is. Raises `DependencyUnavailable`."""
+        ...
