@@ -11,6 +11,7 @@ import contextlib
 import math
 import os
 import re
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, TypeVar
@@ -243,6 +244,8 @@ def _reason(error: BaseException) -> str:
     while cause is not None:
         if isinstance(cause, ssl.SSLError):
             return f"TLS: {cause.reason or 'failed'}"
+        if isinstance(cause, socket.gaierror):
+            return "the host's name is not known"
         if isinstance(cause, OSError) and cause.errno is not None and cause.errno > 0:
             return os.strerror(cause.errno)
         cause = cause.__cause__ or cause.__context__
