@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 import aiohttp
 from yarl import URL
 
-from proxy.core.compact import parse_object
+from proxy.core.keyset import MAX_DOCUMENT_BYTES
+from proxy.core.strict_json import loads_object
 
-MAX_DOCUMENT_BYTES: Final = 1024 * 1024
 MAX_REDIRECTS: Final = 3
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 REQUEST_HEADERS: Final = {
@@ -155,6 +155,6 @@ async def _read_body(response: aiohttp.ClientResponse) -> bytes:
 
 def _metadata(raw: bytes) -> dict[str, Any]:
     try:
-        return parse_object(raw)
+        return loads_object(raw, max_bytes=MAX_DOCUMENT_BYTES)
     except ValueError:
         raise FetchFailed("the discovery document is not a JSON object") from None

@@ -16,16 +16,13 @@ from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from proxy.errors import SecretsError
 
 KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12
 """Random (NIST SP 800-38D §8.2.2): safe for 2^32 records under one key."""
-MIN_SECRET_CHARS: Final = 32
-MAX_SECRET_BYTES: Final = 4096
+MAX_FILE_BYTES: Final = 4096
 
 _VERSION: Final = b"\x01"
 _TAG_BYTES: Final = 16
@@ -72,23 +69,12 @@ class SecretBox:
         )
 
 
-def derive_key(secret: str | bytes) -> bytes:
-    """Return the 32-byte key that a configured secret stands for (HKDF-SHA256, RFC 5869).
-
-    Any text of at least 32 characters will do that was made at random, such as
-    `openssl rand -base64 32` prints. Less is a `ValueError`.
-    """
-    raw = secret.encode() if isinstance(secret, str) else secret
-    if len(raw) < MIN_SECRET_CHARS:
-        raise ValueError(f"a secret needs at least {MIN_SECRET_CHARS} characters")
-    return HKDF(SHA256(), KEY_BYTES, salt=None, info=b"latchgate secrets key 1").derive(raw)
-
-
 def load_or_create_secret(path: Path) -> bytes:
-    """Return the key of the secret file at `path`, which is made (mode 0600) if there is none.
+    """Return the 32 bytes of the key file at `path`, which is made (mode 0600) if there is none.
 
-    Processes that start together agree on one. Raises `SecretsError` if the file cannot be made or
-    read, is not a plain file of ours, can be used by others, or holds too little.
+    It holds base64, as `secrets: {key: {file: …}}` takes it, so that it can be named there when
+    the store moves. Processes that start together agree on one. Raises `SecretsError` if the file cannot be made or
+    read, is not a plain file of ours, can be used by others, or holds no key.
     """
     try:
         try:
@@ -96,11 +82,14 @@ def load_or_create_secret(path: Path) -> bytes:
         except FileNotFoundError:
             _create_private(path, base64.b64encode(secrets.token_bytes(KEY_BYTES)) + b"\n")
             raw = _read_private(path)
-        return derive_key(raw.strip())
+        key = base64.b64decode(raw.strip(), validate=True)
     except OSError as error:
         raise SecretsError(f"{path}: {error.strerror}") from error
-    except ValueError as error:
-        raise SecretsError(f"{path}: {error}") from error
+    except ValueError:
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise SecretsError(f"{path} does not hold {KEY_BYTES} bytes in base64")
+    return key
 
 
 def _read_private(path: Path) -> bytes:
@@ -113,7 +102,7 @@ def _read_private(path: Path) -> bytes:
             raise SecretsError(f"{path} belongs to somebody else")
         if status.st_mode & 0o077:
             raise SecretsError(f"{path} can be used by others: its mode must be 0600")
-        return file.read(MAX_SECRET_BYTES)
+        return file.read(MAX_FILE_BYTES)
 
 
 def _create_private(path: Path, content: bytes) -> None:

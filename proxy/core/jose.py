@@ -6,13 +6,11 @@ the signature has proved whose it is. What never belongs here: I/O, the clock, r
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from proxy.core.compact import decode_segment, parse_object
+from proxy.core.compact import decode_segment
 from proxy.core.keyset import (
     MAX_ATTEMPTS,
     Key,
@@ -21,6 +19,8 @@ from proxy.core.keyset import (
     check_algorithms,
     is_plain_kid,
 )
+from proxy.core.revocation import digest
+from proxy.core.strict_json import loads_object
 from proxy.errors import TokenExpired, TokenInvalid
 
 MAX_TOKEN_BYTES: Final = 32 * 1024
@@ -55,7 +55,7 @@ class KeyUnknown(TokenInvalid):
 class VerifiedToken:
     """What a token says, after everything about it has been checked but its revocation."""
 
-    claims: Mapping[str, Any]
+    claims: Mapping[str, Any] = field(repr=False)
     """The payload. `sub`, where present, is a text."""
     key: Key
     """The key that verified it: the verdict dies when it leaves the set (K3)."""
@@ -239,11 +239,7 @@ def _decode(segment: bytes, name: str) -> bytes:
 
 def _parse(raw: bytes, name: str) -> dict[str, Any]:
     try:
-        return parse_object(raw)
-    except json.JSONDecodeError:
-        raise TokenInvalid(f"{name}: not JSON") from None
-    except UnicodeError:
-        raise TokenInvalid(f"{name}: not UTF-8") from None
+        return loads_object(raw, max_bytes=MAX_TOKEN_BYTES)
     except ValueError as error:
         raise TokenInvalid(f"{name}: {error}") from None
 
@@ -278,7 +274,6 @@ def _time(claims: Mapping[str, Any], name: str) -> int | None:
 def _name_of(header: _Header, raw_claims: bytes) -> str:
     """Name a token without `jti` by what it says, so that no re-encoding escapes (R3).
 
-    Hex SHA-256 of the RFC 8785 array of the decoded header and the decoded payload.
+    H of reference.md §4 over the decoded header and the decoded payload.
     """
-    said = json.dumps([header.text, raw_claims.decode()], ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(said.encode()).hexdigest()
+    return digest(header.text, raw_claims.decode())

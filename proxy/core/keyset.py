@@ -15,9 +15,12 @@ from typing import Any, Final
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    EllipticCurvePrivateKey,
+    EllipticCurvePublicKey,
+)
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from jwt.algorithms import (
     Algorithm,
@@ -28,7 +31,8 @@ from jwt.algorithms import (
 )
 from jwt.exceptions import InvalidKeyError
 
-from proxy.core.compact import decode_segment, encode_segment, parse_object, to_json
+from proxy.core.compact import decode_segment, encode_segment, to_json
+from proxy.core.strict_json import loads_object
 from proxy.errors import KeysUnavailable
 
 SYMMETRIC: Final = frozenset({"HS256", "HS384", "HS512"})
@@ -47,6 +51,7 @@ MIN_SECRET_BYTES: Final = 32
 MIN_RSA_BITS: Final = 2048
 MAX_RSA_BITS: Final = 16384
 """OpenSSL's own bound: a larger modulus only makes each verification a denial of service."""
+MAX_DOCUMENT_BYTES: Final = 1024 * 1024
 MAX_KEYS: Final = 1000
 MAX_ATTEMPTS: Final = 16
 """Signature checks that one token may cost when several keys could have made it."""
@@ -61,6 +66,7 @@ _LIBRARY: Final[dict[str, Algorithm]] = {
 }
 
 PublicKey = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
+PrivateKey = RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateKey
 
 
 class KeySetInvalid(KeysUnavailable):
@@ -159,7 +165,7 @@ class KeySet:
         allowed = _asymmetric(algorithms)
         if isinstance(document, bytes):
             try:
-                document = parse_object(document)
+                document = loads_object(document, max_bytes=MAX_DOCUMENT_BYTES)
             except ValueError as error:
                 raise KeySetInvalid(f"the JWK Set cannot be read: {_reason(error)}") from error
         members = document.get("keys")
@@ -378,6 +384,17 @@ def _secret_key(secret: bytes, algorithms: frozenset[str]) -> Key:
         algorithms=algorithms,
         _verifiers=verifiers,
     )
+
+
+def make_signer(name: str, private: PrivateKey) -> Callable[[bytes], bytes]:
+    """Bind PyJWT's arithmetic to one algorithm and one private key."""
+    library = _LIBRARY[name]
+    prepared = library.prepare_key(private)
+
+    def sign(signing_input: bytes) -> bytes:
+        return library.sign(signing_input, prepared)
+
+    return sign
 
 
 def is_plain_kid(kid: object) -> bool:
