@@ -1,0 +1,40 @@
+# `make demo` shows the main job, `make test` runs the tests; both need Python >= 3.11 and nothing else.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PORT ?= 8080
+PYTEST ?= -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# The stamp is older than pyproject.toml when a dependency may have changed.
+$(VENV)/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Latchgate needs Python 3.11 or newer; set PYTHON=python3.x")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing Latchgate and its tools into $(VENV) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --prefer-binary -e '.[dev]'
+	@touch $@
+
+demo: $(VENV)/.installed ## two guarded applications on 127.0.0.1:8080 (PORT=… changes it)
+	@exec $(BIN)/latchgate demo --port $(PORT)
+
+test: $(VENV)/.installed ## all tests, on a real store and real sockets
+	@$(BIN)/python $(PYTEST) $(ARGS)
+
+check: $(VENV)/.installed ## what .ci/run checks of the code itself
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed ## put the code into the house's shape
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) build dist *.egg-info .coverage* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

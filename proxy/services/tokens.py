@@ -1,0 +1,218 @@
+"""What the gate itself says in signed form: access tokens for clients, assertions for upstreams.
+
+RFC 9068 for the first; security.md, K4 and R3 for both. What never belongs here: keys in the
+clear, and deciding who may have a token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+from urllib.parse import quote
+
+from proxy.adapters.store.port import Store
+from proxy.core.jose import ACCESS_TYP, ASSERTION_TYP, assertion_issuer
+from proxy.core.revocation import RevocationKeys, is_revoked
+from proxy.errors import StoreUnavailable
+from proxy.model import Identity
+
+RESERVED_CLAIMS: Final = frozenset(
+    "iss sub aud exp nbf iat jti sid cnf client_id scope roles email email_verified name"
+    " auth_time amr acr azp act may_act nonce events typ".split()
+)
+"""What only the issuer says; a caller's own claims cannot."""
+
+CLIENT_ID: Final = "latchgate"
+"""RFC 9068 §2.2 asks who the client was; a token minted on the command line has none but us."""
+
+MAX_ASSERTION_LIFE_S: Final = 60
+MAX_CACHED: Final = 4096
+
+_JTI_BYTES: Final = 16
+_MAX_WAIT_S: Final = 5
+_SCOPE_SAFE: Final = "!#$&'()*+,/:;<=>?@[]^`{|}"
+"""What RFC 6749 §3.3 allows in a scope, beside what `quote` never touches."""
+
+
+class Signer(Protocol):
+    """What signs; see services.signing."""
+
+    def sign(self, claims: dict[str, Any], typ: str, now: float) -> str:
+        """Return a signed token; raises `KeysUnavailable`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MintedToken:
+    """A new access token, and how it is named and ended."""
+
+    token: str = field(repr=False)
+    jti: str
+    expires_at: int
+    """Epoch seconds."""
+
+
+class TokenIssuer:
+    """Mints access tokens of the gate's own issuer (`tokens:`).
+
+    Constructor: `lifetime_s` is the usual life of a token, `max_lifetime_s` the longest that may
+    be asked for (what the local scheme accepts).
+    """
+
+    def __init__(
+        self,
+        *,
+        issuer: str,
+        audience: str,
+        lifetime_s: float,
+        max_lifetime_s: float,
+        signer: Signer,
+        store: Store,
+        revoked: RevocationKeys,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._issuer = issuer
+        self._audience = audience
+        self._lifetime_s = lifetime_s
+        self._max_lifetime_s = max_lifetime_s
+        self._signer = signer
+        self._store = store
+        self._revoked = revoked
+        self._sleep = sleep
+
+    async def mint(
+        self,
+        subject: str,
+        *,
+        now: float,
+        roles: Sequence[str] = (),
+        scopes: Sequence[str] = (),
+        claims: Mapping[str, Any] | None = None,
+        email: str | None = None,
+        name: str | None = None,
+        lifetime: float | None = None,
+    ) -> MintedToken:
+        """Return a token that is good from the moment that it is returned.
+
+        Waits a revocation's second out (R3): a token that says to be as old as the last "log out
+        everywhere" would be refused with it. Raises `ValueError` for what no token can say,
+        `StoreUnavailable` and `KeysUnavailable`.
+        """
+        lifetime = self._lifetime_s if lifetime is None else lifetime
+        if not 1 <= lifetime <= self._max_lifetime_s:
+            raise ValueError(f"a token lives between 1 and {self._max_lifetime_s:g} seconds")
+        said = _own_claims(claims or {})
+        if not subject:
+            raise ValueError("a token needs a subject")
+        jti = secrets.token_urlsafe(_JTI_BYTES)
+        said |= {"iss": self._issuer, "sub": subject, "aud": self._audience, "jti": jti}
+        said |= {"client_id": CLIENT_ID, "scope": _scope(scopes), "roles": list(roles)}
+        said |= {"email": email, "email_verified": True} if email else {}
+        said |= {"name": name} if name else {}
+        issued_at = await self._issuing_time(said, jti, now)
+        expires_at = issued_at + int(lifetime)
+        said |= {"iat": issued_at, "exp": expires_at}
+        token = self._signer.sign(said, ACCESS_TYP, max(now, issued_at))
+        return MintedToken(token, jti, expires_at)
+
+    async def _issuing_time(self, claims: Mapping[str, Any], jti: str, now: float) -> int:
+        """Return the `iat` of a new token, after having waited until that second has come."""
+        keys = self._revoked.for_token(self._issuer, claims, jti)
+        values = await self._store.fetch(keys)
+        earliest = int(now)
+        for issued_at in range(earliest, earliest + _MAX_WAIT_S):
+            if is_revoked(values, issued_at, leeway=0) is None:
+                if issued_at > now:
+                    await self._sleep(issued_at - now)
+                return issued_at
+        raise StoreUnavailable("a revocation that cannot be read, or that lies in the future")
+
+
+@dataclass(frozen=True, slots=True)
+class _Cached:
+    identity: Identity
+    token: str = field(repr=False)
+    fresh_until: float
+
+
+class AssertionMinter:
+    """Tells upstreams who came in, in words that only this gate can sign (K4).
+
+    Constructor: `base` is `tokens.issuer`, else `server.public_url`.
+    """
+
+    def __init__(self, *, base: str, signer: Signer) -> None:
+        self._issuer = assertion_issuer(base)
+        self._signer = signer
+        self._cache: dict[tuple[int, str, bool], _Cached] = {}
+
+    def mint(self, identity: Identity, audience: str, now: float, *, as_bearer: bool) -> str:
+        """Return an assertion about `identity` for the upstream whose audience is `audience`.
+
+        It lives at most 60 s, and not longer than the credential. The same identity *object* (one
+        verdict) gets the same assertion for half of its life. Raises `KeysUnavailable`.
+        """
+        place = (id(identity), audience, as_bearer)
+        cached = self._cache.get(place)
+        if cached is not None and cached.identity is identity and now < cached.fresh_until:
+            return cached.token
+        issued_at = int(now)
+        life = MAX_ASSERTION_LIFE_S
+        if identity.expires_at is not None:
+            life = max(1, min(life, int(identity.expires_at) - issued_at))
+        claims = _about(identity)
+        claims |= {"iss": self._issuer, "aud": audience, "iat": issued_at, "exp": issued_at + life}
+        claims["jti"] = secrets.token_urlsafe(_JTI_BYTES)
+        token = self._signer.sign(claims, "JWT" if as_bearer else ASSERTION_TYP, now)
+        self._keep(place, _Cached(identity, token, issued_at + life / 2))
+        return token
+
+    def _keep(self, place: tuple[int, str, bool], made: _Cached) -> None:
+        self._cache.pop(place, None)
+        while len(self._cache) >= MAX_CACHED:
+            # Insertion order is the order of their ends, give or take the shorter lives.
+            del self._cache[next(iter(self._cache))]
+        self._cache[place] = made
+
+
+def _about(identity: Identity) -> dict[str, Any]:
+    """Return the claims that say who it is: (origin, sub) is the person (K6)."""
+    if not identity.subject:
+        raise ValueError("an identity without a subject is never asserted")
+    claims: dict[str, Any] = {
+        "sub": identity.subject,
+        "origin": identity.origin,
+        "scheme": identity.scheme,
+        "roles": list(identity.roles),
+        "scope": _scope(map(_one_scope, identity.scopes)),
+    }
+    if identity.email is not None:
+        claims["email"] = identity.email
+    if identity.name is not None:
+        claims["name"] = identity.name
+    if identity.auth_time is not None:
+        claims["auth_time"] = int(identity.auth_time)
+    if identity.amr:
+        claims["amr"] = list(identity.amr)
+    return claims
+
+
+def _own_claims(claims: Mapping[str, Any]) -> dict[str, Any]:
+    if taken := RESERVED_CLAIMS & claims.keys():
+        raise ValueError(f"claims that only the issuer sets: {', '.join(sorted(taken))}")
+    return dict(claims)
+
+
+def _one_scope(scope: str) -> str:
+    """Return a foreign scope in a form that cannot be read as two (RFC 6749 §3.3)."""
+    return quote(scope, safe=_SCOPE_SAFE)
+
+
+def _scope(scopes: Sequence[str] | map[str]) -> str:
+    scopes = list(scopes)
+    if any(_one_scope(scope) != scope.replace("%", "%25") or not scope for scope in scopes):
+        raise ValueError("a scope is printable ASCII without spaces, quotes and backslashes")
+    return " ".join(scopes)
