@@ -7,6 +7,7 @@ clear, and deciding who may have a token.
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,8 +21,11 @@ from proxy.errors import StoreUnavailable
 from proxy.model import Identity
 
 RESERVED_CLAIMS: Final = frozenset(
-    "iss sub aud exp nbf iat jti sid cnf client_id scope roles email email_verified name"
-    " auth_time amr acr azp act may_act nonce events typ".split()
+    {
+        *("iss", "sub", "aud", "exp", "nbf", "iat", "jti", "sid", "cnf", "client_id", "typ"),
+        *("scope", "roles", "email", "email_verified", "name", "auth_time", "amr", "acr"),
+        *("azp", "act", "may_act", "nonce", "events"),
+    }
 )
 """What only the issuer says; a caller's own claims cannot."""
 
@@ -33,8 +37,10 @@ MAX_CACHED: Final = 4096
 
 _JTI_BYTES: Final = 16
 _MAX_WAIT_S: Final = 5
+_SCOPE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
+"""RFC 6749 §3.3: printable ASCII without space, quote and backslash."""
 _SCOPE_SAFE: Final = "!#$&'()*+,/:;<=>?@[]^`{|}"
-"""What RFC 6749 §3.3 allows in a scope, beside what `quote` never touches."""
+"""The same without `%`, beside what `quote` never touches."""
 
 
 class Signer(Protocol):
@@ -187,7 +193,7 @@ def _about(identity: Identity) -> dict[str, Any]:
         "origin": identity.origin,
         "scheme": identity.scheme,
         "roles": list(identity.roles),
-        "scope": _scope(map(_one_scope, identity.scopes)),
+        "scope": _foreign_scope(identity.scopes),
     }
     if identity.email is not None:
         claims["email"] = identity.email
@@ -206,13 +212,13 @@ def _own_claims(claims: Mapping[str, Any]) -> dict[str, Any]:
     return dict(claims)
 
 
-def _one_scope(scope: str) -> str:
-    """Return a foreign scope in a form that cannot be read as two (RFC 6749 §3.3)."""
-    return quote(scope, safe=_SCOPE_SAFE)
-
-
-def _scope(scopes: Sequence[str] | map[str]) -> str:
-    scopes = list(scopes)
-    if any(_one_scope(scope) != scope.replace("%", "%25") or not scope for scope in scopes):
+def _scope(scopes: Sequence[str]) -> str:
+    """Return the `scope` of a new token; what cannot stand in one is a `ValueError`."""
+    if not all(map(_SCOPE.fullmatch, scopes)):
         raise ValueError("a scope is printable ASCII without spaces, quotes and backslashes")
     return " ".join(scopes)
+
+
+def _foreign_scope(scopes: Sequence[str]) -> str:
+    """Return scopes that others named, so that none can be read as two: like H4's lists."""
+    return " ".join(quote(scope, safe=_SCOPE_SAFE) for scope in scopes if scope)
