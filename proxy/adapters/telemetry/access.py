@@ -1,0 +1,66 @@
+"""The access log: one line per request, without the logging module, for it runs on every one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from json.encoder import encode_basestring_ascii as quoted
+
+from proxy.adapters.telemetry.clock import Clock
+from proxy.adapters.telemetry.text import clean, clean_path, clip, escape
+from proxy.model import AccessRecord
+
+
+class AccessLog:
+    """Turns each `AccessRecord` into one line: JSON for programs, or a short one for people."""
+
+    def __init__(
+        self, write: Callable[[bytes], None], clock: Clock, process: str, *, is_json: bool
+    ) -> None:
+        self._write = write
+        self._clock = clock
+        self._process = quoted(process)
+        self._render = self._json if is_json else self._console
+
+    def __call__(self, record: AccessRecord) -> None:
+        """Write the line of one finished request."""
+        self._write(self._render(record).encode("utf-8", "backslashreplace"))
+
+    def _json(self, record: AccessRecord) -> str:
+        upstream_ms = "null" if record.upstream_s is None else f"{record.upstream_s * 1000:.3f}"
+        level = "warning" if record.status >= 500 else "info"
+        return (
+            f'{{"time":"{self._clock.iso(record.started_at)}","level":"{level}","event":"request",'
+            f'"process":{self._process},"request_id":{_value(record.request_id)},'
+            f'"method":{_value(record.method)},"host":{_value(record.host)},'
+            f'"path":{quoted(clean_path(record.path))},"status":{record.status},'
+            f'"decision":{_value(record.decision)},"code":{_value(record.code)},'
+            f'"detail":{quoted(clean(record.detail)) if record.detail else "null"},'
+            f'"route":{_value(record.route)},"scheme":{_value(record.scheme)},'
+            f'"subject":{_value(record.subject)},"client":{_value(record.client)},'
+            f'"upstream":{_value(record.upstream)},"server":{_value(record.server)},'
+            f'"duration_ms":{record.duration_s * 1000:.3f},"upstream_ms":{upstream_ms},'
+            f'"bytes_in":{record.bytes_in},"bytes_out":{record.bytes_out}}}\n'
+        )
+
+    def _console(self, record: AccessRecord) -> str:
+        who = ""
+        if record.subject is not None:
+            who = f" {_word(record.scheme)}:{_word(record.subject)}"
+        target = f" -> {_word(record.upstream)}" if record.upstream is not None else ""
+        code = f" {_word(record.code)}" if record.code is not None else ""
+        detail = f" ({clean(record.detail)})" if record.detail else ""
+        return (
+            f"{self._clock.hours(record.started_at)} {record.status} {_word(record.method)} "
+            f"{_word(record.host)}{clean_path(record.path)} {_word(record.decision)}{code}"
+            f" [{_word(record.route)}]{who}{target} {record.duration_s * 1000:.1f}ms"
+            f" {record.bytes_out}B {_word(record.request_id)}{detail}\n"
+        )
+
+
+def _value(text: str | None) -> str:
+    """Return a JSON string, or `null`."""
+    return "null" if text is None else quoted(escape(clip(text, 256)))
+
+
+def _word(text: str | None) -> str:
+    return "-" if text is None else escape(clip(text, 256))
