@@ -16,7 +16,7 @@ from pydantic import (
 
 from proxy.config.addresses import HostPattern, OriginValue
 from proxy.config.strict import Section
-from proxy.config.upstream_models import word_or_mapping
+from proxy.config.upstream_models import OTHER, WORD, word_or_other
 from proxy.config.values import (
     DurationOrZero,
     Flag,
@@ -120,7 +120,11 @@ def _parse_claim(value: Any) -> Any:
 
 
 def _parse_roles(value: Any) -> Any:
-    return {"any": value} if isinstance(value, list) else value
+    if isinstance(value, list):
+        return {"any": value}
+    if not isinstance(value, dict | RolesRule):
+        raise ValueError("must be a list of roles, {any: […]} or {all: […]}")
+    return value
 
 
 Roles = Annotated[list[Text], AfterValidator(unique), AfterValidator(not_empty)]
@@ -221,8 +225,8 @@ class CorsConfig(Section):
     credentials: Flag = False
     """Whether those pages may call with the browser's cookies."""
     headers: Annotated[
-        Annotated[Literal["any"], Tag("word")] | Annotated[list[Token], Tag("mapping")],
-        Discriminator(word_or_mapping),
+        Annotated[Literal["any"], Tag(WORD)] | Annotated[list[Token], Tag(OTHER)],
+        Discriminator(word_or_other),
     ] = "any"
     """Request headers that may be sent: any, or a list."""
     max_age: DurationOrZero = 600.0
@@ -261,15 +265,15 @@ class RouteConfig(Section):
     forward_credentials: Flag | None = None
     """Whether the credential travels on; default false for the gate's own, true for foreign ones."""
     cross_site: Annotated[
-        Annotated[Literal["refuse", "same_site", "allow"], Tag("word")]
-        | Annotated[list[OriginValue], AfterValidator(not_empty), Tag("mapping")],
-        Discriminator(word_or_mapping),
+        Annotated[Literal["refuse", "same_site", "allow"], Tag(WORD)]
+        | Annotated[list[OriginValue], AfterValidator(not_empty), Tag(OTHER)],
+        Discriminator(word_or_other),
     ] = "refuse"
     """Unsafe requests that another site makes with the browser's credentials: refuse, same_site, allow, or origins."""
     cors: (
         Annotated[
-            Annotated[Literal["upstream"], Tag("word")] | Annotated[CorsConfig, Tag("mapping")],
-            Discriminator(word_or_mapping),
+            Annotated[Literal["upstream"], Tag(WORD)] | Annotated[CorsConfig, Tag(OTHER)],
+            Discriminator(word_or_other),
         ]
         | None
     ) = None

@@ -18,7 +18,7 @@ from pydantic import (
 from proxy.config.addresses import HttpUrl, StoreUrlValue
 from proxy.config.secret import SecretValue
 from proxy.config.strict import Section
-from proxy.config.upstream_models import word_or_mapping
+from proxy.config.upstream_models import OTHER, WORD, word_or_other
 from proxy.config.values import (
     Duration,
     DurationOrZero,
@@ -191,9 +191,9 @@ class JwtSchemeConfig(Section):
     issuer: Text = ""
     """The `iss` that tokens must have; for local keys the loader fills in tokens.issuer."""
     audience: Annotated[
-        Annotated[Literal["any"], Tag("word")]
-        | Annotated[list[Text], AfterValidator(unique), Tag("mapping")],
-        Discriminator(word_or_mapping),
+        Annotated[Literal["any"], Tag(WORD)]
+        | Annotated[list[Text], AfterValidator(unique), Tag(OTHER)],
+        Discriminator(word_or_other),
         BeforeValidator(_parse_audience),
     ] = []
     """Any of these must be in the token's `aud`; any must be written out. Local keys: tokens.audience."""
@@ -219,4 +219,16 @@ class JwtSchemeConfig(Section):
     """Where the token says who it is."""
 
 
-SchemeConfig = Annotated[SessionSchemeConfig | JwtSchemeConfig, Field(discriminator="type")]
+def _scheme_type(value: Any) -> str | None:
+    kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", "session")
+    return f"<{kind}>" if kind in {"session", "jwt"} else None
+
+
+SchemeConfig = Annotated[
+    Annotated[SessionSchemeConfig, Tag("<session>")] | Annotated[JwtSchemeConfig, Tag("<jwt>")],
+    Discriminator(
+        _scheme_type,
+        custom_error_type="scheme_type",
+        custom_error_message="`type` must be session or jwt",
+    ),
+]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
@@ -10,10 +10,14 @@ from proxy.config.addresses import ServerName, ServerValue, UpstreamHost
 from proxy.config.strict import Section
 from proxy.config.values import Duration, FilePath, NoneWord, Text, Token, unique
 
+WORD: Final = "<word>"
+OTHER: Final = "<other>"
+"""Tags of unions. Pydantic puts them into the place of a mistake, so no key may be called so."""
 
-def word_or_mapping(value: Any) -> str:
-    """Discriminate a union of a word and a section."""
-    return "word" if isinstance(value, str) else "mapping"
+
+def word_or_other(value: Any) -> str:
+    """Discriminate a union of a word and a list or section."""
+    return WORD if isinstance(value, str) else OTHER
 
 
 class CookieName(Section):
@@ -27,9 +31,8 @@ class HashBalance(Section):
     """Requests that have this in common go to one server."""
 
     hash: Annotated[
-        Annotated[Literal["subject", "address"], Tag("word")]
-        | Annotated[CookieName, Tag("mapping")],
-        Discriminator(word_or_mapping),
+        Annotated[Literal["subject", "address"], Tag(WORD)] | Annotated[CookieName, Tag(OTHER)],
+        Discriminator(word_or_other),
     ]
     """subject, address, or {cookie: name}."""
 
@@ -68,8 +71,8 @@ class UpstreamConfig(Section):
     servers: Annotated[list[ServerValue], AfterValidator(unique)] = Field(min_length=1)
     """http://host:port, https://host:port or unix:path; without a path."""
     balance: Annotated[
-        Annotated[Literal["least_busy"], Tag("word")] | Annotated[HashBalance, Tag("mapping")],
-        Discriminator(word_or_mapping),
+        Annotated[Literal["least_busy"], Tag(WORD)] | Annotated[HashBalance, Tag(OTHER)],
+        Discriminator(word_or_other),
     ] = "least_busy"
     """least_busy (of two random servers), or {hash: subject | address | {cookie: name}}."""
     timeouts: UpstreamTimeouts = UpstreamTimeouts()

@@ -1,0 +1,80 @@
+"""Defaults that depend on another key, filled in once all keys are read."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from proxy.config.models import (
+    Config,
+    JwtSchemeConfig,
+    RouteConfig,
+    SchemeConfig,
+    StoreConfig,
+    TokensConfig,
+    UpstreamConfig,
+)
+
+
+def complete(config: Config, base: Path) -> Config:
+    """Return `config` with the names, audiences and paths that follow from its other keys.
+
+    What stays empty has no source, which is for the checks to say. `base` is the directory of the
+    file. Keys that were written keep their value; `model_fields_set` tells what was written, and
+    grows by what is filled in here.
+    """
+    return config.model_copy(
+        update={
+            "store": _store(config.store, base),
+            "upstreams": {name: _upstream(name, item) for name, item in config.upstreams.items()},
+            "schemes": {
+                name: _scheme(item, config.tokens) for name, item in config.schemes.items()
+            },
+            "routes": _named(config.routes),
+        }
+    )
+
+
+def _store(store: StoreConfig, base: Path) -> StoreConfig:
+    if "url" in store.model_fields_set or store.url.path is None:
+        return store
+    return store.model_copy(update={"url": replace(store.url, path=base / store.url.path)})
+
+
+def _upstream(name: str, upstream: UpstreamConfig) -> UpstreamConfig:
+    return upstream if upstream.audience else upstream.model_copy(update={"audience": name})
+
+
+def _scheme(scheme: SchemeConfig, tokens: TokensConfig | None) -> SchemeConfig:
+    if not isinstance(scheme, JwtSchemeConfig) or not scheme.keys.local or tokens is None:
+        return scheme
+    update: dict[str, object] = {}
+    if not scheme.issuer:
+        update["issuer"] = tokens.issuer
+    if not scheme.audience:
+        update["audience"] = [tokens.audience]
+    if "algorithms" not in scheme.model_fields_set:
+        update["algorithms"] = [tokens.algorithm]
+    return scheme.model_copy(update=update)
+
+
+def _named(routes: list[RouteConfig]) -> list[RouteConfig]:
+    taken = {route.name for route in routes}
+    named = []
+    for route in routes:
+        if route.name:
+            named.append(route)
+            continue
+        name = wanted = _name(route)
+        number = 2
+        while name in taken:
+            name = f"{wanted} ({number})"
+            number += 1
+        taken.add(name)
+        named.append(route.model_copy(update={"name": name}))
+    return named
+
+
+def _name(route: RouteConfig) -> str:
+    methods = f"{','.join(route.match.methods)} " if route.match.methods else ""
+    return f"{methods}{route.match.host or ''}{route.match.path}"

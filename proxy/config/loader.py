@@ -1,0 +1,217 @@
+"""From a file to a `Config`, or to every mistake in it with line and column.
+
+All mistakes are found at once: what is wrong is cut off the tree, the rest is validated again until
+it fits, and then the checks look at what is left. A mistake that only follows from a cut is no
+mistake of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from proxy.config import document
+from proxy.config.checks import CHECKS, dangling
+from proxy.config.completion import complete
+from proxy.config.document import MAX_BYTES, MappingNode, Position, read_document
+from proxy.config.messages import KEY_MARK, describe, show_path
+from proxy.config.models import Config
+from proxy.config.survey import Survey
+from proxy.config.tree import SourceMap, Tree
+from proxy.config.values import BASE
+from proxy.errors import ConfigError, ConfigErrors, Problem
+
+Check = Callable[[Config], Iterable[Problem]]
+"""Looks at a valid configuration; paths of its problems are keys and indexes from the root."""
+
+STANDARD_INPUT: Final = "-"
+_SHORTEST_SCRUBBED: Final = 4
+"""Characters; shorter values of the environment are words of everyday life."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedConfig:
+    """A configuration without mistakes, and where its parts stand in the file."""
+
+    config: Config
+    file: str
+    """As it is shown in messages."""
+    base: Path
+    """The directory that relative paths start from."""
+    source_map: SourceMap
+    warnings: tuple[ConfigError, ...]
+    text: bytes = field(repr=False)
+    """The file as it was read; may hold secrets."""
+
+    def located(self, problem: Problem) -> ConfigError:
+        """Return `problem`, found later, with its place in the file."""
+        line, column = self.source_map.position(problem.path)
+        path = show_path(problem.path)
+        return ConfigError(self.file, line, column, path, problem.message, problem.is_warning)
+
+
+def load_config(
+    path: Path | Literal["-"],
+    *,
+    checks: Sequence[Check] = (),
+    environment: Mapping[str, str] | None = None,
+) -> LoadedConfig:
+    """Read the configuration at `path` (`-`: standard input); see `parse_config`.
+
+    Raises `ConfigErrors` also where the file cannot be read.
+    """
+    if path == STANDARD_INPUT:
+        raw, file, base = sys.stdin.buffer.read(MAX_BYTES + 1), "<stdin>", Path.cwd()
+    else:
+        file, base = str(path), Path(path).absolute().parent
+        try:
+            with Path(path).open("rb") as stream:
+                raw = stream.read(MAX_BYTES + 1)
+        except OSError as error:
+            reason = f"the file cannot be read: {error.strerror}"
+            raise ConfigErrors([ConfigError(file, 1, 1, show_path(()), reason)]) from None
+    return parse_config(raw, file=file, base=base, checks=checks, environment=environment)
+
+
+def parse_config(
+    raw: bytes,
+    *,
+    file: str,
+    base: Path,
+    checks: Sequence[Check] = (),
+    environment: Mapping[str, str] | None = None,
+) -> LoadedConfig:
+    """Return the configuration that `raw` says; `base` is where relative paths start.
+
+    `checks` look at it after the checks of this package. Raises `ConfigErrors` with all mistakes,
+    in the order of the file; no message repeats a value that came from the environment.
+    """
+    found = read_document(raw, os.environ if environment is None else environment)
+    reading = _Reading(file, base, found)
+    config = reading.read(checks)
+    if config is None or reading.errors:
+        raise ConfigErrors(_in_order(reading.errors))
+    assert reading.tree is not None  # noqa: S101 - a document without root has an error
+    return LoadedConfig(
+        config, file, base, reading.tree.source_map, tuple(_in_order(reading.warnings)), raw
+    )
+
+
+class _Reading:
+    """One document on its way to a configuration; collects what is wrong with it."""
+
+    def __init__(self, file: str, base: Path, found: document.Document) -> None:
+        self.errors: list[ConfigError] = []
+        self.warnings: list[ConfigError] = []
+        self.tree: Tree | None = None
+        self._file = file
+        self._base = base
+        self._scrubbed = {
+            value: shown
+            for value, shown in sorted(found.replaced.items(), key=lambda item: -len(item[0]))
+            if len(value) >= _SHORTEST_SCRUBBED
+        }
+        self._seen: set[tuple[Position, str]] = set()
+        for mistake in found.mistakes:
+            self._report(mistake.position, mistake.path, mistake.message)
+        if isinstance(found.root, MappingNode):
+            self.tree = Tree(found.root)
+        elif found.root is not None and not found.mistakes:
+            self._report(found.root.position, (), "a configuration is a mapping of keys")
+
+    def read(self, checks: Sequence[Check]) -> Config | None:
+        """Validate, complete and check; `None` where nothing can be made of the document."""
+        if self.tree is None:
+            return None
+        config = self._validated(self.tree)
+        if config is None:
+            return None
+        survey = Survey(config, self.tree)
+        for check in CHECKS:
+            for problem in check(survey):
+                self._take(self.tree, problem)
+        config = self._without_gaps(self.tree, survey)
+        if config is not None:
+            self._run(self.tree, config, checks)
+        return config
+
+    def _validated(self, tree: Tree) -> Config | None:
+        """Cut until the rest is valid, and report every mistake that is one by itself."""
+        while (plain := tree.plain()) is not None:
+            try:
+                config = Config.model_validate(
+                    plain, context={BASE: self._base}, by_alias=True, by_name=False
+                )
+            except ValidationError as error:
+                # Found first, cut afterwards: a cut changes the numbers of the items behind it.
+                mistakes = [(item, *_place(tree, item)) for item in error.errors()]
+                for item, path, is_key in mistakes:
+                    self._note(tree, item, path, is_key=is_key)
+                for item, path, _ in mistakes:
+                    tree.cut(path[:-1] if item["type"] == "missing" else path)
+            else:
+                return complete(config, self._base)
+        return None
+
+    def _note(self, tree: Tree, item: ErrorDetails, path: document.Path, *, is_key: bool) -> None:
+        if not tree.is_whole(path):
+            return
+        is_unknown = item["type"] == "extra_forbidden"
+        position = tree.source_map.position(path, is_key=is_key or is_unknown)
+        self._report(position, path, describe(item, path, tree.root))
+
+    def _without_gaps(self, tree: Tree, survey: Survey) -> Config | None:
+        """Cut the routes that lean on what is not there, so that `checks` need not expect gaps."""
+        paths = [tree.original(path) for path in dangling(survey)]
+        if not paths:
+            return survey.config
+        for path in paths:
+            tree.cut(path)
+        return self._validated(tree)
+
+    def _run(self, tree: Tree, config: Config, checks: Sequence[Check]) -> None:
+        for check in checks:
+            try:
+                for problem in check(config):
+                    self._take(tree, problem)
+            except Exception:
+                # What compiles a configuration may stumble over mistakes that are reported here.
+                if not self.errors:
+                    raise
+
+    def _take(self, tree: Tree, problem: Problem) -> None:
+        path = tree.original(problem.path)
+        if not tree.is_cut(path):
+            position = tree.source_map.position(path)
+            self._report(position, path, problem.message, is_warning=problem.is_warning)
+
+    def _report(
+        self, position: Position, path: document.Path, message: str, *, is_warning: bool = False
+    ) -> None:
+        for value, shown in self._scrubbed.items():
+            message = message.replace(value, shown)
+        if (position, message) in self._seen:
+            return
+        self._seen.add((position, message))
+        found = ConfigError(
+            self._file, position.line, position.column, show_path(path), message, is_warning
+        )
+        (self.warnings if is_warning else self.errors).append(found)
+
+
+def _place(tree: Tree, item: ErrorDetails) -> tuple[document.Path, bool]:
+    """Return the file's path of one of pydantic's errors, and whether the key itself is meant."""
+    location = item["loc"]
+    is_key = location[-1:] == (KEY_MARK,)
+    return tree.original(location[:-1] if is_key else location), is_key
+
+
+def _in_order(errors: list[ConfigError]) -> list[ConfigError]:
+    return sorted(errors, key=lambda error: (error.line, error.column))

@@ -1,0 +1,136 @@
+"""Which keys a configuration can have, found in the models themselves."""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, Final, TypeGuard
+
+from pydantic.fields import FieldInfo
+
+from proxy.config.document import Node, Path, ScalarNode, child
+from proxy.config.models import Config
+from proxy.config.strict import Section
+
+ANY_KEY: Final = "*"
+"""Stands in an outline for a name that the file's author chooses."""
+ANY_ITEM: Final = "[]"
+"""Stands in an outline for an item of a list."""
+
+LATER: Final = frozenset(
+    {
+        "admin", "clients", "decision", "login", "tests", "verdicts",
+        "store.max_staleness", "store.on_outage", "store.durability",
+        "tokens.refresh", "tokens.reuse_grace", "tokens.otp", "tokens.encrypt",
+        "branding.logo",
+        "schemes.*.secrets", "schemes.*.serializer", "schemes.*.signer",
+        "routes[].dpop", "routes[].limits", "routes[].login_url", "routes[].mode",
+        "routes[].streams", "routes[].require.mfa_within", "routes[].require.login_within",
+    }
+)  # fmt: skip
+"""Keys of the product that this version does not have yet. They are refused like unknown ones."""
+
+
+def outline(section: type[Section] = Config, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Yield every key below `section` as `server.limits.body_size`, with its field.
+
+    `upstreams.*.servers` is a key of a section under a chosen name, `routes[].auth` of an item.
+    """
+    for key, field in fields_of(section).items():
+        path = f"{prefix}.{key}" if prefix else key
+        yield path, field
+        for suffix, inner in _sections_in(field.annotation):
+            yield from outline(inner, path + suffix)
+
+
+def fields_of(section: type[Section]) -> dict[str, FieldInfo]:
+    """Return the fields of `section` under the names that stand in the file."""
+    return {field.alias or name: field for name, field in section.model_fields.items()}
+
+
+def known_keys(root: Node, path: Path) -> frozenset[str]:
+    """Return the keys that the mapping at `path` may have; empty where its names are free."""
+    annotations: list[Any] = [Config]
+    node: Node | None = root
+    for part in path:
+        node = child(node, part)
+        leaves = [leaf for found in annotations for leaf in _leaves(found)]
+        annotations = [inner for leaf in leaves for inner in _step(leaf, part)]
+    leaves = [leaf for found in annotations for leaf in _leaves(found)]
+    sections = [leaf for leaf in leaves if _is_section(leaf) and _fits(leaf, node)]
+    return frozenset(key for section in sections for key in fields_of(section))
+
+
+def is_later(path: Path) -> bool:
+    """Tell whether `path` is a key that a later version will know."""
+    text = ""
+    for index, part in enumerate(path):
+        if isinstance(part, int):
+            text += ANY_ITEM
+        elif index == 1 and path[0] == "schemes":
+            text += f".{ANY_KEY}"
+        else:
+            text += f".{part}" if text else part
+    return text in LATER
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word that `word` was probably meant to be."""
+    choices = sorted(known)
+    folded = {choice.casefold().replace("-", "_"): choice for choice in choices}
+    found = difflib.get_close_matches(
+        word.casefold().replace("-", "_")[:64], folded, n=1, cutoff=0.6
+    )
+    return folded[found[0]] if found else None
+
+
+def places_of(key: str) -> list[str]:
+    """Return where in a configuration `key` may stand."""
+    return [path for path, _ in outline() if path.rpartition(".")[2] == key]
+
+
+def _leaves(annotation: Any) -> Iterator[Any]:
+    """Yield the alternatives of `annotation`: sections, lists, mappings and plain types."""
+    origin = typing.get_origin(annotation)
+    if origin is Annotated:
+        yield from _leaves(typing.get_args(annotation)[0])
+    elif origin in {typing.Union, types.UnionType}:
+        for choice in typing.get_args(annotation):
+            yield from _leaves(choice)
+    else:
+        yield annotation
+
+
+def _step(leaf: Any, part: str | int) -> Iterator[Any]:
+    """Yield what stands under `part` in a value of the type `leaf`."""
+    if _is_section(leaf):
+        field = fields_of(leaf).get(part) if isinstance(part, str) else None
+        if field is not None:
+            yield field.annotation
+    elif typing.get_origin(leaf) is (list if isinstance(part, int) else dict):
+        yield typing.get_args(leaf)[-1]
+
+
+def _sections_in(annotation: Any) -> Iterator[tuple[str, type[Section]]]:
+    for leaf in _leaves(annotation):
+        if _is_section(leaf):
+            yield "", leaf
+        elif typing.get_origin(leaf) in {list, dict}:
+            mark = ANY_ITEM if typing.get_origin(leaf) is list else f".{ANY_KEY}"
+            for suffix, section in _sections_in(typing.get_args(leaf)[-1]):
+                yield mark + suffix, section
+
+
+def _is_section(leaf: Any) -> TypeGuard[type[Section]]:
+    return isinstance(leaf, type) and issubclass(leaf, Section)
+
+
+def _fits(section: type[Section], node: Node | None) -> bool:
+    """Tell whether a mapping's own `type` allows it to be a `section`."""
+    kind = section.model_fields.get("type")
+    stated = child(node, "type")
+    if kind is None or not isinstance(stated, ScalarNode):
+        return True
+    return stated.value in typing.get_args(kind.annotation)
