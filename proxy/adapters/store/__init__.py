@@ -1,26 +1,24 @@
 """The store: one port, reached over a connection or run by the gate itself.
 
-`open_store` gives a `Store` for a `StoreAddress`; `parse_store_url` reads the configuration's
-URL; `embedded` runs a private server.
+`open_store` gives a `Store` for a `StoreAddress`, which `address_of` makes of a configured URL;
+`embedded` runs a private server.
 """
 
 from proxy.adapters.store.address import (
-    EmbeddedAddress,
     StoreAddress,
     StoreMisconfigured,
-    parse_store_url,
+    address_of,
 )
 from proxy.adapters.store.port import Script, Store, StoreInfo, eviction_problem
 from proxy.adapters.store.redis_store import open_store
 
 __all__ = [
-    "EmbeddedAddress",
     "Script",
     "Store",
     "StoreAddress",
     "StoreInfo",
     "StoreMisconfigured",
+    "address_of",
     "eviction_problem",
     "open_store",
-    "parse_store_url",
 ]

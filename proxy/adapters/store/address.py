@@ -1,4 +1,4 @@
-"""Where a store is: the URL of the configuration, taken apart and checked.
+"""Where a store is, with everything that a connection to it needs.
 
 No I/O. A password never shows in `repr` or in a message.
 """
@@ -9,19 +9,20 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
+from proxy.config.addresses import StoreUrl
 from proxy.errors import ProxyError
 
 DEFAULT_PORT: Final = 6379
 SOCKET_PATH_BYTES: Final = 107
 """What `sun_path` holds on Linux without its final NUL (unix(7)); macOS has room for 103."""
 
-_TLS_FILES: Final = {"ca": "ca_file", "cert": "cert_file", "key": "key_file"}
-_LATER: Final = ("redis+sentinel", "redis+cluster", "rediss+sentinel", "rediss+cluster")
-_SCHEMES: Final = "embedded:, redis://, rediss:// or unix://"
+_TLS_FILES: Final = {
+    "ssl_ca_certs": "ca_file",
+    "ssl_certfile": "cert_file",
+    "ssl_keyfile": "key_file",
+}
 
 
 class StoreMisconfigured(ProxyError):
@@ -83,129 +84,32 @@ class StoreAddress:
         return cls.from_json(document)
 
 
-@dataclass(frozen=True, slots=True)
-class EmbeddedAddress:
-    """The private server that the gate runs itself."""
+def address_of(url: StoreUrl) -> StoreAddress:
+    """Return the address that a configured URL names.
 
-    directory: Path
-
-
-def parse_store_url(url: str, *, base: Path | None = None) -> StoreAddress | EmbeddedAddress:
-    """Take the `store.url` of a configuration apart; relative paths are relative to `base`.
-
-    `embedded:DIR`, `redis://[user:password@]host[:port][/db]`, `rediss://` likewise with
-    `?ca=FILE&cert=FILE&key=FILE`, `unix://[user:password@]/path[?db=N]`. Raises `ValueError`
-    whose text has nothing of the URL but its scheme: the rest may be a password.
+    Raises `StoreMisconfigured` for a socket path that no socket can have, and `ValueError` for
+    `embedded:`, whose address is that of the running server.
     """
-    scheme, colon, rest = url.partition(":")
-    scheme = scheme.lower()
-    if not colon:
-        raise ValueError(f"a store's URL begins with {_SCHEMES}")
-    if scheme == "embedded":
-        return EmbeddedAddress(_embedded_directory(rest, base))
-    if scheme in _LATER:
-        raise ValueError(f"{scheme}:// is not available in this version")
-    if scheme not in ("redis", "rediss", "unix"):
-        raise ValueError(f"a store's URL begins with {_SCHEMES}")
-    parts = _split(url)
-    options = _options(parts, ("db",) if scheme != "rediss" else ("db", *_TLS_FILES))
-    database = _database(parts, options)
-    username = unquote(parts.username) if parts.username else None
-    password = unquote(parts.password) if parts.password else None
-    if username and not password:
-        raise ValueError("a store's URL with a user name needs a password too")
-    if scheme == "unix":
+    if url.kind == "embedded":
+        raise ValueError("the address of an embedded store comes from its supervisor")
+    password = url.password.reveal() if url.password is not None else None
+    if url.kind == "unix":
+        path = str(url.path)
+        if len(os.fsencode(path)) > SOCKET_PATH_BYTES:
+            raise StoreMisconfigured(
+                f"the path of the store's socket is longer than {SOCKET_PATH_BYTES} bytes,"
+                " which no unix socket can have"
+            )
         return StoreAddress(
-            socket_path=_socket_path(parts, base),
-            database=database,
-            username=username,
-            password=password,
+            socket_path=path, database=url.db, username=url.username, password=password
         )
-    if not parts.hostname:
-        raise ValueError(f"a {scheme}:// URL needs a host")
-    files = {
-        _TLS_FILES[name]: str((base or Path()) / value)
-        for name, value in options.items()
-        if name in _TLS_FILES
-    }
-    if ("cert_file" in files) != ("key_file" in files):
-        raise ValueError("a store's URL needs `cert` and `key` together")
+    files = {_TLS_FILES[name]: str(path) for name, path in url.tls_files}
     return StoreAddress(
-        host=unquote(parts.hostname),
-        port=_port(parts),
-        database=database,
-        username=username,
+        host=url.host,
+        port=url.port,
+        database=url.db,
+        username=url.username,
         password=password,
-        is_tls=scheme == "rediss",
+        is_tls=url.kind == "rediss",
         **files,
     )
-
-
-def check_socket_path(path: str) -> None:
-    """Raise `ValueError` when no unix socket can have this path."""
-    size = len(os.fsencode(path))
-    if size > SOCKET_PATH_BYTES:
-        raise ValueError(
-            f"the socket's path has {size} bytes, but a unix socket's has at most"
-            f" {SOCKET_PATH_BYTES}"
-        )
-
-
-def _embedded_directory(rest: str, base: Path | None) -> Path:
-    path = rest.removeprefix("//")
-    if not path or "\0" in path or "?" in path:
-        raise ValueError("embedded: needs the path of a directory, and takes no options")
-    return (base or Path()) / path
-
-
-def _split(url: str) -> SplitResult:
-    try:
-        parts = urlsplit(url)
-        _ = parts.hostname, parts.port
-    except ValueError:
-        # urllib's text would quote the URL, and with it the password.
-        raise ValueError("the store's URL is not a valid URL") from None
-    if parts.fragment:
-        raise ValueError("a store's URL has no fragment; write # in a password as %23")
-    return parts
-
-
-def _options(parts: SplitResult, known: tuple[str, ...]) -> dict[str, str]:
-    options: dict[str, str] = {}
-    for name, value in parse_qsl(parts.query, keep_blank_values=True):
-        if name not in known:
-            # Not named: behind an unescaped `?` of a password it would be the rest of it.
-            raise ValueError(f"the store's URL has an unknown option; known: {', '.join(known)}")
-        if name in options or not value:
-            raise ValueError(f"the store's URL has option {name} twice or without a value")
-        options[name] = value
-    return options
-
-
-def _database(parts: SplitResult, options: Mapping[str, str]) -> int:
-    path = parts.path.strip("/") if parts.scheme != "unix" else ""
-    if path and "db" in options:
-        raise ValueError("the store's URL names its database twice")
-    text = options.get("db") or path or "0"
-    if not (text.isascii() and text.isdigit() and len(text) <= 5):
-        raise ValueError("the store's URL names a database that is not a number")
-    return int(text)
-
-
-def _port(parts: SplitResult) -> int:
-    if parts.port is None:
-        return DEFAULT_PORT
-    if parts.port == 0:
-        raise ValueError("the store's URL has port 0")
-    return parts.port
-
-
-def _socket_path(parts: SplitResult, base: Path | None) -> str:
-    if parts.hostname:
-        raise ValueError("a unix:// URL has three slashes: unix:///run/redis.sock")
-    path = unquote(parts.path)
-    if not path or path == "/" or "\0" in path:
-        raise ValueError("a unix:// URL needs the path of a socket")
-    path = str((base or Path()) / path)
-    check_socket_path(path)
-    return path
