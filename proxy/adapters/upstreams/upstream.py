@@ -1,0 +1,135 @@
+"""An application behind the gate: its servers, its connections, and the way to send it requests."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from proxy.adapters.upstreams.connection import Connection
+from proxy.adapters.upstreams.exchange import Exchange, OnInformational
+from proxy.adapters.upstreams.request import RequestHead
+from proxy.adapters.upstreams.server import Server
+from proxy.adapters.upstreams.settings import UpstreamSettings
+from proxy.core.balance import HashRing, least_busy
+from proxy.errors import LengthRequired, UpstreamUnreachable
+
+SHORTEST_TICK_S: Final = 0.01
+LONGEST_TICK_S: Final = 0.5
+TICKS_PER_TIMEOUT: Final = 8
+"""A timeout is noticed at most this part of the shortest one (and LONGEST_TICK_S) late."""
+
+
+class Upstream:
+    """The client of one configured upstream, for one event loop."""
+
+    def __init__(self, settings: UpstreamSettings) -> None:
+        self.name = settings.name
+        self.settings = settings
+        self._connections: set[Connection] = set()
+        self.servers = tuple(
+            Server(address, settings, self._connections) for address in settings.servers
+        )
+        self._ring = (
+            HashRing(self.servers, [server.name for server in self.servers])
+            if settings.is_hashed and len(self.servers) > 1
+            else None
+        )
+        shortest = min(settings.response_s, settings.idle_s, settings.keepalive_s)
+        if settings.tunnel_s is not None:
+            shortest = min(shortest, settings.tunnel_s)
+        self._tick_s = min(max(shortest / TICKS_PER_TIMEOUT, SHORTEST_TICK_S), LONGEST_TICK_S)
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_closing = False
+        self._emptied: asyncio.Future[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Upstream {self.name}: {list(self.servers)}>"
+
+    def pick(self, hash_key: bytes | None = None) -> Server:
+        """Return the server for a request: by `hash_key` where that is configured."""
+        if len(self.servers) == 1:
+            return self.servers[0]
+        now = asyncio.get_running_loop().time()
+        if self._ring is not None and hash_key is not None:
+            server = self._ring.pick(hash_key, now)
+        else:
+            server = least_busy(self.servers, now)
+        server.claim_trial(now)
+        return server
+
+    async def open(
+        self,
+        head: RequestHead,
+        *,
+        hash_key: bytes | None = None,
+        on_informational: OnInformational | None = None,
+        server: Server | None = None,
+    ) -> Exchange:
+        """Send a request's head on a pooled or a new connection.
+
+        `server`: one that `pick` returned, where the head depends on it. The caller must `release`
+        the exchange. Raises UpstreamUnreachable, UpstreamTimeout, LengthRequired (F2), and
+        ValueError for a head that no request may have.
+        """
+        if self._is_closing:
+            raise UpstreamUnreachable("the gate is shutting down")
+        block = head.encode()
+        server = server if server is not None else self.pick(hash_key)
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        if head.body == "chunked" and server.speaks_http10(now):
+            raise LengthRequired("the server speaks HTTP/1.0")
+        exchange = Exchange(
+            head, block, server=server.name, on_informational=on_informational, loop=loop
+        )
+        connection = server.take(now, is_careful=not head.is_repeatable)
+        if connection is None:
+            exchange.attach(await self._connect(server, loop), None)
+        elif head.is_repeatable:
+            exchange.attach(connection, lambda: self._connect(server, loop))
+        else:
+            exchange.attach(connection, None)
+        return exchange
+
+    async def close(self, drain_s: float) -> None:
+        """Take no more requests, give those in flight `drain_s` seconds, then close everything."""
+        self._is_closing = True
+        for server in self.servers:
+            server.drain()
+        if self._connections and drain_s > 0:
+            self._emptied = asyncio.get_running_loop().create_future()
+            self._start_timer()
+            try:
+                async with asyncio.timeout(drain_s):
+                    await self._emptied
+            except TimeoutError:
+                pass  # their time is over
+            finally:
+                self._emptied = None
+        for connection in list(self._connections):
+            connection.abort()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    async def _connect(self, server: Server, loop: asyncio.AbstractEventLoop) -> Connection:
+        connection = await server.connect(loop)
+        self._start_timer()
+        return connection
+
+    def _start_timer(self) -> None:
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self._tick_s, self._tick)
+
+    def _tick(self) -> None:
+        """Look after every deadline: one timer for all of them."""
+        self._timer = None
+        now = asyncio.get_running_loop().time()
+        due = [connection for connection in self._connections if connection.deadline <= now]
+        for connection in due:
+            connection.expire(now)
+        if self._connections:
+            self._start_timer()
+        elif self._emptied is not None and not self._emptied.done():
+            self._emptied.set_result(None)
