@@ -62,6 +62,7 @@ class EmbeddedStore:
         directory: Path,
         *,
         kind: OwnerKind = "gate",
+        owner_timeout_s: float = OWNER_TIMEOUT_S,
         ready_timeout_s: float = READY_TIMEOUT_S,
         backoff_s: tuple[float, float] = BACKOFF_S,
         on_change: Callable[[bool], None] | None = None,
@@ -74,6 +75,7 @@ class EmbeddedStore:
         self.restarts = 0
         self._place = PrivateDirectory(directory)
         self._kind: OwnerKind = kind
+        self._owner_timeout_s = owner_timeout_s
         self._ready_timeout_s = ready_timeout_s
         self._backoff_s = backoff_s
         self._on_change = on_change or (lambda _is_up: None)
@@ -94,7 +96,7 @@ class EmbeddedStore:
         """
         if lock is None:
             self._place.prepare()
-            lock = await self._place.wait_lock("owner", timeout_s=OWNER_TIMEOUT_S)
+            lock = await self._place.wait_lock("owner", timeout_s=self._owner_timeout_s)
             if lock is None:
                 raise StoreUnavailable(
                     f"the embedded store {self._place.path} is in use by {self._place.owner()}"

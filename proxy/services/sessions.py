@@ -1,0 +1,250 @@
+"""Native sessions in the store (reference.md §4): made, looked up, kept in use, listed, ended.
+
+What a record says is core.formats.native's; this module knows keys, lives and scripts. The
+cookie's value exists in the answer of `create` and in the browser only: keys, lists and logs have
+its digest (security.md, S10).
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import secrets
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from proxy.adapters.store.port import Argument, Script, Store
+from proxy.core.formats.native import NativeSession, cookie_digest, encode, last_seen, read
+
+COOKIE_BYTES: Final = 32
+"""256 random bits, 43 characters of base64url."""
+STEPS_OF_IDLE: Final = 10
+"""The last use is written at most once in this part of the idle timeout."""
+_BATCH: Final = 100
+"""Sessions that one look-up of a list reads."""
+_ID: Final = re.compile(r"[0-9a-f]{64}")
+
+_log = logging.getLogger("latchgate.sessions")
+
+# R6: nothing resurrects. Does nothing when the session's key is gone, and nothing when the last
+# use was there at the look-up (ARGV[4]) and has run out since. Written over only when it is older
+# than a step (ARGV[2]); one from the future, a clock that was wrong, is put right.
+_TOUCH: Final = Script("""
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+local seen = redis.call('GET', KEYS[2])
+if not seen and ARGV[4] == '1' then return 0 end
+local at = tonumber(seen or '')
+local now, step = tonumber(ARGV[1]), tonumber(ARGV[2])
+if at and at > now - step and at < now + step then return 0 end
+redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[3])
+return 1
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Whose session is to be made, and what it is to say of them."""
+
+    subject: str
+    email: str | None = None
+    name: str | None = None
+    roles: Sequence[str] = ()
+    scopes: Sequence[str] = ()
+    claims: Mapping[str, Any] = field(default_factory=dict)
+    amr: Sequence[str] = ()
+    """How they proved who they are (RFC 8176); empty where an operator vouches for them."""
+    address: str | None = None
+    agent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewSession:
+    """A session that was just made."""
+
+    cookie: str = field(repr=False)
+    """The cookie's value: a credential, told once."""
+    digest: str
+    """What the session is stored, listed and ended under."""
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSession:
+    """What the store holds for one cookie value; nothing is decoded."""
+
+    digest: str
+    record: bytes | None
+    seen: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedSession:
+    """A session as lists show it."""
+
+    digest: str
+    session: NativeSession
+    last_seen: float
+
+
+class Sessions:
+    """The native sessions under one prefix of one store.
+
+    Every method raises `StoreUnavailable`.
+    """
+
+    def __init__(
+        self, store: Store, *, prefix: str, idle_timeout_s: float, lifetime_s: float
+    ) -> None:
+        self._store = store
+        self._prefix = prefix
+        self._idle_timeout_s = idle_timeout_s
+        self._lifetime_s = lifetime_s
+        self._step_s = idle_timeout_s / STEPS_OF_IDLE
+        self._idle_ms = max(1, math.ceil(idle_timeout_s * 1000))
+
+    def session_key(self, digest: str) -> str:
+        """Return the key of the record; it and `seen_key` share one hash tag."""
+        return f"{self._prefix}session:{{{digest}}}"
+
+    def seen_key(self, digest: str) -> str:
+        """Return the key of the last use."""
+        return f"{self._prefix}seen:{{{digest}}}"
+
+    async def create(self, login: Login, now: float) -> NewSession:
+        """Make a session under a new id and return it with its cookie's value.
+
+        Raises `ValueError` for what no record may say (an empty subject, a claim that is not JSON).
+        """
+        cookie = secrets.token_urlsafe(COOKIE_BYTES)
+        created_at = math.floor(now)
+        expires_at = created_at + math.ceil(self._lifetime_s)
+        session = NativeSession(
+            created_at=created_at,
+            expires_at=expires_at,
+            auth_time=created_at,
+            subject=login.subject,
+            amr=tuple(login.amr),
+            email=login.email,
+            name=login.name,
+            roles=tuple(login.roles),
+            scopes=tuple(login.scopes),
+            claims=login.claims,
+            address=login.address,
+            agent=login.agent,
+        )
+        digest = cookie_digest(cookie)
+        is_new = await self._store.put(
+            self.session_key(digest), encode(session), ttl_s=expires_at - now, only="new"
+        )
+        if not is_new:
+            raise RuntimeError("256 random bits came twice")  # the random source is broken
+        return NewSession(cookie, digest, expires_at)
+
+    async def look_up(self, cookie: bytes | str) -> StoredSession:
+        """Read record and last use of the session that a cookie names, by one MGET."""
+        digest = cookie_digest(cookie)
+        record, seen = await self._store.fetch([self.session_key(digest), self.seen_key(digest)])
+        return StoredSession(digest, record, seen)
+
+    def is_touch_due(self, seen_at: float, now: float) -> bool:
+        """Tell whether a use at `now` has to be written, the last known one being at `seen_at`."""
+        return abs(now - seen_at) >= self._step_s
+
+    async def touch(self, stored: StoredSession, now: float) -> bool:
+        """Note that a session that was just looked up is in use; return whether it was written.
+
+        At most once in a tenth of the idle timeout, and never for a session that is gone (R6).
+        """
+        had_seen = "1" if stored.seen is not None else "0"
+        keys = [self.session_key(stored.digest), self.seen_key(stored.digest)]
+        args: list[Argument] = [repr(float(now)), repr(self._step_s), self._idle_ms, had_seen]
+        return bool(await self._store.run(_TOUCH, keys, args))
+
+    async def listed(
+        self, now: float, *, subject: str | None = None
+    ) -> AsyncIterator[ListedSession]:
+        """Go through the live sessions, of `subject` or all, in no order, each once.
+
+        A record that does not fit is said in the log and left out.
+        """
+        done: set[str] = set()
+        async for digests in self._batches():
+            fresh = [digest for digest in digests if digest not in done]
+            done.update(fresh)
+            for listed in await self._read(fresh):
+                if (subject is None or listed.session.subject == subject) and self._is_live(
+                    listed, now
+                ):
+                    yield listed
+
+    async def show(self, digest: str, now: float) -> ListedSession | None:
+        """Return one live session, or `None`."""
+        if _ID.fullmatch(digest) is None:
+            return None
+        listed = await self._read([digest])
+        return listed[0] if listed and self._is_live(listed[0], now) else None
+
+    async def revoke(self, digest: str) -> bool:
+        """End one session; return whether there was one."""
+        if _ID.fullmatch(digest) is None:
+            return False
+        return await self._end([digest]) > 0
+
+    async def revoke_subject(self, subject: str) -> int:
+        """End every session of `subject`, idle ones too; return how many there were."""
+        ended = 0
+        async for digests in self._batches():
+            theirs = [
+                listed.digest
+                for listed in await self._read(digests)
+                if listed.session.subject == subject
+            ]
+            ended += await self._end(theirs)
+        return ended
+
+    async def revoke_all(self) -> int:
+        """End every session, records that do not fit too; return how many there were."""
+        ended = 0
+        async for digests in self._batches():
+            ended += await self._end(digests)
+        return ended
+
+    async def _end(self, digests: Sequence[str]) -> int:
+        """Delete records, then last uses; count the records."""
+        ended = await self._store.delete(*map(self.session_key, digests))
+        await self._store.delete(*map(self.seen_key, digests))
+        return ended
+
+    async def _batches(self) -> AsyncIterator[list[str]]:
+        """Go through the digests of all sessions that are there from beginning to end."""
+        start = f"{self._prefix}session:{{"
+        batch: list[str] = []
+        async for key in self._store.scan(start):
+            digest = key[len(start) : -1]
+            if key.endswith("}") and _ID.fullmatch(digest):
+                batch.append(digest)
+            if len(batch) >= _BATCH:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
+
+    async def _read(self, digests: Sequence[str]) -> list[ListedSession]:
+        keys = [*map(self.session_key, digests), *map(self.seen_key, digests)]
+        values = await self._store.fetch(keys)
+        found = []
+        for digest, record, seen in zip(
+            digests, values[: len(digests)], values[len(digests) :], strict=True
+        ):
+            session = read(record)
+            if isinstance(session, NativeSession):
+                found.append(ListedSession(digest, session, last_seen(session, seen)))
+            elif record is not None:
+                _log.warning("session %s: %s", digest[:8], session.detail)
+        return found
+
+    def _is_live(self, listed: ListedSession, now: float) -> bool:
+        ends_at = min(listed.session.expires_at, listed.session.created_at + self._lifetime_s)
+        return now < ends_at and now < listed.last_seen + self._idle_timeout_s
