@@ -23,6 +23,9 @@ Cookie = tuple[bytes, bytes]
 MAX_EXPIRE_BYTES: Final = 6 * 1024
 """Of all Set-Cookie lines of one answer: the whole head has to pass other proxies' 8 KiB buffers."""
 
+MAX_COOKIES: Final = 512
+"""Browsers keep at most 180 for a site; reading more of them only costs time."""
+
 _EDGE: Final = bytes(range(0x21)) + bytes(range(0x7F, 0x100)) + b'"'
 """What no cookie name begins or ends with; every server trims some of it (Python even U+00A0)."""
 
@@ -42,7 +45,7 @@ _BAD_IN_NAME: Final = re.compile(rb"[\x00-\x1f\x7f;=]")
 
 @dataclass(frozen=True, slots=True)
 class Duplicate:
-    """A cookie that occurs more than once, with different values."""
+    """A cookie that occurs more than once, with different values (or among too many to tell)."""
 
     names: tuple[bytes, ...]
     """Every name, as it was sent, of a pair that some server reads as this cookie: all of them
@@ -67,13 +70,15 @@ def parse_cookies(values: Sequence[bytes]) -> list[Cookie]:
 
 
 def find_cookie(
-    pairs: Iterable[Cookie], name: bytes, *, folding: Folding = "exact"
+    pairs: Sequence[Cookie], name: bytes, *, folding: Folding = "exact"
 ) -> bytes | Duplicate | None:
     """Return the raw value of the cookie called exactly `name`, `None`, or `Duplicate` (S2).
 
     Values that are the same after percent-decoding, trimming and unquoting are one value. Another
     spelling of the name is never the credential, but it makes a second one of it.
     """
+    if len(pairs) > MAX_COOKIES:
+        return Duplicate((name,))
     spellings = _spellings(name, folding)
     found: bytes | None = None
     readings: list[Cookie] = []
@@ -91,7 +96,10 @@ def remove_cookies(values: Sequence[bytes], names: frozenset[bytes]) -> bytes | 
     """Return the Cookie header without `names` in any spelling; `None` when nothing is left (H6).
 
     Several headers become one, as RFC 9113 §8.2.3 joins them; all other bytes stay as they are.
+    Of more than `MAX_COOKIES` none is left.
     """
+    if sum(header.count(b";") for header in values) >= MAX_COOKIES:
+        return None
     removed = [_spellings(name, "php") for name in names]
     kept: list[bytes] = []
     for header in values:
@@ -180,7 +188,12 @@ def _spellings(name: bytes, folding: Folding) -> _Spellings:
 def _is_any(chunk: bytes, removed: Iterable[_Spellings]) -> bool:
     name, _, value = chunk.partition(b"=")
     name = name.strip(b" \t")
-    return any(spellings.readings(name, value) for spellings in removed)
+    has_escape = b"%" in name
+    return any(
+        spellings.readings(name, value)
+        for spellings in removed
+        if has_escape or spellings.core in chunk
+    )
 
 
 def _canonical_value(value: bytes) -> bytes:

@@ -15,16 +15,16 @@ from proxy.core.strict_json import BadJson, loads_object
 MAX_TOKEN_BYTES: Final = 64 * 1024
 """Beyond any request head that the gate accepts by default (server.limits.header_size)."""
 
-_KIND: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++")
-"""auth-scheme of RFC 9110 §11.1: a token."""
+_KIND: Final = re.compile(rb"[ \t]*+([!#$%&'*+\-.^_`|~0-9A-Za-z]++)(?![^ \t])[ \t]*+")
+"""auth-scheme of RFC 9110 §11.1, a token; a tab behind it is a space to some servers."""
 
 _FROM_URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
 
 
 def authorization_scheme(value: bytes) -> str | None:
     """Return the lower-case kind of an Authorization value, or `None` if it names none."""
-    kind = value.partition(b" ")[0]
-    return kind.decode("ascii").lower() if _KIND.fullmatch(kind) else None
+    match = _KIND.match(value)
+    return match[1].decode("ascii").lower() if match else None
 
 
 def bearer_token(authorization: bytes | None) -> bytes | None:
@@ -55,8 +55,10 @@ def basic_password(authorization: bytes | None) -> bytes | None:
 def _after(kind: bytes, authorization: bytes | None) -> bytes | None:
     if authorization is None:
         return None
-    scheme, _, value = authorization.partition(b" ")
-    return value.strip(b" ") if scheme.lower() == kind else None
+    match = _KIND.match(authorization)
+    if match is None or match[1].lower() != kind:
+        return None
+    return authorization[match.end() :].rstrip(b" \t")
 
 
 def query_parameter(query: bytes | None, name: str) -> bytes | None:

@@ -12,11 +12,16 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Final
 
+from proxy.core.mapping import as_text
+
 MARKERS: Final = ("all", "iss", "jti", "sub", "sid", "subject")
 """What stands at each place of `RevocationKeys.for_token` and of the values read for it."""
 
 _FOR_GOOD: Final = frozenset({"jti", "sid"})
 """These name one token or one session, which ends whenever its tokens say they were issued."""
+
+_ALWAYS_ASKED: Final = 4
+"""`all`, `iss`, `jti` and `sub`: fewer values are no answer of the store."""
 
 _MAX_TIME_LENGTH: Final = 32
 
@@ -36,17 +41,6 @@ def digest(*values: str) -> str:
     if len(values) == 1:
         return sha256(values[0].encode("utf-8", "surrogatepass")).hexdigest()
     return sha256(canonical_array(values)).hexdigest()
-
-
-def as_name(value: Any) -> str | None:
-    """Return a claim that names something as text; numbers as K2 has it; `None` if it is no name."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int) and -(1 << 64) < value < 1 << 64:
-        return str(value)
-    return None
 
 
 class RevocationKeys:
@@ -89,8 +83,8 @@ class RevocationKeys:
         are revoked by the name that is shown, so both are asked. A place that this token has no
         name for repeats `all`, which keeps the order and asks nothing new.
         """
-        sub = as_name(claims.get("sub"))
-        sid = as_name(claims.get("sid"))
+        sub = as_text(claims.get("sub"))
+        sid = as_text(claims.get("sid"))
         keys = [self.all, self.for_issuer(issuer), self.for_jti(issuer, name)]
         keys.append(self.all if sub is None else self.for_subject(issuer, sub))
         mapped = None if subject is None or subject == sub else subject
@@ -108,7 +102,9 @@ def is_revoked(values: Sequence[bytes | None], iat: object, leeway: float) -> st
     R3: a revocation at t refuses iat ≤ ceil(t) + leeway. A value that is no time, or a token that
     does not say when it was issued, is refused: a deny-list that cannot be read means no.
     """
-    for marker, value in zip(MARKERS, values, strict=False):
+    if len(values) < _ALWAYS_ASKED:
+        return MARKERS[0]
+    for marker, value in zip(MARKERS, values, strict=False):  # the last two are not always asked
         if value is None:
             continue
         if marker in _FOR_GOOD:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final
 
-from proxy.core.revocation import as_name
+from proxy.core.mapping import as_text
 from proxy.core.strict_json import BadJson, loads_object
 from proxy.model import Absent, Identity
 
@@ -180,7 +180,7 @@ def _session(members: dict[str, Any]) -> NativeSession:
     version = members.get("v")
     if version != VERSION or type(version) is not int:  # neither 1.0 nor true
         raise _Misfit("v is not 1")
-    subject = as_name(members.get("sub"))
+    subject = as_text(members.get("sub"))
     if subject is None or not subject.strip():
         raise _Misfit("sub names nobody")
     claims = members.get("claims")
