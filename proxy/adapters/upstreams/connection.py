@@ -7,6 +7,7 @@ A connection is idle, or belongs to exactly one receiver from `begin` to `free` 
 from __future__ import annotations
 
 import asyncio
+import os
 from enum import Enum
 from math import inf
 from typing import Final, Protocol, cast
@@ -33,6 +34,8 @@ TLS_READ_HIGH: Final = 64 * 1024
 """Bytes of ciphertext that asyncio's TLS keeps while reading is paused."""
 MAX_INFORMATIONAL: Final = 32
 """1xx responses before one final response."""
+SALVAGE: Final = 64 * 1024
+"""Bytes of one read from a connection that was lost while writing."""
 CLOSE_S: Final = 5.0
 """Seconds that a closing connection gets for its last bytes (TLS: close_notify)."""
 
@@ -113,6 +116,7 @@ class Connection(asyncio.Protocol):
         "_is_bodyless",
         "_is_in_use",
         "_is_request_sent",
+        "_is_tls",
         "_is_write_paused",
         "_keepalive_s",
         "_loop",
@@ -136,6 +140,7 @@ class Connection(asyncio.Protocol):
         self._body: Body | None = None
         self._held = bytearray()
         self._writers: list[asyncio.Future[None]] = []
+        self._is_tls = False
         self._is_write_paused = False
         self._is_in_use = False
         self._has_eof = False
@@ -290,7 +295,10 @@ class Connection(asyncio.Protocol):
             and not self._transport.is_closing()
         )
         if not is_reusable:
-            self.close()
+            if self._is_request_sent:
+                self.close()
+            else:
+                self.abort()  # the rest of a body that the server has not waited for
             return
         self._receiver = None
         self._body = None
@@ -328,6 +336,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport (asyncio's call)."""
         self._transport = cast("asyncio.Transport", transport)
+        self._is_tls = transport.get_extra_info("ssl_object") is not None
         self._transport.set_write_buffer_limits(high=WRITE_HIGH)
         limit = getattr(transport, "set_read_buffer_limits", None)
         if limit is not None:
@@ -370,6 +379,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Read the loss of the connection (asyncio's call)."""
+        if isinstance(exc, OSError):
+            self._salvage()
         is_clean_tunnel = self.phase is Phase.TUNNEL and self._has_eof and exc is None
         self._has_eof = True
         if self.phase is Phase.ENDED or is_clean_tunnel:
@@ -398,6 +409,25 @@ class Connection(asyncio.Protocol):
         for waiter in self._writers:
             if not waiter.done():
                 waiter.set_result(None)
+
+    def _salvage(self) -> None:
+        """Read what the kernel still has: an early answer came before the write that failed.
+
+        asyncio drops a connection at the first failed write, unread bytes and all; but a server
+        that refuses a body answers and closes, and that answer is what the client should see.
+        Only messages that say where they end can profit: there is no clean end of the connection.
+        """
+        if self._is_tls or self.phase not in {Phase.HEAD, Phase.BODY}:
+            return
+        number = self.socket_fileno()
+        try:
+            while number >= 0 and self.phase in {Phase.HEAD, Phase.BODY}:
+                data = os.read(number, SALVAGE)
+                if not data:
+                    return
+                self.data_received(data)
+        except OSError:
+            return  # nothing is left
 
     def _is_half_closable(self) -> bool:
         transport = self._transport
@@ -497,7 +527,8 @@ class Connection(asyncio.Protocol):
         receiver.on_informational(head.status, head.headers)
 
     def _on_switch(self, found: ReadHead, receiver: Receiver) -> None:
-        if self._asks_upgrade is None or found.upgrade != self._asks_upgrade:
+        is_asked = self._asks_upgrade is not None and found.upgrade == self._asks_upgrade
+        if not is_asked or found.head.version < (1, 1):
             raise UpstreamInvalid("a 101 response that was not asked for")
         self.phase = Phase.TUNNEL
         self._rearm()

@@ -20,9 +20,9 @@ from proxy.errors import (
 )
 from proxy.model import Header
 
-READ_HIGH: Final = 64 * 1024
-"""Content that waits for `read` above which the server is stopped; one read of asyncio (at most
-256 KiB) may come on top, no more."""
+PAUSE_ABOVE: Final = 6 * 1024
+"""Bytes of content that nobody waits for, above which the server is stopped. One read of the event
+loop may come on top: 250 KiB with uvloop (so that 256 KiB are the bound), 256 KiB with asyncio."""
 
 OnInformational = Callable[[int, list[Header]], None]
 Reconnect = Callable[[], Awaitable[Connection]]
@@ -44,6 +44,7 @@ class Exchange:
         "_has_ended",
         "_head",
         "_is_finished",
+        "_is_released",
         "_loop",
         "_on_informational",
         "_reconnect",
@@ -76,6 +77,7 @@ class Exchange:
         self._error: ProxyError | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._is_finished = not request.body
+        self._is_released = False
         self._unsent = request.body if isinstance(request.body, int) else 0
         self.server = server
         """The server's name, as the configuration writes it."""
@@ -113,8 +115,13 @@ class Exchange:
 
     @property
     def accepts_body(self) -> bool:
-        """False once sending more makes no sense: the exchange is over, or the server closes."""
-        return not self._is_finished and self._connection is not None
+        """False once sending more makes no sense: the body or the exchange is over, or refused.
+
+        An early answer of 400 and above is taken as "stop" (RFC 9112 §9.3): whoever writes on to a
+        server that closes loses the answer. Such a connection is not used again.
+        """
+        is_refused = self._head is not None and self._head.status >= 400
+        return not self._is_finished and not is_refused and self._connection is not None
 
     async def send(self, chunk: bytes) -> None:
         """Write a piece of the body; returns when the server has taken enough of it.
@@ -135,10 +142,10 @@ class Exchange:
             self._unsent -= len(chunk)
             parts = (chunk,)
         self._check_sending()
-        if self._connection is not None:
+        if self._connection is not None and self.accepts_body:
             self._connection.write(*parts)
             await self._connection.drain()
-        self._check_sending()
+            self._check_sending()
 
     async def finish(self) -> None:
         """End the request's body; raises UpstreamError, ValueError if bytes are missing."""
@@ -148,8 +155,8 @@ class Exchange:
             self.abort()
             raise ValueError("a body that is shorter than its Content-Length")
         self._check_sending()
-        self._is_finished = True
-        if self._connection is not None:
+        takes_more, self._is_finished = self.accepts_body, True
+        if self._connection is not None and takes_more:
             if self._request.body == "chunked":
                 self._connection.write(b"0\r\n\r\n")
             self._connection.end_request()
@@ -173,7 +180,7 @@ class Exchange:
         return self._head
 
     async def read(self) -> bytes:
-        """Return the next content (64 to 320 KiB at most), b"" at the clean end.
+        """Return the next content, as much as there is (at most about 256 KiB); b"": clean end.
 
         Raises UpstreamInvalid if the body was cut short or is not framed as HTTP wants it, and
         UpstreamTimeout if the server falls silent (F6).
@@ -200,6 +207,7 @@ class Exchange:
 
     def release(self) -> None:
         """Let go: a connection whose exchange has not ended exactly is closed. Never raises."""
+        self._is_released = True
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.free()
@@ -217,6 +225,9 @@ class Exchange:
         if reconnect is None or not isinstance(error, UpstreamUnreachable):
             raise error
         connection = await reconnect()
+        if self._is_released:
+            connection.abort()
+            raise error
         self._error = None
         self.attach(connection, None)
 
@@ -252,7 +263,8 @@ class Exchange:
         """Take content; stop the flow where nobody reads it."""
         self._chunks.append(data)
         self._buffered += len(data)
-        if self._buffered >= READ_HIGH and self._connection is not None:
+        is_awaited = self._waiter is not None and not self._waiter.done()
+        if self._buffered > PAUSE_ABOVE and not is_awaited and self._connection is not None:
             self._connection.pause_reading()
         self._wake()
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import select
-from typing import Final
+from typing import Final, Protocol
 
 from proxy.adapters.upstreams.connect import connect
 from proxy.adapters.upstreams.connection import Connection
 from proxy.adapters.upstreams.settings import UpstreamSettings
 from proxy.config.addresses import UpstreamServer
-from proxy.errors import UpstreamError
+from proxy.errors import UpstreamError, UpstreamUnreachable
 
 MAX_IDLE: Final = 512
 """Unused connections that are kept to one server."""
@@ -20,6 +20,18 @@ HTTP10_S: Final = 60.0
 """How long an answer in HTTP/1.0 is held against a server."""
 
 
+class Registry(Protocol):
+    """Knows every connection of an upstream, closing ones included, and watches their deadlines."""
+
+    def add(self, connection: Connection) -> None:
+        """Watch a connection that stands."""
+        ...
+
+    def discard(self, connection: Connection) -> None:
+        """Forget one that is gone, or was never known."""
+        ...
+
+
 class Server:
     """A server and its pool. Made by `Upstream`, one per worker and configured server."""
 
@@ -27,15 +39,14 @@ class Server:
         self,
         address: UpstreamServer,
         settings: UpstreamSettings,
-        connections: set[Connection],
+        registry: Registry,
     ) -> None:
         self.address = address
         self.settings = settings
         self.name = str(address)
         self.busy = 0
         self.down_until = 0.0
-        self._all = connections
-        """Every connection of the upstream, closing ones included: what the clock looks at."""
+        self._registry = registry
         self._idle: dict[Connection, None] = {}
         """A dict for its order (the last is the freshest) and for removal from the middle."""
         self._failures = 0
@@ -79,15 +90,12 @@ class Server:
 
     async def connect(self, loop: asyncio.AbstractEventLoop) -> Connection:
         """Return a new connection; raises UpstreamTimeout or UpstreamUnreachable."""
-
-        def make() -> Connection:
-            connection = Connection(self, loop)
-            self._all.add(connection)
-            return connection
-
         self.busy += 1  # an attempt is load too: a server that is out of reach gets no more
         try:
-            connection = await connect(self.address, self.settings, make)
+            connection = await connect(self.address, self.settings, lambda: Connection(self, loop))
+            if self._is_draining or not connection.is_usable(loop.time()):
+                connection.abort()
+                raise UpstreamUnreachable(f"{self.name} closed the connection at once")
         except UpstreamError:
             self._failures += 1
             rest = min(FIRST_DOWN_S * 2 ** min(self._failures - 1, 10), LONGEST_DOWN_S)
@@ -95,6 +103,7 @@ class Server:
             raise
         finally:
             self.busy -= 1
+        self._registry.add(connection)
         self._failures = 0
         self.down_until = 0.0
         return connection
@@ -137,7 +146,7 @@ class Server:
     def on_lost(self, connection: Connection) -> None:
         """Forget a connection that is gone."""
         self._idle.pop(connection, None)
-        self._all.discard(connection)
+        self._registry.discard(connection)
 
 
 def _has_news(connection: Connection) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from proxy.adapters.upstreams.connection import Connection
+from proxy.adapters.upstreams.connection import CLOSE_S, Connection
 from proxy.adapters.upstreams.exchange import Exchange, OnInformational
 from proxy.adapters.upstreams.request import RequestHead
 from proxy.adapters.upstreams.server import Server
@@ -26,9 +26,7 @@ class Upstream:
         self.name = settings.name
         self.settings = settings
         self._connections: set[Connection] = set()
-        self.servers = tuple(
-            Server(address, settings, self._connections) for address in settings.servers
-        )
+        self.servers = tuple(Server(address, settings, self) for address in settings.servers)
         self._ring = (
             HashRing(self.servers, [server.name for server in self.servers])
             if settings.is_hashed and len(self.servers) > 1
@@ -84,9 +82,9 @@ class Upstream:
         )
         connection = server.take(now, is_careful=not head.is_repeatable)
         if connection is None:
-            exchange.attach(await self._connect(server, loop), None)
+            exchange.attach(await server.connect(loop), None)
         elif head.is_repeatable:
-            exchange.attach(connection, lambda: self._connect(server, loop))
+            exchange.attach(connection, lambda: server.connect(loop))
         else:
             exchange.attach(connection, None)
         return exchange
@@ -96,31 +94,42 @@ class Upstream:
         self._is_closing = True
         for server in self.servers:
             server.drain()
-        if self._connections and drain_s > 0:
-            self._emptied = asyncio.get_running_loop().create_future()
-            self._start_timer()
-            try:
-                async with asyncio.timeout(drain_s):
-                    await self._emptied
-            except TimeoutError:
-                pass  # their time is over
-            finally:
-                self._emptied = None
+        await self._wait_until_empty(drain_s)
         for connection in list(self._connections):
             connection.abort()
+        await self._wait_until_empty(CLOSE_S)  # the loop tells of the losses in its next turns
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    async def _connect(self, server: Server, loop: asyncio.AbstractEventLoop) -> Connection:
-        connection = await server.connect(loop)
+    async def _wait_until_empty(self, bound_s: float) -> None:
+        if not self._connections:
+            return
+        self._emptied = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(bound_s):
+                await self._emptied
+        except TimeoutError:
+            pass  # their time is over
+        finally:
+            self._emptied = None
+
+    # What servers tell (server.Registry)
+
+    def add(self, connection: Connection) -> None:
+        """Watch a connection's deadlines."""
+        self._connections.add(connection)
         self._start_timer()
-        return connection
+
+    def discard(self, connection: Connection) -> None:
+        """Forget a connection."""
+        self._connections.discard(connection)
+        if not self._connections and self._emptied is not None and not self._emptied.done():
+            self._emptied.set_result(None)
 
     def _start_timer(self) -> None:
         if self._timer is None:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(self._tick_s, self._tick)
+            self._timer = asyncio.get_running_loop().call_later(self._tick_s, self._tick)
 
     def _tick(self) -> None:
         """Look after every deadline: one timer for all of them."""
@@ -131,5 +140,3 @@ class Upstream:
             connection.expire(now)
         if self._connections:
             self._start_timer()
-        elif self._emptied is not None and not self._emptied.done():
-            self._emptied.set_result(None)
