@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final, Protocol
 
+from proxy.adapters.upstreams.response import ReadHead
 from proxy.errors import UpstreamInvalid
 from proxy.model import Header
 
@@ -39,6 +40,15 @@ class Body(Protocol):
     def feed(self, data: bytes) -> bytes:
         """Return the content in `data`; raises UpstreamInvalid."""
         ...
+
+
+def body_of(found: ReadHead, *, is_head: bool) -> Body:
+    """Return the body that follows a final head; `is_head`: the request was a HEAD."""
+    if is_head or found.head.status in {204, 304}:
+        return FixedBody(0)
+    if found.is_chunked:
+        return ChunkedBody()
+    return ClosedBody() if found.length is None else FixedBody(found.length)
 
 
 class FixedBody:

@@ -10,23 +10,12 @@ import asyncio
 import os
 from enum import Enum
 from math import inf
-from typing import Final, Protocol, cast
+from typing import Final, cast
 
-from proxy.adapters.upstreams.body import Body, ChunkedBody, ClosedBody, FixedBody
-from proxy.adapters.upstreams.response import (
-    ReadHead,
-    ResponseHead,
-    check_beginning,
-    read_head,
-)
-from proxy.adapters.upstreams.settings import UpstreamSettings
-from proxy.errors import (
-    UpstreamError,
-    UpstreamInvalid,
-    UpstreamTimeout,
-    UpstreamUnreachable,
-)
-from proxy.model import Header
+from proxy.adapters.upstreams.body import Body, body_of
+from proxy.adapters.upstreams.port import Owner, Receiver
+from proxy.adapters.upstreams.response import ReadHead, ResponseHead, check_beginning, read_head
+from proxy.errors import UpstreamError, UpstreamInvalid, UpstreamTimeout, UpstreamUnreachable
 
 WRITE_HIGH: Final = 64 * 1024
 """Unsent bytes above which `drain` waits."""
@@ -51,57 +40,6 @@ class Phase(Enum):
     CLOSED = "closed"
 
 
-class Receiver(Protocol):
-    """Takes what one connection receives for one request.
-
-    Calls come in this order: any number of `on_informational`, one `on_head`, any number of
-    `on_body`, one `on_end`; `on_error` may replace the rest at any point and is the last call.
-    None of them may raise. After a 101 `on_body` brings the tunnel's bytes, `on_end` its end.
-    """
-
-    def on_informational(self, status: int, headers: list[Header]) -> None:
-        """Take a 1xx response (never 101)."""
-        ...
-
-    def on_head(self, head: ResponseHead) -> None:
-        """Take the final response's head, or that of a 101 which was asked for."""
-        ...
-
-    def on_body(self, data: bytes) -> None:
-        """Take content, unframed; `pause_reading` of the connection stops the flow."""
-        ...
-
-    def on_end(self, trailers: list[Header]) -> None:
-        """Take the clean end; the receiver now calls `free`."""
-        ...
-
-    def on_error(self, error: UpstreamError) -> None:
-        """Take a failure; the connection is closed already."""
-        ...
-
-
-class Owner(Protocol):
-    """What a connection tells its pool."""
-
-    settings: UpstreamSettings
-
-    def on_begun(self) -> None:
-        """Count a request in flight."""
-        ...
-
-    def on_freed(self, connection: Connection, *, is_reusable: bool) -> None:
-        """Count it as over; keep the connection if it is reusable."""
-        ...
-
-    def on_version(self, version: tuple[int, int]) -> None:
-        """Learn which HTTP the server speaks."""
-        ...
-
-    def on_lost(self, connection: Connection) -> None:
-        """Forget a connection that is gone."""
-        ...
-
-
 class Connection(asyncio.Protocol):
     """A client connection; see the module."""
 
@@ -113,7 +51,7 @@ class Connection(asyncio.Protocol):
         "_held",
         "_idle_s",
         "_informationals",
-        "_is_bodyless",
+        "_is_head",
         "_is_in_use",
         "_is_request_sent",
         "_is_tls",
@@ -151,7 +89,7 @@ class Connection(asyncio.Protocol):
         self._reset("GET", None)
 
     def _reset(self, method: str, upgrade: bytes | None) -> None:
-        self._is_bodyless = method == "HEAD"
+        self._is_head = method == "HEAD"
         self._asks_upgrade = upgrade.lower() if upgrade is not None else None
         self._is_request_sent = False
         self._early = False
@@ -501,22 +439,11 @@ class Connection(asyncio.Protocol):
         if found.keepalive_s is not None:
             self._keepalive_s = min(self._keepalive_s, found.keepalive_s - 1.0)
         self._idle_s = inf if found.is_event_stream else self._owner.settings.idle_s
-        self._body = self._body_of(found)
+        self._body = body_of(found, is_head=self._is_head)
+        self._persistent = self._persistent and not self._body.is_ended_by_close
         self.phase = Phase.BODY
         self._rearm()
         receiver.on_head(head)
-
-    def _body_of(self, found: ReadHead) -> Body:
-        if self._is_bodyless or found.head.status in {204, 304}:
-            if found.head.status == 204 and (found.length or found.is_chunked):
-                self._persistent = False  # it may send that body after all
-            return FixedBody(0)
-        if found.is_chunked:
-            return ChunkedBody()
-        if found.length is not None:
-            return FixedBody(found.length)
-        self._persistent = False
-        return ClosedBody()
 
     def _on_informational(self, head: ResponseHead, receiver: Receiver) -> None:
         self._informationals += 1

@@ -61,7 +61,7 @@ class ReadHead:
     """Content-Length; `None` where there is none."""
     is_chunked: bool
     is_persistent: bool
-    """HTTP/1.1 without `Connection: close`."""
+    """HTTP/1.1 without `Connection: close` or a 204 with a body."""
     keepalive_s: float | None
     """The server's own `Keep-Alive: timeout`, in seconds."""
     upgrade: bytes | None
@@ -148,11 +148,13 @@ def _interpret(head: ResponseHead) -> ReadHead:
             case b"content-type":
                 is_event_stream = value.lower().startswith(b"text/event-stream")
     _check_framing(head, lengths, codings)
+    # A 204 has no body; a server that announces one may send it after all.
+    is_odd = head.status == 204 and (bool(codings) or lengths not in ([], [b"0"]))
     return ReadHead(
         head=head,
         length=int(lengths[0]) if lengths else None,
         is_chunked=bool(codings),
-        is_persistent=head.version == (1, 1) and b"close" not in options,
+        is_persistent=head.version == (1, 1) and b"close" not in options and not is_odd,
         keepalive_s=keepalive_s,
         upgrade=upgrade if b"upgrade" in options else None,
         is_event_stream=is_event_stream,
