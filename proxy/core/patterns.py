@@ -1,0 +1,158 @@
+"""Path patterns of routes, and the tree that finds the most specific one (reference.md, Matching).
+
+A pattern is literals, `{x}` (one non-empty segment) and, at its end, `**` (the rest). What a tree
+finds it finds by walking the path's segments: the number of patterns makes no difference.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+from proxy.core.paths import fold
+
+L = TypeVar("L")
+
+Step = bytes | None
+"""One segment of a pattern: a decoded literal, or `None` for `{x}`."""
+
+MAX_SEGMENTS: Final = 64
+"""Segments of one pattern; a walk recurses as deep."""
+
+_PARAMETER = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]*\}")
+_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]|\xc2[\x80-\x9f]")
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A compiled pattern."""
+
+    steps: tuple[Step, ...]
+    has_rest: bool
+    """True when `**` ends the pattern: it matches nothing, `/` and any number of segments."""
+
+    @property
+    def is_literal(self) -> bool:
+        """True when the pattern matches one path only (with or without final slash)."""
+        return not self.has_rest and None not in self.steps
+
+    def folded(self) -> Pattern:
+        """Return the pattern with its literals as `fold` leaves them (P5)."""
+        steps = tuple(None if step is None else fold(step) for step in self.steps)
+        return Pattern(steps, self.has_rest)
+
+
+def parse_pattern(text: str) -> Pattern:
+    """Read a pattern such as `/api/{id}/**`; raise `ValueError` with the reason if it is none.
+
+    Escapes are decoded, as the paths are that it is compared with. A final slash says nothing:
+    `/a` and `/a/` are one pattern, since both match `/a/`.
+    """
+    if not text.startswith("/"):
+        raise ValueError("a path begins with '/'")
+    parts = text[1:].split("/")
+    has_rest = parts[-1] == "**"
+    if has_rest or not parts[-1]:
+        parts.pop()
+    if len(parts) > MAX_SEGMENTS:
+        raise ValueError(f"a path has at most {MAX_SEGMENTS} segments")
+    return Pattern(tuple(_parse_step(part) for part in parts), has_rest)
+
+
+def _parse_step(part: str) -> Step:
+    if not part:
+        raise ValueError("an empty segment never matches; write one '/'")
+    if _PARAMETER.fullmatch(part):
+        return None
+    for character, reason in _REFUSED.items():
+        if character in part:
+            raise ValueError(reason)
+    raw = part.encode("utf-8", "surrogatepass")
+    if raw.count(b"%") != len(_ESCAPE.findall(raw)):
+        raise ValueError("'%' is not followed by two hexadecimal digits; write '%25' for itself")
+    literal = _ESCAPE.sub(lambda escape: bytes.fromhex(escape[1].decode()), raw)
+    if literal in (b".", b".."):
+        raise ValueError("a dot segment never matches")
+    if b"/" in literal or _CONTROL.search(literal):
+        raise ValueError("an encoded slash or control character never matches")
+    return literal
+
+
+_REFUSED: Final = {
+    "*": "'*' stands for nothing but a final '/**'; one segment is '{name}'",
+    "{": "'{name}' stands for a whole segment",
+    "}": "'{name}' stands for a whole segment",
+    "?": "the query never chooses a route; write '%3F' for the character",
+    "#": "a fragment is never sent; write '%23' for the character",
+}
+
+
+class Node(Generic[L]):
+    """One segment's place in the tree of all patterns."""
+
+    __slots__ = ("exact", "literals", "parameter", "rest")
+
+    def __init__(self) -> None:
+        self.literals: dict[bytes, Node[L]] | None = None
+        self.parameter: Node[L] | None = None
+        self.exact: L | None = None
+        self.rest: L | None = None
+
+    def place(self, pattern: Pattern) -> Node[L]:
+        """Return the node of the pattern's last step; it and those above it are made as needed."""
+        node = self
+        for step in pattern.steps:
+            if step is None:
+                if node.parameter is None:
+                    node.parameter = Node()
+                node = node.parameter
+            else:
+                if node.literals is None:
+                    node.literals = {}
+                node = node.literals.setdefault(step, Node())
+        return node
+
+    def covers_more(self) -> bool:
+        """Tell whether patterns below match whatever a `**` here would, one segment or more."""
+        node = self.parameter
+        while node is not None:
+            if node.rest is not None:
+                return True
+            if node.exact is None:
+                return False
+            node = node.parameter
+        return False
+
+
+def find(node: Node[L], path: tuple[bytes, ...] | list[bytes], index: int) -> L | None:
+    """Return what the most specific pattern holds that matches `path[index:]` from `node` on.
+
+    Literal before `{x}` before `**`, decided at the first segment where patterns differ. Each node
+    is visited at most once, so that hostile paths cannot make the walk longer than the tree.
+    """
+    if index == len(path):
+        return node.exact if node.exact is not None else node.rest
+    segment = path[index]
+    if node.literals is not None:
+        child = node.literals.get(segment)
+        if child is not None:
+            found = find(child, path, index + 1)
+            if found is not None:
+                return found
+    if node.parameter is not None and segment:
+        found = find(node.parameter, path, index + 1)
+        if found is not None:
+            return found
+    return node.rest
+
+
+def examples(pattern: Pattern, fresh: bytes, *, longest: int) -> Iterator[tuple[bytes, ...]]:
+    """Yield paths that the pattern matches: `fresh` for each `{x}`, up to `longest` for `**`."""
+    path = tuple(fresh if step is None else step for step in pattern.steps)
+    yield path
+    if pattern.has_rest:
+        for count in range(1, longest + 1):
+            yield path + (fresh,) * count
