@@ -1,7 +1,7 @@
 """The store over a connection: Redis or Valkey by TCP, TLS or a unix socket.
 
-redis-py ends here: `translate` turns every failure into `StoreUnavailable`. Keys and values
-never stand in an error's text.
+The protocol's and the socket's errors end here: every failure is `StoreUnavailable`. Keys and
+values never stand in an error's text.
 """
 
 from __future__ import annotations
@@ -9,49 +9,40 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-import os
 import re
-import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from typing import Any, Final, Literal, TypeVar
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Final, Literal
 
-from redis.asyncio.client import Redis
-from redis.asyncio.connection import (
-    Connection,
-    ConnectionPool,
-    SSLConnection,
-    UnixDomainSocketConnection,
-)
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, RedisError, ResponseError
-
-from proxy.adapters.store.address import StoreAddress, StoreMisconfigured
+from proxy.adapters.store.address import StoreAddress
+from proxy.adapters.store.link import Link, LinkLost, ReplyError, client_context, open_link
 from proxy.adapters.store.port import Argument, Script, Store, StoreInfo
+from proxy.adapters.tasks import spawn
 from proxy.errors import StoreUnavailable
 
-CONNECTIONS: Final = 64
-"""At most that many commands at once from one worker; the others wait, within their timeout."""
+CONNECT_TIMEOUT_S: Final = 5.0
+"""A connection may take longer than a look-up may wait for it: the next one then finds it."""
+RETRY_AFTER_S: Final = 0.05
+"""How long a connection that failed speaks for the next ones: an outage costs no storm of them."""
 CLOSE_TIMEOUT_S: Final = 2.0
 _SCAN_STEP: Final = 500
 """Keys that one SCAN looks at: some 0.1 ms of the server's time."""
 _GLOB: Final = re.compile(r"([\\*?\[\]])")
-_ERROR_KIND: Final = re.compile(r"[A-Z][A-Z0-9]{2,30}\b")
-
-T = TypeVar("T")
 
 
 class RedisStore:
-    """A `Store` on one Redis or Valkey server."""
+    """A `Store` on one Redis or Valkey server, over one connection that is made when needed."""
 
-    def __init__(self, address: StoreAddress, *, timeout_s: float) -> None:
+    def __init__(
+        self, address: StoreAddress, context: ssl.SSLContext | None, *, timeout_s: float
+    ) -> None:
         self.address = address
+        self._context = context
         self._timeout_s = timeout_s
-        self._pool = _pool(address)
-        self._client = Redis(connection_pool=self._pool)
-        self._permits = asyncio.Semaphore(CONNECTIONS)
+        self._link: Link | None = None
+        self._connecting: asyncio.Task[Link | None] | None = None
+        self._failure: LinkLost | ReplyError | None = None
+        self._failed_at = -math.inf
 
     def __repr__(self) -> str:
         return f"RedisStore({self.address})"
@@ -60,8 +51,8 @@ class RedisStore:
         """Return the values of `keys` by one MGET (see `Store`)."""
         if not keys:
             return []
-        values = await self._read("MGET", *map(_encode, keys))
-        return list(values)
+        values: list[bytes | None] = await self._read("MGET", *map(_encode, keys))
+        return values
 
     async def put(
         self,
@@ -79,22 +70,18 @@ class RedisStore:
             command += ["PX", math.ceil(ttl_s * 1000)]
         if only is not None:
             command.append("NX" if only == "new" else "XX")
-        reply = await self._once(lambda: self._execute(*command))
-        return reply is not None and reply is not False
+        return await self._write(*command) is not None
 
     async def delete(self, *keys: str) -> int:
         """Delete `keys` by one DEL (see `Store`)."""
-        if not keys:
-            return 0
-        return int(await self._once(lambda: self._execute("DEL", *map(_encode, keys))))
+        return int(await self._write("DEL", *map(_encode, keys))) if keys else 0
 
     async def scan(self, prefix: str) -> AsyncIterator[str]:
         """Go through the keys under `prefix` by SCAN (see `Store`)."""
         pattern = _encode(_GLOB.sub(r"\\\1", prefix) + "*")
         cursor = b"0"
         while True:
-            reply = await self._read("SCAN", cursor, "MATCH", pattern, "COUNT", _SCAN_STEP)
-            cursor, keys = _cursor(reply[0]), reply[1]
+            cursor, keys = await self._read("SCAN", cursor, "MATCH", pattern, "COUNT", _SCAN_STEP)
             for key in keys:
                 yield key.decode("utf-8", "surrogateescape")
             if cursor == b"0":
@@ -103,73 +90,107 @@ class RedisStore:
     async def run(self, script: Script, keys: Sequence[str], args: Sequence[Argument] = ()) -> Any:
         """Run `script` by its digest, and by its text where the server does not know it."""
         tail: list[Argument] = [len(keys), *map(_encode, keys), *args]
-
-        async def evaluate() -> Any:
-            try:
-                return await self._execute("EVALSHA", script.sha, *tail)
-            except NoScriptError:
-                return await self._execute("EVAL", script.body, *tail)
-
-        return await self._once(evaluate)
+        try:
+            return await self._write("EVALSHA", script.sha, *tail)
+        except _Refused as refused:
+            if refused.kind != "NOSCRIPT":
+                raise
+        return await self._write("EVAL", script.body, *tail)
 
     async def probe(self) -> StoreInfo:
         """Ask INFO (see `Store`)."""
         try:
-            info = await self._read("INFO")
-        except _NotPermittedError:
-            await self._read("PING")
-            info = {}
-        return _store_info(info)
+            return _store_info(await self._read("INFO"))
+        except _Refused as refused:
+            if refused.kind != "NOPERM":
+                raise
+        await self._read("PING")
+        return _store_info(b"")
 
     async def close(self) -> None:
-        """Close every connection; never raises."""
-        with contextlib.suppress(Exception):
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await self._pool.disconnect()
-
-    async def _execute(self, *command: Argument) -> Any:
-        return await self._client.execute_command(*command)  # type: ignore[no-untyped-call]  # redis-py has no annotation here
+        """Close the connection; never raises."""
+        if (attempt := self._connecting) is not None:
+            attempt.cancel()
+            await asyncio.wait([attempt])
+        link, self._link = self._link, None
+        if link is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                    await link.close()
 
     async def _read(self, *command: Argument) -> Any:
-        """Run a command that changes nothing; a broken connection is tried again, once."""
+        """Send what changes nothing; when the connection breaks, once more over a new one."""
+        return await self._send(command, attempts=2)
 
-        async def attempt() -> Any:
-            try:
-                return await self._execute(*command)
-            except (RedisConnectionError, OSError):
-                # The server may just have been restarted. Timeouts are bounded from outside.
-                return await self._execute(*command)
+    async def _write(self, *command: Argument) -> Any:
+        """Send what may change something, once: nobody knows what a lost connection did."""
+        return await self._send(command, attempts=1)
 
-        return await self._once(attempt)
+    async def _send(self, command: Sequence[Argument], *, attempts: int) -> Any:
+        link: Link | None = None
+        sent_at = math.inf
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                while True:
+                    attempts -= 1
+                    link = self._link
+                    if link is None or not link.is_open:
+                        link = await self._connected()
+                    sent_at = asyncio.get_running_loop().time()
+                    try:
+                        return await link.send(*command)
+                    except LinkLost:
+                        if not attempts:
+                            raise
+        except TimeoutError:
+            if link is not None and link.last_data_at < sent_at:
+                link.abort("no reply in time")  # it may be dead without a word
+            raise StoreUnavailable(f"{self.address} did not answer in time") from None
+        except ReplyError as error:
+            raise _Refused(self.address, error.kind) from None
+        except LinkLost as error:
+            raise StoreUnavailable(f"{self.address} cannot be reached: {error}") from None
 
-    async def _once(self, operation: Callable[[], Awaitable[T]]) -> T:
-        with translate(self.address):
-            async with asyncio.timeout(self._timeout_s), self._permits:
-                return await operation()
+    async def _connected(self) -> Link:
+        """Wait for the one attempt to connect that everybody shares."""
+        if self._connecting is None:
+            age_s = asyncio.get_running_loop().time() - self._failed_at
+            if self._failure is not None and age_s < RETRY_AFTER_S:
+                raise type(self._failure)(*self._failure.args)
+            self._connecting = spawn(self._connect(), name="connection to the store")
+        attempt = self._connecting
+        await asyncio.wait([attempt])  # who asked first may leave while others wait
+        if attempt.cancelled():
+            raise LinkLost("the store was closed")
+        link = attempt.result()
+        if link is None:
+            assert self._failure is not None  # noqa: S101 - `_connect` says why there is no link
+            raise type(self._failure)(*self._failure.args)
+        return link
+
+    async def _connect(self) -> Link | None:
+        """Connect; on failure remember why, for all who wait."""
+        self._failure = None
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                self._link = await open_link(self.address, self._context)
+            return self._link
+        except TimeoutError:
+            self._failure = LinkLost("no connection in time")
+        except (LinkLost, ReplyError) as error:
+            self._failure = error.with_traceback(None)
+        finally:
+            self._connecting = None
+        self._failed_at = asyncio.get_running_loop().time()
+        return None
 
 
-class _NotPermittedError(StoreUnavailable):
-    """The server's rules do not let this user do that."""
+class _Refused(StoreUnavailable):
+    """The server answered with an error: out of memory, a replica, no permission."""
 
-
-@contextlib.contextmanager
-def translate(address: StoreAddress) -> Iterator[None]:
-    """Turn every failure of the client library into `StoreUnavailable`.
-
-    Of a server's error only its first word is kept (OOM, READONLY, NOAUTH …): the rest may
-    quote a key or a script's argument.
-    """
-    try:
-        yield
-    except TimeoutError:
-        raise StoreUnavailable(f"{address} did not answer in time") from None
-    except ResponseError as error:
-        kind = _kind(error)
-        if kind == "NOPERM":
-            raise _NotPermittedError(f"{address} refused: {kind}") from None
-        raise StoreUnavailable(f"{address} refused: {kind}") from None
-    except (RedisError, OSError, ssl.SSLError) as error:
-        raise StoreUnavailable(f"{address} cannot be reached: {_reason(error)}") from None
+    def __init__(self, address: StoreAddress, kind: str) -> None:
+        super().__init__(f"{address} refused: {kind}")
+        self.kind = kind
 
 
 def open_store(address: StoreAddress, *, timeout_s: float) -> Store:
@@ -177,90 +198,24 @@ def open_store(address: StoreAddress, *, timeout_s: float) -> Store:
 
     Raises `StoreMisconfigured` when a certificate file cannot be used.
     """
-    if address.is_tls:
-        _check_tls_files(address)
-    return RedisStore(address, timeout_s=timeout_s)
-
-
-def _pool(address: StoreAddress) -> ConnectionPool:
-    common: dict[str, Any] = {
-        "db": address.database,
-        "username": address.username,
-        "password": address.password,
-        "protocol": 2,  # tracking and pushes are not used here, and every server speaks it
-        "socket_timeout": None,  # one timeout bounds the whole operation, see _once
-        "socket_connect_timeout": None,
-        "retry": Retry(NoBackoff(), 0),  # a write must never happen twice
-    }
-    if address.socket_path:
-        return ConnectionPool(UnixDomainSocketConnection, path=address.socket_path, **common)
-    network: dict[str, Any] = {"host": address.host, "port": address.port, "socket_keepalive": True}
-    if not address.is_tls:
-        return ConnectionPool(Connection, **network, **common)
-    return ConnectionPool(
-        SSLConnection,
-        ssl_cert_reqs="required",
-        ssl_check_hostname=True,
-        ssl_min_version=ssl.TLSVersion.TLSv1_2,
-        ssl_ca_certs=address.ca_file,
-        ssl_certfile=address.cert_file,
-        ssl_keyfile=address.key_file,
-        **network,
-        **common,
-    )
-
-
-def _check_tls_files(address: StoreAddress) -> None:
-    try:
-        context = ssl.create_default_context(cafile=address.ca_file)
-        if address.cert_file and address.key_file:
-            context.load_cert_chain(address.cert_file, address.key_file)
-    except (OSError, ssl.SSLError) as error:
-        raise StoreMisconfigured(
-            f"the store's TLS files cannot be used: {_reason(error)}"
-        ) from None
+    return RedisStore(address, client_context(address), timeout_s=timeout_s)
 
 
 def _encode(key: str) -> bytes:
     return key.encode("utf-8", "surrogateescape")
 
 
-def _cursor(value: Any) -> bytes:
-    return value if isinstance(value, bytes) else str(value).encode()
-
-
-def _kind(error: ResponseError) -> str:
-    # redis-py gives some errors a class and cuts their first word off, so both are looked at.
-    found = _ERROR_KIND.match(str(error))
-    if found:
-        return found.group()
-    name = type(error).__name__
-    return {"NoPermissionError": "NOPERM", "OutOfMemoryError": "OOM"}.get(name, name)
-
-
-def _reason(error: BaseException) -> str:
-    """Say why in words that hold no address, key or value."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ssl.SSLError):
-            return f"TLS: {cause.reason or 'failed'}"
-        if isinstance(cause, socket.gaierror):
-            return "the host's name is not known"
-        if isinstance(cause, OSError) and cause.errno is not None and cause.errno > 0:
-            return os.strerror(cause.errno)
-        cause = cause.__cause__ or cause.__context__
-    return type(error).__name__
-
-
-def _store_info(info: Mapping[str, Any]) -> StoreInfo:
+def _store_info(raw: bytes) -> StoreInfo:
+    lines = raw.decode("utf-8", "replace").splitlines()
+    info = dict(line.split(":", 1) for line in lines if ":" in line)
     valkey = info.get("valkey_version")
-    version = str(valkey or info.get("redis_version") or "")
-    maxmemory, policy = info.get("maxmemory"), info.get("maxmemory_policy")
+    version = valkey or info.get("redis_version", "")
+    maxmemory = info.get("maxmemory", "")
     return StoreInfo(
         server="valkey" if valkey else "redis",
         version=tuple(int(part) for part in version.split(".") if part.isdigit()),
-        maxmemory=maxmemory if isinstance(maxmemory, int) else None,
-        maxmemory_policy=policy if isinstance(policy, str) else None,
+        maxmemory=int(maxmemory) if maxmemory.isdigit() else None,
+        maxmemory_policy=info.get("maxmemory_policy"),
         is_replica=info.get("role") in ("slave", "replica"),
-        is_cluster=info.get("cluster_enabled") == 1,
+        is_cluster=info.get("cluster_enabled") == "1",
     )

@@ -1,0 +1,218 @@
+"""One connection to a Redis or Valkey server that carries many commands at once.
+
+Commands of one turn of the event loop leave in one write; replies come in the same order, so a
+caller that has left only leaves its place behind: no connection is spoilt by a client that goes
+away. hiredis reads and writes the protocol (RESP2); what a reply means is the caller's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import os
+import socket
+import ssl
+from collections.abc import Sequence
+from typing import Any, Final, cast
+
+import hiredis
+
+from proxy.adapters.store.address import StoreAddress, StoreMisconfigured
+from proxy.adapters.store.port import Argument
+
+KEEPALIVE_S: Final = 15
+"""An idle connection that a middlebox has forgotten is found out before it is needed."""
+
+_MORE: Final = object()
+
+
+class LinkLost(ConnectionError):
+    """The connection could not be made, or ended before the reply. The text names no secret."""
+
+
+class ReplyError(Exception):
+    """The server's answer is an error; its text may quote keys and arguments."""
+
+    @property
+    def kind(self) -> str:
+        """The first word, which is all that may be told: OOM, NOAUTH, READONLY, ERR."""
+        word = str(self).partition(" ")[0]
+        return word if word.isascii() and word.isalnum() and word.isupper() else "ERR"
+
+
+class Link(asyncio.Protocol):
+    """A connection that was opened by `open_link`."""
+
+    def __init__(self) -> None:
+        self._reader = hiredis.Reader(replyError=ReplyError, notEnoughData=_MORE)
+        self._pending: collections.deque[asyncio.Future[Any]] = collections.deque()
+        self._outbox: list[bytes] = []
+        self._transport: asyncio.Transport | None = None
+        self._loop = asyncio.get_running_loop()
+        self._closed: asyncio.Future[None] = self._loop.create_future()
+        self.last_data_at = 0.0
+        """When bytes last arrived, on the loop's clock."""
+
+    @property
+    def is_open(self) -> bool:
+        """True while commands can be sent."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    def send(self, *command: Argument) -> asyncio.Future[Any]:
+        """Send a command and return the future of its reply.
+
+        The future fails with `ReplyError` for the server's error and `LinkLost` without an answer.
+        """
+        future: asyncio.Future[Any] = self._loop.create_future()
+        if not self.is_open:
+            _refuse(future, LinkLost("connection closed"))
+            return future
+        if not self._outbox:
+            self._loop.call_soon(self._flush)
+        self._outbox.append(hiredis.pack_command(command))  # type: ignore[arg-type]  # its stub knows one argument only
+        self._pending.append(future)
+        return future
+
+    def abort(self, reason: str) -> None:
+        """End the connection at once; whoever waits for a reply gets `LinkLost`."""
+        if self._transport is not None:
+            self._transport.abort()
+        self._fail(reason)
+
+    async def close(self) -> None:
+        """End the connection and wait until it is gone."""
+        if self._transport is None:
+            return
+        self._transport.close()
+        await asyncio.wait([self._closed])
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Hand each reply to the command that is first in line."""
+        self.last_data_at = self._loop.time()
+        try:
+            self._reader.feed(data)
+            while (reply := self._reader.gets()) is not _MORE:
+                if not self._pending:
+                    self.abort("a reply that nobody asked for")
+                    return
+                future = self._pending.popleft()
+                if future.done():  # whoever asked has left
+                    continue
+                if isinstance(reply, ReplyError):
+                    _refuse(future, reply)
+                else:
+                    future.set_result(reply)
+        except hiredis.HiredisError:
+            self.abort("a reply that is not RESP")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell everybody who waits."""
+        self._fail(reason_of(exc) if exc is not None else "connection closed by the server")
+        if not self._closed.done():
+            self._closed.set_result(None)
+
+    def _flush(self) -> None:
+        data = b"".join(self._outbox)
+        self._outbox.clear()
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def _fail(self, reason: str) -> None:
+        pending, self._pending = self._pending, collections.deque()
+        for future in pending:
+            if not future.done():
+                _refuse(future, LinkLost(reason))
+
+
+async def open_link(address: StoreAddress, context: ssl.SSLContext | None) -> Link:
+    """Connect, authenticate and choose the database.
+
+    Raises `LinkLost` or `ReplyError`; on cancellation nothing stays open.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        if address.socket_path:
+            _, link = await loop.create_unix_connection(Link, address.socket_path)
+        else:
+            transport, link = await loop.create_connection(
+                Link, address.host, address.port, ssl=context
+            )
+            _keep_alive(transport)
+    except (OSError, ssl.SSLError) as error:
+        raise LinkLost(reason_of(error)) from None
+    try:
+        replies = [link.send(*command) for command in _greeting(address)]
+        await _settled(replies)
+    except BaseException:
+        link.abort("greeting failed")
+        raise
+    return link
+
+
+def client_context(address: StoreAddress) -> ssl.SSLContext | None:
+    """Return how the server's certificate is checked; `None` without TLS.
+
+    Raises `StoreMisconfigured` when a certificate file cannot be used.
+    """
+    if not address.is_tls:
+        return None
+    try:
+        context = ssl.create_default_context(cafile=address.ca_file)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if address.cert_file is not None:
+            context.load_cert_chain(address.cert_file, address.key_file)
+    except (OSError, ssl.SSLError) as error:
+        raise StoreMisconfigured(
+            f"the store's TLS files cannot be used: {reason_of(error)}"
+        ) from None
+    return context
+
+
+def reason_of(error: BaseException) -> str:
+    """Say what went wrong in words that hold no address, key or value."""
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {error.reason or 'failed'}"
+    if isinstance(error, socket.gaierror):
+        return "the host's name is not known"
+    if isinstance(error, LinkLost):
+        return str(error)
+    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    return type(error).__name__
+
+
+def _greeting(address: StoreAddress) -> list[tuple[Argument, ...]]:
+    commands: list[tuple[Argument, ...]] = []
+    if address.password is not None:
+        user = () if address.username is None else (address.username,)
+        commands.append(("AUTH", *user, address.password))
+    if address.database:
+        commands.append(("SELECT", address.database))
+    return commands
+
+
+def _refuse(future: asyncio.Future[Any], error: Exception) -> None:
+    future.set_exception(error)
+    future.exception()  # seen: whoever waits may be cancelled before it hears of this
+
+
+async def _settled(replies: Sequence[asyncio.Future[Any]]) -> None:
+    """Wait for every reply, then raise the first error: none is left without a reader."""
+    for result in await asyncio.gather(*replies, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result
+
+
+def _keep_alive(transport: asyncio.BaseTransport) -> None:
+    sock = transport.get_extra_info("socket")
+    if sock is None:
+        return
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (("TCP_KEEPIDLE", KEEPALIVE_S), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
+        number = getattr(socket, option, None)  # macOS names the first one otherwise
+        if number is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, number, value)
