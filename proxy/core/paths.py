@@ -53,7 +53,7 @@ _ENCODED_CONTROL = re.compile(
     rb"%(?:[01][0-9a-f]|7f)|%u00(?:[01][0-9a-f]|7f|[89][0-9a-f])", re.IGNORECASE
 )
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]|\xc2[\x80-\x9f]")
-_STRAY_PERCENT = re.compile(rb"%(?![0-9a-f]{2})", re.IGNORECASE)
+_FORBIDDEN = re.compile(rb"[\x00-\x20\x7f#?]|%(?![0-9a-f]{2})|%(?:[01][0-9a-f]|7f)", re.IGNORECASE)
 _ESCAPE = re.compile(rb"%(?:u([0-9a-f]{4})|[0-9a-f]{2})", re.IGNORECASE)
 _OVERLONG = re.compile(
     rb"[\xc0\xc1][\x80-\xbf]|\xe0[\x80-\x9f][\x80-\xbf]|\xf0[\x80-\x8f][\x80-\xbf]{2}"
@@ -138,23 +138,31 @@ def _parse_absolute(raw: bytes, method: str) -> Target:
     return Target("absolute", authority, inner.path, inner.query)
 
 
-def check_path(path: bytes) -> None:
-    """Raise `BadTarget` for what no path may contain, in any layer of encoding (P2)."""
+def check_path(path: bytes) -> bytes:
+    """Raise `BadTarget` for what no path may contain, in any layer of encoding (P2).
+
+    Returns the path decoded once, each `%2F` as `INNER_SLASH`.
+    """
     if path[:1] != b"/":
         raise BadTarget("bad_request", "the path does not begin with a slash")
-    if b"#" in path or b"?" in path or b" " in path:
-        raise BadTarget("path_ambiguous", "raw '#' or space in the path")
-    if _STRAY_PERCENT.search(path):
-        raise BadTarget("path_ambiguous", "a percent sign without two hexadecimal digits")
+    if _FORBIDDEN.search(path):
+        raise BadTarget("path_ambiguous", "raw '#', space or control character, or a stray '%'")
+    first = layer = _decode(path)
     for _ in range(MAX_LAYERS):
-        if _CONTROL.search(path) or _ENCODED_CONTROL.search(path):
-            raise BadTarget("path_ambiguous", "a control character in the path")
-        if _OVERLONG.search(path):
-            raise BadTarget("path_ambiguous", "overlong UTF-8 in the path")
-        decoded = _decode(path).replace(INNER_SLASH, b"/")
-        if decoded == path:
-            return
-        path = decoded
+        layer = layer.replace(INNER_SLASH, b"/")
+        if not layer.isascii():
+            if _CONTROL.search(layer):
+                raise BadTarget("path_ambiguous", "a control character in the path")
+            if _OVERLONG.search(layer):
+                raise BadTarget("path_ambiguous", "overlong UTF-8 in the path")
+        if b"%" not in layer:
+            return first
+        if _ENCODED_CONTROL.search(layer):
+            raise BadTarget("path_ambiguous", "an encoded control character in the path")
+        decoded = _decode(layer)
+        if decoded == layer:
+            return first
+        layer = decoded
     raise BadTarget("path_ambiguous", "too many layers of percent-encoding")
 
 
@@ -180,8 +188,7 @@ def decode_path(path: bytes) -> tuple[bytes, ...]:
     A decoded `%2F` is `INNER_SLASH`. A final slash adds no segment: `/a/` is `/a`.
     Raises `BadTarget` as `check_path` does.
     """
-    check_path(path)
-    return segments(_decode(path))
+    return segments(check_path(path))
 
 
 def segments(decoded: bytes) -> tuple[bytes, ...]:
@@ -228,14 +235,11 @@ def readings(path: bytes, *, is_folded: bool = False) -> Readings:
     letters' case is left to `fold`. Raises `BadTarget` as `check_path` does, and for a path that
     has more than `MAX_READINGS`.
     """
-    check_path(path)
-    own = _decode(path)
-    forms: set[str] = set()
-    if b"%2e" in path.lower():
-        forms.add("encoded_dot")
+    own = check_path(path)
+    forms = {"encoded_dot"} if b"%2e" in path or b"%2E" in path else set()
     if not _is_utf8(own):
         forms.add("non_utf8")
-    elif path.isascii() and _is_single(own, is_folded=is_folded):
+    elif path.isascii() and not _UNUSUAL.search(own) and not (is_folded and is_foldable(own)):
         return Readings(frozenset(forms), (own,))
     return _all_readings(path, own, forms, is_folded=is_folded)
 
@@ -261,9 +265,9 @@ def _all_readings(path: bytes, own: bytes, forms: set[str], *, is_folded: bool) 
     return Readings(frozenset(forms), paths)
 
 
-def _is_single(text: bytes, *, is_folded: bool) -> bool:
-    """Tell whether no transformation changes the decoded `text`."""
-    return _UNUSUAL.search(text) is None and not (is_folded and _FOLDABLE.search(text))
+def is_foldable(text: bytes) -> bool:
+    """Tell whether a decoded path has more readings with `is_folded` than without."""
+    return _FOLDABLE.search(text) is not None
 
 
 def _is_utf8(text: bytes) -> bool:
@@ -343,7 +347,7 @@ _STRUCTURAL: Final[tuple[tuple[str | None, re.Pattern[bytes], Callable[[bytes], 
 
 def _folded(text: bytes) -> Iterator[bytes]:
     """Yield what servers see that fold names as file systems do (P5)."""
-    if not _FOLDABLE.search(text):
+    if not is_foldable(text):
         return
     parts = text.split(b"/")
     yield b"/".join(part.strip(b" ") for part in parts)

@@ -17,8 +17,9 @@ from proxy.core.paths import (
     FORMS,
     TOLERATED_FORMS,
     BadTarget,
-    decode_path,
+    Readings,
     fold,
+    is_foldable,
     is_plain,
     readings,
     segments,
@@ -31,7 +32,7 @@ T = TypeVar("T")
 REFUSED_METHODS: Final = frozenset({"CONNECT", "TRACE"})
 """Never let through, on no route (P3)."""
 
-_USUAL_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+USUAL_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 """What `Allow` says of a route that lists no methods."""
 
 
@@ -121,7 +122,7 @@ class Leaf(Generic[T]):
     def __init__(self) -> None:
         self.by_method: dict[str, Rule[T]] = {}
         self.fallback: Rule[T] | None = None
-        self.refusal = MethodNotAllowed(_USUAL_METHODS)
+        self.refusal = MethodNotAllowed(USUAL_METHODS)
 
     def add(self, rule: Rule[T]) -> Rule[T] | None:
         """Put a rule in; return the one that it equals, if there is one."""
@@ -263,14 +264,15 @@ class Router(Generic[T]):
     ) -> Found[T] | NotFound | MethodNotAllowed | Ambiguous:
         """Match a path that has escapes, odd forms or foldings (P2, P5)."""
         try:
-            leaf = find(table.root, decode_path(path), 0)
+            found = readings(path)
+            leaf = find(table.root, segments(found.paths[0]), 0)
             rule = leaf.rule(method) if leaf is not None else None
             if rule is not None:
-                return _checked(table, rule, path, method)
-            if readings(path).forms:
-                return Ambiguous("an odd form in a path that no route matches")
+                return _checked(table, rule, path, method, found)
         except BadTarget as bad:
             return Ambiguous(bad.detail)
+        if found.forms:
+            return Ambiguous("an odd form in a path that no route matches")
         return _NOT_FOUND if leaf is None else leaf.refusal
 
     def _unmatched(self, rules: Iterable[Rule[T]]) -> Iterable[tuple[int, str]]:
@@ -330,9 +332,13 @@ def _is_agreed(leaves: Iterable[Leaf[T]] | None, rule: Rule[T], method: str) -> 
     return leaves is not None
 
 
-def _checked(table: Table[T], rule: Rule[T], path: bytes, method: str) -> Found[T] | Ambiguous:
-    """Let the path through if every reading of it agrees with `rule`; raise `BadTarget` if odd."""
-    refusal = _disagreement(table, rule, path, method, ())
+def _checked(
+    table: Table[T], rule: Rule[T], path: bytes, method: str, found: Readings
+) -> Found[T] | Ambiguous:
+    """Let the path through if every reading of it agrees with `rule`; may raise `BadTarget`."""
+    if rule.is_folded and (len(found.paths) > 1 or is_foldable(found.paths[0])):
+        found = readings(path, is_folded=True)
+    refusal = _disagreement(table, rule, found, method, ())
     if refusal is not None:
         return Ambiguous(refusal)
     if not rule.prefix:
@@ -340,28 +346,28 @@ def _checked(table: Table[T], rule: Rule[T], path: bytes, method: str) -> Found[
     rest = _strip(path, rule)
     if rest[:2] == b"//":
         return Ambiguous("without strip_prefix the path begins with two slashes")
-    refusal = _disagreement(table, rule, rest, method, rule.prefix)
+    found = readings(rest, is_folded=rule.is_folded)
+    refusal = _disagreement(table, rule, found, method, rule.prefix)
     if refusal is not None:
         return Ambiguous(f"without strip_prefix: {refusal}")
     return Found(rule.spec.payload, rest)
 
 
 def _disagreement(
-    table: Table[T], rule: Rule[T], path: bytes, method: str, prefix: tuple[bytes, ...]
+    table: Table[T], rule: Rule[T], found: Readings, method: str, prefix: tuple[bytes, ...]
 ) -> str | None:
-    """Say which reading of the path is of another policy, or which form of it is not allowed.
+    """Say which reading of a path is of another policy, or which form of it is not allowed.
 
     `prefix` is put before each reading of a path that has lost it: what a server makes of the
     rewritten path is a path below the prefix to the gate.
     """
-    found = readings(path, is_folded=rule.is_folded)
     for text in found.paths:
         parts = prefix + segments(text)
         leaf = find(table.root, parts, 0)
         if not _is_agreed(None if leaf is None else (leaf,), rule, method):
             return "another reading of the path belongs to no route or one of another policy"
         if rule.is_folded:
-            folded = tuple(fold(part) for part in parts)
+            folded = [fold(part) for part in parts]
             if not _is_agreed(find(table.folded, folded, 0), rule, method):
                 return _FOLDS.detail
     refused = found.forms - TOLERATED_FORMS - rule.spec.allow_paths
@@ -426,4 +432,4 @@ def _methods_to_try(rule: Rule[T], node: Node[Leaf[T]]) -> Iterable[str]:
         return sorted(rule.spec.methods)
     leaf = node.rest if rule.pattern.has_rest else node.exact
     listed = leaf.by_method if leaf is not None else {}
-    return [next((name for name in _USUAL_METHODS if name not in listed), "M-SEARCH")]
+    return [next((name for name in USUAL_METHODS if name not in listed), "M-SEARCH")]
