@@ -21,7 +21,7 @@ from proxy.config import document
 from proxy.config.checks import CHECKS, dangling
 from proxy.config.completion import complete
 from proxy.config.document import MAX_BYTES, MappingNode, Position, read_document
-from proxy.config.messages import KEY_MARK, describe, show_path
+from proxy.config.messages import KEY_MARK, describe, meant_key, show_path, unknown_key
 from proxy.config.models import Config
 from proxy.config.survey import Survey
 from proxy.config.tree import SourceMap, Tree
@@ -119,6 +119,7 @@ class _Reading:
             if len(value) >= _SHORTEST_SCRUBBED
         }
         self._seen: set[tuple[Position, str]] = set()
+        self._wrong: set[document.Path] = set()
         for mistake in found.mistakes:
             self._report(mistake.position, mistake.path, mistake.message)
         if isinstance(found.root, MappingNode):
@@ -150,22 +151,28 @@ class _Reading:
                     plain, context={BASE: self._base}, by_alias=True, by_name=False
                 )
             except ValidationError as error:
-                # Found first, cut afterwards: a cut changes the numbers of the items behind it.
-                mistakes = [(item, *_place(tree, item)) for item in error.errors()]
-                for item, path, is_key in mistakes:
-                    self._note(tree, item, path, is_key=is_key)
-                for item, path, _ in mistakes:
-                    tree.cut(path[:-1] if item["type"] == "missing" else path)
+                self._cut_all(tree, error.errors())
             else:
                 return complete(config, self._base)
         return None
 
-    def _note(self, tree: Tree, item: ErrorDetails, path: document.Path, *, is_key: bool) -> None:
-        if not tree.is_whole(path):
-            return
-        is_unknown = item["type"] == "extra_forbidden"
-        position = tree.source_map.position(path, is_key=is_key or is_unknown)
-        self._report(position, path, describe(item, path, tree.root))
+    def _cut_all(self, tree: Tree, items: list[ErrorDetails]) -> None:
+        """Report what is wrong, then cut it: a cut changes the numbers of the items behind it."""
+        mistakes = [(item, *_place(tree, item)) for item in items]
+        unknown = [path for item, path, _ in mistakes if item["type"] == "extra_forbidden"]
+        others = [mistake for mistake in mistakes if mistake[0]["type"] != "extra_forbidden"]
+        for path in unknown:
+            position = tree.source_map.position(path, is_key=True)
+            self._report(position, path, unknown_key(path, tree.root))
+            # A misspelt key is not also a missing one.
+            meant = meant_key(path, tree.root)
+            tree.drop(path, (*path[:-1], meant) if meant is not None else None)
+        for item, path, is_key in others:
+            if tree.is_whole(path):
+                position = tree.source_map.position(path, is_key=is_key)
+                self._report(position, path, describe(item, path))
+        for item, path, _ in others:
+            tree.cut(path[:-1] if item["type"] == "missing" else path)
 
     def _without_gaps(self, tree: Tree, survey: Survey) -> Config | None:
         """Cut the routes that lean on what is not there, so that `checks` need not expect gaps."""
@@ -180,15 +187,16 @@ class _Reading:
         for check in checks:
             try:
                 for problem in check(config):
-                    self._take(tree, problem)
+                    self._take(tree, problem, is_second=True)
             except Exception:
                 # What compiles a configuration may stumble over mistakes that are reported here.
                 if not self.errors:
                     raise
 
-    def _take(self, tree: Tree, problem: Problem) -> None:
+    def _take(self, tree: Tree, problem: Problem, *, is_second: bool = False) -> None:
+        """Report what a check says; a second opinion on one place is left out."""
         path = tree.original(problem.path)
-        if not tree.is_cut(path):
+        if not tree.is_cut(path) and not (is_second and path in self._wrong):
             position = tree.source_map.position(path)
             self._report(position, path, problem.message, is_warning=problem.is_warning)
 
@@ -200,6 +208,8 @@ class _Reading:
         if (position, message) in self._seen:
             return
         self._seen.add((position, message))
+        if not is_warning:
+            self._wrong.add(path)
         found = ConfigError(
             self._file, position.line, position.column, show_path(path), message, is_warning
         )

@@ -42,30 +42,33 @@ def show_path(path: Path) -> str:
     return text or "(document)"
 
 
-def describe(error: Mapping[str, Any], path: Path, root: Node) -> str:
+def describe(error: Mapping[str, Any], path: Path) -> str:
     """Return one sentence for an item of pydantic's `ValidationError.errors()`.
 
-    `path` is where it stands in the file.
+    `path` is where it stands in the file. `unknown_key` is for keys that nobody reads.
     """
     kind = error["type"]
     context = error.get("ctx", {})
     if kind == "value_error":
         return str(context["error"])
-    if kind == "extra_forbidden":
-        return unknown_key(path, root)
     if kind == "literal_error":
         return _one_of(error, path)
     return _WORDS.get(kind, str(error["msg"]).lower())
+
+
+def meant_key(path: Path, root: Node) -> str | None:
+    """Return the key that was probably meant by the unknown one at `path`."""
+    return None if is_later(path) else nearest(str(path[-1]), known_keys(root, path[:-1]))
 
 
 def unknown_key(path: Path, root: Node) -> str:
     """Return what is to be said about a key that nobody reads."""
     if is_later(path):
         return "unknown key (not available in this version)"
+    if (guess := meant_key(path, root)) is not None:
+        return f"unknown key; did you mean `{guess}`?"
     key = str(path[-1])
     known = known_keys(root, path[:-1])
-    if (guess := nearest(key, known)) is not None:
-        return f"unknown key; did you mean `{guess}`?"
     places = places_of(key)
     if len(places) == 1:
         return (

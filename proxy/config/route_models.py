@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import unquote_to_bytes
 
 from pydantic import (
     AfterValidator,
@@ -43,30 +44,46 @@ AllowedPath = Literal[
     "non_utf8",
 ]
 
-_PLACEHOLDER: Final = re.compile(r"\{[A-Za-z_][A-Za-z0-9_-]*\}")
+MAX_SEGMENTS: Final = 64
+"""Segments of one path pattern."""
+
+_PLACEHOLDER: Final = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]*\}")
 
 
 def parse_path_pattern(value: object) -> str:
-    """Return a path pattern: literal segments, `{x}` for one segment, a final `**` for the rest."""
+    """Return a path pattern: literal segments, `{x}` for one segment, a final `**` for the rest.
+
+    proxy.core.patterns compiles it; what is refused there is refused here with a place in the file.
+    """
     text = parse_text(value)
     if not text.startswith("/"):
         raise ValueError("a path starts with /")
-    if len(text) > 4_096 or re.search(r"[?#\\]|%[0-9A-Fa-f]{2}", text):
-        raise ValueError("a path has no ?, # or backslash and is written decoded, without %41")
+    if re.search(r"[?#]", text):
+        raise ValueError("a path has no query and no fragment; write %3F or %23 for the character")
     segments = text[1:].split("/")
+    if len(segments) > MAX_SEGMENTS:
+        raise ValueError(f"a path has at most {MAX_SEGMENTS} segments")
     for index, segment in enumerate(segments):
         is_last = index == len(segments) - 1
-        if segment == "**" and is_last:
-            continue
-        if not segment and not is_last:
-            raise ValueError("a path has no empty segments")
-        if segment in {".", ".."}:
-            raise ValueError("a path has no dot segments")
-        if "*" in segment:
-            raise ValueError("** stands alone as the last segment; one segment is {x}")
-        if ("{" in segment or "}" in segment) and not _PLACEHOLDER.fullmatch(segment):
-            raise ValueError("{x} stands for a whole segment")
+        if not (is_last and segment in {"", "**"}):
+            _check_segment(segment)
     return text
+
+
+def _check_segment(segment: str) -> None:
+    if not segment:
+        raise ValueError("a path has no empty segments; write one /")
+    if "*" in segment:
+        raise ValueError("** stands alone, as the last segment; one segment is {x}")
+    if _PLACEHOLDER.fullmatch(segment):
+        return
+    if "{" in segment or "}" in segment:
+        raise ValueError("{x} stands for a whole segment, and x is a word")
+    if re.search(r"%(?![0-9A-Fa-f]{2})", segment):
+        raise ValueError("% is followed by two hexadecimal digits; write %25 for itself")
+    decoded = unquote_to_bytes(segment)
+    if decoded in {b".", b".."} or b"/" in decoded or re.search(rb"[\x00-\x1f\x7f]", decoded):
+        raise ValueError("a dot segment, encoded slash or control character never matches")
 
 
 def parse_prefix(value: object) -> str:

@@ -63,6 +63,12 @@ class Tree:
         self._cuts.add(path)
         self._touched.update(path[:length] for length in range(len(path) + 1))
 
+    def drop(self, path: Path, meant: Path | None) -> None:
+        """Take an unknown key out. It changes nothing, except where `meant` is the key it should be."""
+        self._cuts.add(path)
+        if meant is not None:
+            self._touched.update(meant[:length] for length in range(len(meant) + 1))
+
     def is_cut(self, path: Path) -> bool:
         """Tell whether `path` itself, or something around it, was cut."""
         return any(path[:length] in self._cuts for length in range(len(path) + 1))
@@ -81,10 +87,14 @@ class Tree:
         return frozenset(node.entries) if isinstance(node, MappingNode) else frozenset()
 
     def original(self, path: Path) -> Path:
-        """Return the file's path for one in terms of `plain`, without pydantic's additions."""
+        """Return the file's path for one in terms of `plain`, without pydantic's additions.
+
+        The attribute `from_` stands for the key `from`.
+        """
         node: Node | None = self.root
         found: Path = ()
-        for index, part in enumerate(path):
+        for index, given in enumerate(path):
+            part = "from" if given == "from_" else given
             if isinstance(node, SequenceNode) and isinstance(part, int):
                 left = [i for i in range(len(node.items)) if (*found, i) not in self._cuts]
                 if part >= len(left):

@@ -1,0 +1,259 @@
+"""Checks of routes: who may pass, as whom, and what the application is told."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from proxy.config.header_names import fold, why_not_mapped, why_not_passed
+from proxy.config.models import Config, JwtSchemeConfig, RouteConfig, SchemeConfig
+from proxy.config.scheme_checks import jwt_schemes
+from proxy.config.survey import Survey
+from proxy.errors import Problem
+
+_PLACEHOLDER: Final = re.compile(r"\{[^{}]*\}")
+
+
+def origin_of(config: Config, name: str) -> str:
+    """Return the origin of the people of scheme `name` (K6): (origin, sub) is a person."""
+    scheme = config.schemes[name]
+    if isinstance(scheme, JwtSchemeConfig):
+        return scheme.issuer
+    if scheme.format == "native":
+        return config.tokens.issuer if config.tokens is not None else "local"
+    return name
+
+
+def check_public(survey: Survey) -> Iterator[Problem]:
+    """Find routes that are open to all and yet ask who comes."""
+    for index, route in enumerate(survey.config.routes):
+        if route.auth or not survey.is_whole("routes", index, "auth"):
+            continue
+        path = ("routes", index)
+        if route.require.model_fields_set:
+            message = "a public route (`auth: none`) asks nobody; name a scheme, or leave this out"
+            yield Problem((*path, "require"), message)
+        for key in ("assertion", "bearer"):
+            if getattr(route.identity, key):
+                message = "a public route has no caller to speak for"
+                yield Problem((*path, "identity", key), message)
+
+
+def check_requirements(survey: Survey) -> Iterator[Problem]:
+    """Find roles and scopes that one of a route's schemes can never yield."""
+    config = survey.config
+    for index, route in enumerate(config.routes):
+        for name in route.auth:
+            scheme = config.schemes.get(name)
+            if scheme is None or not survey.is_whole("schemes", name, "identity"):
+                continue
+            for key in ("roles", "scopes"):
+                if getattr(route.require, key) and not _yields(scheme, key):
+                    hint = f"schemes.{name}.identity.{key} says where they are"
+                    message = f"scheme `{name}` yields no {key}, so it could never pass: {hint}"
+                    yield Problem(("routes", index, "require", key), message)
+
+
+def check_roles_rules(survey: Survey) -> Iterator[Problem]:
+    """Find rules that say neither `any` nor `all`, or both."""
+    for index, route in enumerate(survey.config.routes):
+        path = ("routes", index, "require")
+        rules = [((*path, "claims", name), rule) for name, rule in route.require.claims.items()]
+        if route.require.roles is not None:
+            yield from _check_rule(survey, (*path, "roles"), route.require.roles)
+        for place, rule in rules:
+            yield from _check_rule(survey, place, rule)
+
+
+def check_both(survey: Survey) -> Iterator[Problem]:
+    """Find comparisons of subjects that mean different people (K6)."""
+    config = survey.config
+    for index, route in enumerate(config.routes):
+        path = ("routes", index, "both")
+        if "both" in route.model_fields_set and len(route.auth) < 2:
+            yield Problem(path, "says nothing: the route has one scheme", is_warning=True)
+        if route.both != "same_subject" or route.same_subjects:
+            continue
+        if not all(_is_known(survey, name) for name in route.auth):
+            continue
+        if len({origin_of(config, name) for name in route.auth}) > 1:
+            message = (
+                "the route's schemes have different issuers, whose subjects are different people; "
+                "write `same_subjects: true` where they are not"
+            )
+            yield Problem(path, message)
+
+
+def check_shared_upstreams(survey: Survey) -> Iterator[Problem]:
+    """Find applications to which two issuers could name two people alike (K6)."""
+    config = survey.config
+    for upstream in config.upstreams:
+        indexes = [i for i, route in enumerate(config.routes) if route.upstream == upstream]
+        names = {name for i in indexes for name in config.routes[i].auth}
+        alike = {
+            name: origin_of(config, name)
+            for name in names
+            if _is_known(survey, name) and not _is_separate(config.schemes[name])
+        }
+        issuers = {
+            origin
+            for name, origin in alike.items()
+            if isinstance(config.schemes[name], JwtSchemeConfig)
+        }
+        if not issuers or len(set(alike.values())) < 2:
+            continue
+        for index in indexes:
+            route = config.routes[index]
+            if "same_subjects" in route.model_fields_set or not alike.keys() & set(route.auth):
+                continue
+            yield _confusion(index, upstream, is_certain=len(issuers) > 1)
+
+
+def check_same_place(survey: Survey) -> Iterator[Problem]:
+    """Find two schemes of a route that read one place and wait for one issuer."""
+    config = survey.config
+    for index, route in enumerate(config.routes):
+        seen: dict[tuple[str, str, str], str] = {}
+        for place, name in enumerate(route.auth):
+            scheme = config.schemes.get(name)
+            if not isinstance(scheme, JwtSchemeConfig) or not scheme.issuer:
+                continue
+            for source in scheme.from_:
+                earlier = seen.setdefault((scheme.issuer, source.kind, source.name), name)
+                if earlier == name:
+                    continue
+                message = f"never asked: scheme `{earlier}` reads the same place for this issuer"
+                yield Problem(("routes", index, "auth", place), message, is_warning=True)
+                break
+
+
+def check_speaking(survey: Survey) -> Iterator[Problem]:
+    """Find assertions without an issuer, and bearers that could open another door (K4)."""
+    config = survey.config
+    has_issuer = config.tokens is not None or config.server.public_url is not None
+    is_certain = survey.is_whole("tokens") and survey.is_whole("server", "public_url")
+    for index, route in enumerate(config.routes):
+        path = ("routes", index, "identity")
+        for key in ("assertion", "bearer"):
+            if getattr(route.identity, key) and not has_issuer and is_certain:
+                yield Problem(
+                    (*path, key), "needs tokens.issuer or server.public_url as its issuer"
+                )
+        if route.identity.bearer and route.upstream in config.upstreams:
+            yield from _check_bearer(config, (*path, "bearer"), route)
+
+
+def check_identity_headers(survey: Survey) -> Iterator[Problem]:
+    """Find mappings onto headers that are not for identity (H1)."""
+    for index, route in enumerate(survey.config.routes):
+        seen: dict[str, str] = {}
+        for name in route.identity.headers:
+            path = ("routes", index, "identity", "headers", name)
+            if (reason := why_not_mapped(name)) is not None:
+                yield Problem(path, f"identity is not mapped onto this header: {reason}")
+            elif seen.setdefault(fold(name), name) != name:
+                message = f"servers take this and {seen[fold(name)]} for the same name"
+                yield Problem(path, message)
+
+
+def check_pass_headers(survey: Survey) -> Iterator[Problem]:
+    """Find headers that a client must never be allowed to send (H1, H2)."""
+    mapped = {fold(name) for route in survey.config.routes for name in route.identity.headers}
+    for index, route in enumerate(survey.config.routes):
+        for place, name in enumerate(route.pass_headers):
+            path = ("routes", index, "pass_headers", place)
+            if fold(name) in mapped:
+                message = "a route of this file sets this header, so no client may"
+                yield Problem(path, message)
+            elif (reason := why_not_passed(name)) is not None:
+                yield Problem(path, f"cannot be passed: {reason}")
+
+
+def check_prefixes(survey: Survey) -> Iterator[Problem]:
+    """Find prefixes to strip that a route's paths do not begin with."""
+    for index, route in enumerate(survey.config.routes):
+        if route.strip_prefix is None or not survey.is_whole("routes", index, "match"):
+            continue
+        prefix = route.strip_prefix[1:].split("/")
+        if route.match.path[1:].split("/")[: len(prefix)] != prefix:
+            message = "the route's match.path does not begin with it"
+            yield Problem(("routes", index, "strip_prefix"), message)
+
+
+def check_forwarding(survey: Survey) -> Iterator[Problem]:
+    """Find routes that would send two credentials in one place."""
+    config = survey.config
+    for index, route in enumerate(config.routes):
+        if not (route.forward_credentials and route.identity.bearer):
+            continue
+        kinds = {
+            source.kind
+            for name, scheme in jwt_schemes(config)
+            if name in route.auth
+            for source in scheme.from_
+        }
+        if kinds & {"bearer", "basic"}:
+            message = "`identity.bearer` takes the place of the caller's own Authorization"
+            yield Problem(("routes", index, "forward_credentials"), message)
+
+
+def _yields(scheme: SchemeConfig, key: str) -> bool:
+    identity = scheme.identity
+    return identity is None or getattr(identity, key) is not None
+
+
+def _check_rule(survey: Survey, path: tuple[str | int, ...], rule: object) -> Iterator[Problem]:
+    is_any, is_all = (getattr(rule, key) is not None for key in ("any", "all"))
+    if is_any == is_all and survey.is_whole(*path):
+        yield Problem(path, "must be {any: […]} or {all: […]}, one of the two")
+
+
+def _is_known(survey: Survey, name: str) -> bool:
+    is_whole = survey.is_whole("schemes", name, "issuer") and survey.is_whole("tokens")
+    return name in survey.config.schemes and is_whole
+
+
+def _is_separate(scheme: SchemeConfig) -> bool:
+    """Tell whether the subject's template says more than the subject itself."""
+    template = scheme.identity.subject if scheme.identity is not None else ""
+    rest = _PLACEHOLDER.sub("", template)
+    return "{iss}" in template or ("{" in template and bool(rest))
+
+
+def _confusion(index: int, upstream: str, *, is_certain: bool) -> Problem:
+    others = "two issuers" if is_certain else "an issuer and sessions of another origin"
+    message = (
+        f"upstream `{upstream}` hears of people from {others}, and two people may have one subject; "
+        'write `subject: "{iss}|{sub}"` in the schemes, or `same_subjects:` true or false here'
+    )
+    return Problem(("routes", index, "auth"), message, is_warning=not is_certain)
+
+
+def _check_bearer(
+    config: Config, path: tuple[str | int, ...], route: RouteConfig
+) -> Iterator[Problem]:
+    audience = config.upstreams[route.upstream].audience
+    for name, scheme in jwt_schemes(config):
+        if scheme.keys.local and (scheme.audience == "any" or audience in scheme.audience):
+            message = f"scheme `{name}` accepts the audience of this upstream; give it another"
+            yield Problem(path, message)
+    for name, upstream in config.upstreams.items():
+        if name != route.upstream and upstream.audience == audience:
+            message = f"upstream `{name}` has the same audience; each could use the other's bearer"
+            yield Problem(path, message)
+
+
+CHECKS: Final = (
+    check_public,
+    check_requirements,
+    check_roles_rules,
+    check_both,
+    check_shared_upstreams,
+    check_same_place,
+    check_speaking,
+    check_identity_headers,
+    check_pass_headers,
+    check_prefixes,
+    check_forwarding,
+)
