@@ -1,0 +1,103 @@
+"""The health listener: `/healthz`, `/readyz`, and no data (security.md, S11).
+
+It answers one request per connection from its first line alone, and looks at nothing else that the
+client says. It is not built on aiohttp's server, whose parse errors echo the request and whose
+answers carry a version.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+HEAD_BYTES: Final = 8 * 1024
+HEAD_TIMEOUT_S: Final = 5.0
+MAX_CONNECTIONS: Final = 64
+
+Probe = Callable[[], Awaitable[bool]]
+
+_OK: Final = (200, "OK", b"ok\n")
+_NOT_READY: Final = (503, "Service Unavailable", b"not ready\n")
+_NOT_FOUND: Final = (404, "Not Found", b"not found\n")
+_NOT_ALLOWED: Final = (405, "Method Not Allowed", b"method not allowed\n")
+_BAD: Final = (400, "Bad Request", b"bad request\n")
+
+
+class HealthServer:
+    """Tells an orchestrator whether the gate lives and whether it is ready; nothing more."""
+
+    def __init__(self, is_ready: Probe) -> None:
+        self._is_ready = is_ready
+        self._servers: list[asyncio.Server] = []
+        self._connections: set[asyncio.StreamWriter] = set()
+
+    async def start(self, sockets: Sequence[socket.socket]) -> None:
+        """Answer on `sockets`, TCP or unix, which the caller has bound."""
+        for sock in sockets:
+            start = (
+                asyncio.start_unix_server if sock.family == socket.AF_UNIX else asyncio.start_server
+            )
+            self._servers.append(await start(self._serve, sock=sock, limit=HEAD_BYTES))
+
+    async def close(self) -> None:
+        """Answer no more."""
+        for server in self._servers:
+            server.close()
+        for writer in list(self._connections):
+            writer.transport.abort()
+        self._servers.clear()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._connections) >= MAX_CONNECTIONS:
+            writer.transport.abort()
+            return
+        self._connections.add(writer)
+        try:
+            async with asyncio.timeout(HEAD_TIMEOUT_S):
+                head = await _read_head(reader)
+                if head is not None:
+                    writer.write(await self._answer(head))
+                    await writer.drain()
+        except (TimeoutError, OSError):
+            pass  # a client that is slow or gone is not worth a line
+        finally:
+            self._connections.discard(writer)
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    async def _answer(self, head: bytes) -> bytes:
+        method, _, rest = head.partition(b"\r\n")[0].partition(b" ")
+        target, _, version = rest.partition(b" ")
+        if version not in (b"HTTP/1.1", b"HTTP/1.0"):
+            return _response(_BAD, has_body=True)
+        has_body = method != b"HEAD"
+        if target not in (b"/healthz", b"/readyz"):
+            return _response(_NOT_FOUND, has_body=has_body)
+        if method not in (b"GET", b"HEAD"):
+            return _response(_NOT_ALLOWED, b"Allow: GET, HEAD\r\n", has_body=True)
+        if target == b"/readyz" and not await self._is_ready():
+            return _response(_NOT_READY, has_body=has_body)
+        return _response(_OK, has_body=has_body)
+
+
+async def _read_head(reader: asyncio.StreamReader) -> bytes | None:
+    """Return the request head, or what there is of one that is none; `None` for nothing."""
+    try:
+        return await reader.readuntil(b"\r\n\r\n")
+    except asyncio.IncompleteReadError as error:
+        return error.partial or None
+    except asyncio.LimitOverrunError:
+        return b"\r\n"  # answered with 400
+
+
+def _response(answer: tuple[int, str, bytes], extra: bytes = b"", *, has_body: bool) -> bytes:
+    status, reason, body = answer
+    head = (
+        f"HTTP/1.1 {status} {reason}\r\nContent-Type: text/plain\r\n"
+        f"Content-Length: {len(body)}\r\nCache-Control: no-store\r\nConnection: close\r\n"
+    ).encode()
+    return head + extra + b"\r\n" + (body if has_body else b"")

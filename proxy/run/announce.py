@@ -1,0 +1,46 @@
+"""What the gate says about itself when it starts: pure text, for people who run it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from proxy import __version__
+from proxy.config.models import Address, Config, RouteConfig
+
+
+def announce(
+    config: Config, *, file: str, addresses: Iterable[Address], workers: int, has_store: bool
+) -> Iterator[str]:
+    """Yield the lines to log at the start."""
+    count = "1 worker" if workers == 1 else f"{workers} workers"
+    yield f"latchgate {__version__}: {file}, {count}"
+    for address in addresses:
+        yield f"listening on {_url(address, has_tls=config.server.tls is not None)}"
+    if config.health is not None:
+        yield f"health on {_url(config.health.listen, has_tls=False)}: /healthz /readyz"
+    yield f"store: {config.store.url}" if has_store else "store: none needed"
+    yield from public_lines(config)
+
+
+def public_lines(config: Config) -> Iterator[str]:
+    """Yield which routes let anybody in: the first thing to know about a gate."""
+    public = [route for route in config.routes if not route.auth]
+    if not config.routes:
+        yield "no routes: every request is answered with 404"
+    elif not public:
+        yield "no route is public"
+    for route in public:
+        yield f"public (auth: none): {describe_route(route)}"
+
+
+def describe_route(route: RouteConfig) -> str:
+    """Return `GET,POST shop.example.com/api/** -> shop`, and the name where it says more."""
+    methods = ",".join(route.match.methods) if route.match.methods else "any method"
+    match = f"{methods} {route.match.host or '*'}{route.match.path} -> {route.upstream}"
+    return f"{route.name}: {match}"
+
+
+def _url(address: Address, *, has_tls: bool) -> str:
+    if address.is_unix:
+        return str(address)
+    return f"{'https' if has_tls else 'http'}://{address}"

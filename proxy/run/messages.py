@@ -1,0 +1,87 @@
+"""What supervisor and worker tell each other over the control channel.
+
+| kind | from | fields |
+|---|---|---|
+| `boot` | supervisor | everything that a worker needs to serve: see `Boot` |
+| `keys` | supervisor | `scheme`, `document`: a provider's keys, fetched once for all workers |
+| `drain` | supervisor | `timeout_s`: accept no more, end what runs, then exit 0 |
+| `ready` | worker | it accepts connections |
+| `failed` | worker | `reason`: it cannot start; it exits |
+| `keys_wanted` | worker | `scheme`, `kid`: a token names a key that the worker does not have |
+
+The boot message holds the configuration's text as the supervisor read it, so that every worker,
+a replacement too, runs the same one whatever has become of the file since. It holds the embedded
+store's password, and is therefore never logged and never put on a command line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from proxy.run.channel import ChannelError, Message
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """The first message to a worker."""
+
+    worker: int
+    """Its number, from 0."""
+    gate_id: str
+    """Names the gate in Via: the same in all of its workers."""
+    text: str = field(repr=False)
+    """The configuration."""
+    file: str
+    """What the configuration is called in messages."""
+    base: str
+    """The directory to which the configuration's relative paths are relative."""
+    sockets: list[int]
+    """Descriptors of the listening sockets that the worker inherits."""
+    own_addresses: list[Any]
+    """Every listener of the gate, to which no upstream may lead (security.md, F7): `[address,
+    port]`, or a path."""
+    store: dict[str, Any] | None = field(default=None, repr=False)
+    """Address of the embedded store, with its password; `None` where it is not used."""
+    keys: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False)
+    """By scheme: the last document of its provider."""
+
+    def to_message(self) -> Message:
+        """Return the message to send."""
+        return {"kind": "boot", **asdict(self)}
+
+    @classmethod
+    def from_message(cls, message: Message | None) -> Boot:
+        """Read a received message. Raises `ChannelError` for another one."""
+        if message is None or message["kind"] != "boot":
+            raise ChannelError("the first message is not a boot message")
+        fields = {name: value for name, value in message.items() if name != "kind"}
+        try:
+            return cls(**fields)
+        except TypeError:
+            raise ChannelError("the boot message is of another version") from None
+
+
+def keys(scheme: str, document: dict[str, Any]) -> Message:
+    """Return the message that brings a provider's keys to a worker."""
+    return {"kind": "keys", "scheme": scheme, "document": document}
+
+
+def drain(timeout_s: float) -> Message:
+    """Return the message that ends a worker; a second one shortens the time."""
+    return {"kind": "drain", "timeout_s": timeout_s}
+
+
+def ready() -> Message:
+    """Return the message of a worker that serves."""
+    return {"kind": "ready"}
+
+
+def failed(reason: str) -> Message:
+    """Return the message of a worker that cannot start."""
+    return {"kind": "failed", "reason": reason}
+
+
+def keys_wanted(scheme: str, kid: str) -> Message:
+    """Return the message of a worker that has seen an unknown `kid`."""
+    return {"kind": "keys_wanted", "scheme": scheme, "kid": kid}

@@ -1,0 +1,95 @@
+"""The supervisor's side of key fetching: each provider is asked once for the whole gate (K3)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+from proxy.adapters.jwks import Provider
+from proxy.adapters.keys import RemoteKeys
+from proxy.config.models import Config, JwtSchemeConfig
+from proxy.errors import KeysUnavailable
+
+OnDocument = Callable[[str, dict[str, Any]], None]
+"""Takes a scheme's name and the document to send to the workers."""
+
+
+class Providers:
+    """The remote keys of every scheme that has them."""
+
+    def __init__(self, config: Config, on_document: OnDocument) -> None:
+        self._keys: dict[str, RemoteKeys] = {
+            name: _remote_keys(name, scheme, on_document)
+            for name, scheme in config.schemes.items()
+            if isinstance(scheme, JwtSchemeConfig) and has_remote_keys(scheme)
+        }
+
+    def start(self) -> None:
+        """Begin to fetch in the background."""
+        for keys in self._keys.values():
+            keys.start()
+
+    async def close(self) -> None:
+        """Stop fetching."""
+        await asyncio.gather(*(keys.close() for keys in self._keys.values()))
+
+    async def wait(self, timeout_s: float) -> None:
+        """Wait until each provider was asked once, or until the time is over."""
+        tries = [keys.ready() for keys in self._keys.values()]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await asyncio.gather(*tries)
+
+    def documents(self) -> dict[str, dict[str, Any]]:
+        """Return the last document of each scheme, for a worker that starts."""
+        return {name: keys.document() for name, keys in self._keys.items()}
+
+    async def refreshed(self, scheme: str, kid: str) -> dict[str, Any] | None:
+        """Ask a provider for an unknown key; return the document that it then has.
+
+        `None` for a scheme without a provider. The refetch is rate-limited (K3), and its failure
+        is told by the document.
+        """
+        keys = self._keys.get(scheme)
+        if keys is None:
+            return None
+        with contextlib.suppress(KeysUnavailable):
+            await keys.refreshed(kid)
+        return keys.document()
+
+    def missing(self) -> list[str]:
+        """Return the schemes whose keys are not at hand."""
+        return [name for name, keys in self._keys.items() if not _has_keys(keys)]
+
+
+def has_remote_keys(scheme: JwtSchemeConfig) -> bool:
+    """Tell whether a provider must be asked for the scheme's keys."""
+    return scheme.keys.discovery or scheme.keys.jwks_url is not None
+
+
+def provider_of(scheme: JwtSchemeConfig) -> Provider:
+    """Return whom to ask for the scheme's keys."""
+    return Provider(
+        scheme.issuer,
+        jwks_url=None if scheme.keys.discovery else scheme.keys.jwks_url,
+        accepts_http=scheme.keys.http == "accept",
+    )
+
+
+def _remote_keys(name: str, scheme: JwtSchemeConfig, on_document: OnDocument) -> RemoteKeys:
+    return RemoteKeys(
+        provider_of(scheme),
+        scheme.algorithms,
+        max_stale_s=scheme.keys.max_stale,
+        on_document=lambda document: on_document(name, document),
+    )
+
+
+def _has_keys(keys: RemoteKeys) -> bool:
+    try:
+        keys.current()
+    except KeysUnavailable:
+        return False
+    return True

@@ -1,0 +1,117 @@
+"""What all workers of a gate share, and the supervisor runs: store, keys, watch, health."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import Any, Final
+
+from proxy.adapters.store import Store, StoreAddress, address_of, open_store
+from proxy.adapters.store.embedded import EmbeddedStore
+from proxy.adapters.tasks import spawn
+from proxy.config.addresses import StoreUrl
+from proxy.config.models import Config, SessionSchemeConfig
+from proxy.edge.health import HealthServer
+from proxy.run.listeners import Listeners, bind_all
+from proxy.run.providers import OnDocument, Providers
+from proxy.run.readiness import Readiness
+from proxy.services.compile import needs_store
+from proxy.services.runtime import make_watch, open_own_store
+
+KEYS_TIMEOUT_S: Final = 3.0
+"""How long the start waits for providers; the workers start without their keys then."""
+
+
+class Shared:
+    """Everything of a gate that exists once. Made, started and closed by the supervisor."""
+
+    def __init__(self, config: Config, on_document: OnDocument) -> None:
+        self._config = config
+        self._stack = AsyncExitStack()
+        self._health: Listeners | None = None
+        self.providers = Providers(config, on_document)
+        self.store_address: StoreAddress | None = None
+        """Of the embedded store, with its password; `None` where it is not used."""
+
+    def bind(self) -> Listeners | None:
+        """Bind the health listener, if there is one. Raises `ListenError`."""
+        if self._config.health is not None:
+            self._health = bind_all([self._config.health.listen], 1)
+            self._stack.callback(self._health.remove_files)
+            self._stack.callback(self._health.close)
+        return self._health
+
+    async def start(self, has_workers: Callable[[], bool]) -> None:
+        """Start it all; wait for the store, and for the providers' keys a little.
+
+        A store elsewhere that is down does not keep the gate from starting: its routes answer 503
+        until it is there. Raises `StoreMisconfigured` and `StoreUnavailable` for the embedded one.
+        """
+        await self._start_embedded()
+        self._start_watch()
+        self.providers.start()
+        self._stack.push_async_callback(self.providers.close)
+        await self._start_health(has_workers)
+        await self.providers.wait(KEYS_TIMEOUT_S)
+
+    async def close(self) -> None:
+        """Stop it all, the store last."""
+        await self._stack.aclose()
+
+    async def _start_embedded(self) -> None:
+        url = self._config.store.url
+        if url.path is not None and url.kind == "embedded" and needs_store(self._config):
+            store = EmbeddedStore(url.path)
+            self.store_address = await store.start()
+            self._stack.push_async_callback(store.stop)
+
+    def _start_watch(self) -> None:
+        """Watch over revocations, once for the gate (security.md, R4)."""
+        store = open_own_store(self._config, self.store_address)
+        if store is not None:
+            self._stack.push_async_callback(store.close)
+            watch = make_watch(self._config, store)
+            task = spawn(watch.run(time.time), name="revocations")
+            self._stack.push_async_callback(_cancel, task)
+
+    async def _start_health(self, has_workers: Callable[[], bool]) -> None:
+        if self._health is None:
+            return
+        stores = self._open_stores()
+        for store in stores.values():
+            self._stack.push_async_callback(store.close)
+        readiness = Readiness(
+            has_workers=has_workers,
+            missing_keys=self.providers.missing,
+            stores=stores,
+            clock=time.monotonic,
+        )
+        server = HealthServer(readiness.is_ready)
+        await server.start(self._health.of(0))
+        self._stack.push_async_callback(server.close)
+
+    def _open_stores(self) -> dict[str, Store]:
+        stores: dict[str, Store] = {}
+        for url in store_urls(self._config):
+            address = self.store_address if url.kind == "embedded" else address_of(url)
+            if address is not None:
+                stores[str(url)] = open_store(address, timeout_s=self._config.store.timeout)
+        return stores
+
+
+def store_urls(config: Config) -> list[StoreUrl]:
+    """Return every store that the configuration uses, each once, the gate's own first."""
+    own = [config.store.url] if needs_store(config) else []
+    foreign = [
+        scheme.store
+        for scheme in config.schemes.values()
+        if isinstance(scheme, SessionSchemeConfig) and scheme.store is not None
+    ]
+    return list(dict.fromkeys([*own, *foreign]))
+
+
+async def _cancel(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    await asyncio.wait([task])

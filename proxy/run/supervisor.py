@@ -1,0 +1,276 @@
+"""The supervisor: binds, starts what all workers share, and keeps the workers running.
+
+It serves no request itself. What is done about a dead worker is decided in `crew`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from contextlib import AsyncExitStack
+from typing import Any, Final
+
+from proxy.adapters.tasks import spawn
+from proxy.adapters.upstreams import OwnAddress
+from proxy.config.loader import LoadedConfig
+from proxy.run import messages
+from proxy.run.announce import announce
+from proxy.run.channel import ChannelError, Message
+from proxy.run.cores import usable_cores
+from proxy.run.crew import DEFAULT_POLICY, Crew, GiveUp, RestartPolicy
+from proxy.run.listeners import Listeners, bind_all
+from proxy.run.messages import Boot
+from proxy.run.process import WorkerProcess
+from proxy.run.shared import Shared
+from proxy.services.compile import needs_store
+from proxy.services.runtime import pick_gate_id
+
+START_TIMEOUT_S: Final = 60.0
+"""A worker that is not ready by then is replaced."""
+DRAIN_GRACE_S: Final = 5.0
+"""What a worker may take beyond its drain time; then it is killed."""
+HURRY_S: Final = 0.5
+"""The drain time after a second signal."""
+
+_log = logging.getLogger("latchgate.supervisor")
+
+
+class Supervisor:
+    """One gate: its listeners, its workers, and what they share."""
+
+    def __init__(self, loaded: LoadedConfig, *, policy: RestartPolicy = DEFAULT_POLICY) -> None:
+        self._loaded = loaded
+        self._config = loaded.config
+        wanted = self._config.server.workers
+        self._crew = Crew(usable_cores() if wanted == "auto" else wanted, policy)
+        self._gate_id = pick_gate_id(self._config)
+        self._shared = Shared(self._config, self._push_keys)
+        self._processes: dict[int, WorkerProcess] = {}
+        self._own_addresses: list[OwnAddress] = []
+        self._listeners: Listeners
+        self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._has_given_up = False
+
+    async def run(self) -> int:
+        """Run the gate until a signal ends it; return the exit status.
+
+        Raises `ListenError`, `StoreMisconfigured` and `StoreUnavailable` where it cannot start.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self._on_signal, number)
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._shared.close)
+            self._bind(stack)
+            self._say_start()
+            await self._until_stopped(self._shared.start(lambda: self._crew.is_ready))
+            if not self._stop.is_set():
+                tending = [
+                    spawn(self._tend(number), name=f"worker {number}")
+                    for number in range(self._crew.size)
+                ]
+                await self._stop.wait()
+                await self._drain(tending)
+        if self._has_given_up:
+            return 1
+        _log.info("ended")
+        return 0
+
+    def _bind(self, stack: AsyncExitStack) -> None:
+        """Take every port before anything is started: a taken one leaves no trace."""
+        self._listeners = bind_all(self._config.server.listen, self._crew.size)
+        stack.callback(self._listeners.remove_files)
+        stack.callback(self._listeners.close)
+        health = self._shared.bind()
+        for address in (*self._listeners.addresses, *(health.addresses if health else ())):
+            is_tcp = address.path is None
+            self._own_addresses.append(
+                (address.host, address.port) if is_tcp else str(address.path)
+            )
+
+    async def _until_stopped(self, starting: Any) -> None:
+        """Await the start, unless a signal comes first: then what was started is cleaned up."""
+        task = spawn(starting, name="start")
+        stop = spawn(self._stop.wait(), name="stop")
+        await asyncio.wait([task, stop], return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        if not task.done():
+            task.cancel()
+            await asyncio.wait([task])
+        if not task.cancelled():
+            task.result()
+
+    def _on_signal(self, number: int) -> None:
+        name = signal.Signals(number).name
+        if self._stop.is_set():
+            _log.warning("%s again: breaking off what still runs", name)
+            self._hurry.set()
+        else:
+            _log.info("%s: draining, for at most %g s", name, self._config.server.drain)
+            self._stop.set()
+
+    def _say_start(self) -> None:
+        lines = announce(
+            self._config,
+            file=self._loaded.file,
+            addresses=self._listeners.addresses,
+            workers=self._crew.size,
+            has_store=needs_store(self._config),
+        )
+        for line in lines:
+            _log.info("%s", line)
+        for warning in self._loaded.warnings:
+            _log.warning("%s", warning)
+
+    # Workers
+
+    async def _tend(self, number: int) -> None:
+        """Keep one worker's place filled until the gate drains or gives up."""
+        while True:
+            await self._run_worker(number)
+            verdict = self._crew.died(number, time.monotonic())
+            if verdict is None:
+                return
+            if isinstance(verdict, GiveUp):
+                _log.critical("the workers do not start: giving up")
+                self._has_given_up = True
+                self._stop.set()
+                return
+            if not await self._pause(verdict.delay_s):
+                return
+
+    async def _pause(self, delay_s: float) -> bool:
+        """Wait; return False when the gate is to stop meanwhile."""
+        try:
+            async with asyncio.timeout(delay_s):
+                await self._stop.wait()
+        except TimeoutError:
+            return True
+        return False
+
+    async def _run_worker(self, number: int) -> None:
+        """Start one worker and stay with it until its process is gone."""
+        self._crew.started(number)
+        try:
+            process = await WorkerProcess.start(self._boot(number), self._listeners.of(number))
+        except (OSError, ValueError, ChannelError) as error:
+            _log.error("worker %d cannot be started: %s", number, error)
+            return
+        self._processes[number] = process
+        try:
+            # What came while the process was made did not reach it.
+            for scheme, document in self._shared.providers.documents().items():
+                await _tell(process, messages.keys(scheme, document))
+            if self._crew.is_draining:
+                await _tell(process, messages.drain(self._config.server.drain))
+            await self._listen(process)
+            status = await process.ended()
+        finally:
+            del self._processes[number]
+            await process.kill()
+        if status or not self._crew.is_draining:
+            _log.warning("worker %d (process %d) ended: %s", number, process.pid, _words(status))
+
+    def _boot(self, number: int) -> Boot:
+        address = self._shared.store_address
+        return Boot(
+            worker=number,
+            gate_id=self._gate_id,
+            text=self._loaded.text.decode("utf-8", "surrogateescape"),
+            file=self._loaded.file,
+            base=str(self._loaded.base),
+            sockets=[sock.fileno() for sock in self._listeners.of(number)],
+            own_addresses=self._own_addresses,
+            store=None if address is None else address.to_json(),
+            keys=self._shared.providers.documents(),
+        )
+
+    async def _listen(self, process: WorkerProcess) -> None:
+        """Take a worker's messages until its end of the channel closes."""
+        try:
+            async with asyncio.timeout(START_TIMEOUT_S) as starting:
+                while (message := await process.receive()) is not None:
+                    if message["kind"] == "ready":
+                        starting.reschedule(None)
+                    self._take(process, message)
+        except TimeoutError:
+            _log.error("worker %d does not become ready", process.number)
+            await process.kill()
+        except ChannelError as error:
+            _log.error("worker %d: %s", process.number, error)
+            await process.kill()
+
+    def _take(self, process: WorkerProcess, message: Message) -> None:
+        match message:
+            case {"kind": "ready"}:
+                self._crew.became_ready(process.number, time.monotonic())
+                _log.info("worker %d is ready (process %d)", process.number, process.pid)
+                if self._crew.is_ready:
+                    _log.info("all workers are ready")
+            case {"kind": "failed", "reason": str(reason)}:
+                _log.error("worker %d cannot start: %s", process.number, reason)
+            case {"kind": "keys_wanted", "scheme": str(scheme), "kid": str(kid)}:
+                spawn(self._answer_keys(process, scheme, kid), name="keys wanted")
+            case _:
+                _log.error("worker %d: a message of an unknown kind", process.number)
+
+    async def _answer_keys(self, process: WorkerProcess, scheme: str, kid: str) -> None:
+        document = await self._shared.providers.refreshed(scheme, kid)
+        if document is not None:
+            await _tell(process, messages.keys(scheme, document))
+
+    def _push_keys(self, scheme: str, document: dict[str, Any]) -> None:
+        for process in list(self._processes.values()):
+            spawn(_tell(process, messages.keys(scheme, document)), name="keys to a worker")
+
+    # The end
+
+    async def _drain(self, tending: list[asyncio.Task[None]]) -> None:
+        """End every worker: in time, then hurried, then killed."""
+        self._crew.drain()
+        # Each worker now has the only copy of its sockets: when it closes them they are closed.
+        self._listeners.close()
+        everybody = spawn(_all(tending), name="end of the workers")
+        hurry = spawn(self._hurry.wait(), name="second signal")
+        timeout_s = self._config.server.drain
+        await self._tell_all(messages.drain(timeout_s))
+        await asyncio.wait(
+            [everybody, hurry],
+            timeout=timeout_s + DRAIN_GRACE_S,
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        hurry.cancel()
+        if not everybody.done():
+            await self._tell_all(messages.drain(HURRY_S))
+            await asyncio.wait([everybody], timeout=HURRY_S + DRAIN_GRACE_S)
+        for process in list(self._processes.values()):
+            _log.error("worker %d does not end: killed", process.number)
+            await process.kill()
+        await asyncio.wait([everybody], timeout=DRAIN_GRACE_S)
+
+    async def _tell_all(self, message: Message) -> None:
+        await asyncio.gather(*(_tell(p, message) for p in list(self._processes.values())))
+
+
+async def _all(tasks: list[asyncio.Task[None]]) -> None:
+    await asyncio.wait(tasks)
+
+
+async def _tell(process: WorkerProcess, message: Message) -> None:
+    """Send, unless the worker is gone or stuck: its end is noticed elsewhere."""
+    try:
+        await process.send(message)
+    except ChannelError as error:
+        _log.debug("worker %d: %s", process.number, error)
+
+
+def _words(status: int) -> str:
+    if status >= 0:
+        return f"status {status}"
+    try:
+        return signal.Signals(-status).name
+    except ValueError:
+        return f"signal {-status}"

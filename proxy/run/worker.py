@@ -1,0 +1,197 @@
+"""A worker process: `python -m proxy.run.worker FD`, started by the supervisor and by nobody else.
+
+FD is its end of the control channel. The first message is the boot message; when the channel ends
+the supervisor is gone, and the worker ends at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import ssl
+import sys
+from collections.abc import Callable
+from typing import Final
+
+from proxy.adapters.keys import RelayedKeys
+from proxy.adapters.store import StoreAddress
+from proxy.adapters.tasks import spawn
+from proxy.adapters.telemetry import Telemetry, start_telemetry
+from proxy.adapters.upstreams import OwnAddress
+from proxy.config.models import Config, JwtSchemeConfig
+from proxy.edge.server import GateServer
+from proxy.edge.tls import server_context
+from proxy.errors import ProxyError
+from proxy.run import loop, messages
+from proxy.run.channel import Channel, ChannelError, Message
+from proxy.run.loading import load_booted
+from proxy.run.messages import Boot
+from proxy.run.parent import die_with_parent
+from proxy.run.providers import has_remote_keys
+from proxy.services.runtime import Runtime
+
+EXIT_CRASH: Final = 70  # EX_SOFTWARE of sysexits.h
+EXIT_ORPHAN: Final = 71  # EX_OSERR
+EXPECTED: Final = (ProxyError, OSError, ssl.SSLError)
+"""What a configuration or its surroundings can be the reason of."""
+CLOSE_TIMEOUT_S: Final = 5.0
+"""How long connections to stores and upstreams may take to close."""
+
+_log = logging.getLogger("latchgate.worker")
+
+
+class Worker:
+    """One process that serves requests."""
+
+    def __init__(self, channel: Channel, boot: Boot) -> None:
+        self._channel = channel
+        self._boot = boot
+        self._loaded = load_booted(boot)
+        self._keys = _relayed_keys(self._loaded.config, self._want_keys)
+        self._runtime: Runtime
+        self._server: GateServer
+        self._drain_at = asyncio.Event()
+        self._drain_s = self._loaded.config.server.drain
+        self._hurried = asyncio.Event()
+        self._hurry_s = 0.0
+
+    async def run(self) -> int:
+        """Serve until told to drain; return the exit status.
+
+        Raises what keeps it from starting: `ProxyError`, `OSError`, `ssl.SSLError`.
+        """
+        log = self._loaded.config.log
+        telemetry = start_telemetry(
+            log.format, process=f"worker {self._boot.worker}", has_access=log.access
+        )
+        try:
+            await self._start(telemetry)
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._drain_at.set)
+            listening = spawn(self._listen(), name="control channel")
+            await self._channel.send(messages.ready())
+            await self._drain_at.wait()
+            await self._drain()
+            listening.cancel()
+        except EXPECTED:
+            raise
+        except Exception:
+            _log.critical("the worker crashed", exc_info=True)
+            return EXIT_CRASH
+        finally:
+            telemetry.close()
+        return 0
+
+    async def _start(self, telemetry: Telemetry) -> None:
+        boot = self._boot
+        for scheme, document in boot.keys.items():
+            self._accept_keys(scheme, document)
+        self._runtime = await Runtime.start(
+            self._loaded,
+            store_address=None if boot.store is None else StoreAddress.from_json(boot.store),
+            key_sources=self._keys,
+            gate_id=boot.gate_id,
+            own_addresses=frozenset(map(_own_address, boot.own_addresses)),
+        )
+        self._server = GateServer(self._runtime, access_log=telemetry.access)
+        sockets = [socket.socket(fileno=descriptor) for descriptor in boot.sockets]
+        unix = [sock for sock in sockets if sock.family == socket.AF_UNIX]
+        await self._server.start([sock for sock in sockets if sock not in unix], self._tls())
+        await self._server.start(unix)
+
+    def _tls(self) -> ssl.SSLContext | None:
+        tls = self._loaded.config.server.tls
+        return None if tls is None else server_context(tls.cert, tls.key, tls.client_ca)
+
+    async def _listen(self) -> None:
+        """Take the supervisor's messages; its end is this process's end."""
+        try:
+            while (message := await self._channel.receive()) is not None:
+                self._take(message)
+        except ChannelError as error:
+            _log.critical("the supervisor does not make sense: %s", error)
+        # Nobody restarts or drains an orphan, and its port is wanted by the next gate.
+        os._exit(EXIT_ORPHAN)
+
+    def _take(self, message: Message) -> None:
+        match message:
+            case {"kind": "keys", "scheme": str(scheme), "document": dict(document)}:
+                self._accept_keys(scheme, document)
+            case {"kind": "drain", "timeout_s": int() | float() as timeout_s}:
+                if self._drain_at.is_set():
+                    self._hurry_s = timeout_s
+                    self._hurried.set()
+                self._drain_s = timeout_s
+                self._drain_at.set()
+            case _:
+                _log.error("the supervisor sent a message of an unknown kind")
+
+    async def _drain(self) -> None:
+        """Let requests end for the drain time, or, when told again, for the shorter one."""
+        draining = spawn(self._server.drain(self._drain_s), name="drain")
+        hurried = spawn(self._hurried.wait(), name="second drain")
+        await asyncio.wait([draining, hurried], return_when=asyncio.FIRST_COMPLETED)
+        hurried.cancel()
+        if not draining.done():
+            draining.cancel()
+            await self._server.drain(self._hurry_s)
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._runtime.close()
+        except TimeoutError:
+            _log.warning("connections to stores or upstreams did not close in time")
+
+    def _accept_keys(self, scheme: str, document: dict[str, object]) -> None:
+        keys = self._keys.get(scheme)
+        if keys is not None:
+            keys.accept(document)
+
+    def _want_keys(self, scheme: str, kid: str) -> None:
+        spawn(self._channel.send(messages.keys_wanted(scheme, kid)), name="keys wanted")
+
+
+def _relayed_keys(config: Config, want: Callable[[str, str], None]) -> dict[str, RelayedKeys]:
+    return {
+        name: RelayedKeys(
+            scheme.algorithms,
+            lambda kid, name=name: want(name, kid),  # type: ignore[misc]  # mypy cannot infer a default's type
+            max_stale_s=scheme.keys.max_stale,
+        )
+        for name, scheme in config.schemes.items()
+        if isinstance(scheme, JwtSchemeConfig) and has_remote_keys(scheme)
+    }
+
+
+def _own_address(item: str | list[str | int]) -> OwnAddress:
+    if isinstance(item, str):
+        return item
+    host, port = item
+    return str(host), int(port)
+
+
+async def serve(descriptor: int) -> int:
+    """Boot from the channel and serve; return the exit status."""
+    channel = await Channel.open(socket.socket(fileno=descriptor))
+    boot = Boot.from_message(await channel.receive())
+    try:
+        return await Worker(channel, boot).run()
+    except EXPECTED as error:
+        reason = str(error) or type(error).__name__
+        await channel.send(messages.failed(reason.replace("\n", "; ")))
+        return 1
+    finally:
+        await channel.close()
+
+
+def main() -> None:
+    """Run the worker that the supervisor asked for."""
+    # Before anything else: a Ctrl-C during the start is the supervisor's business.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    die_with_parent()
+    sys.exit(loop.run(serve(int(sys.argv[1]))))
+
+
+if __name__ == "__main__":
+    main()
