@@ -68,7 +68,7 @@ def as_members(value: Any) -> tuple[str, ...]:
 
 def _text(mapping: str | None) -> Callable[[Claims], str | None]:
     if mapping is None:
-        return lambda claims: None
+        return _nothing
     if "{" in mapping:
         return compile_template(mapping)
     return lambda claims: as_text(claim_at(claims, mapping))
@@ -76,8 +76,16 @@ def _text(mapping: str | None) -> Callable[[Claims], str | None]:
 
 def _members(mapping: str | None) -> Callable[[Claims], tuple[str, ...]]:
     if mapping is None:
-        return lambda claims: ()
+        return _none
     if "{" in mapping:
         template = compile_template(mapping)
         return lambda claims: as_members(template(claims))
     return lambda claims: as_members(claim_at(claims, mapping))
+
+
+def _nothing(_claims: Claims) -> None:
+    return None
+
+
+def _none(_claims: Claims) -> tuple[str, ...]:
+    return ()

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from proxy.adapters.tasks import spawn
-from proxy.adapters.upstreams import Exchange, RequestHead, ResponseHead
+from proxy.adapters.upstreams import Exchange, RequestHead, ResponseHead, Server
 from proxy.core.forwarding import ForwardingPolicy
 from proxy.edge.heads import Framing, connection_header, may_have_body, response_head
 from proxy.edge.incoming import ClientLeft, Incoming
 from proxy.edge.tunnel import allowed_upgrade, check_switch, run_tunnel
 from proxy.errors import ProxyError, UpstreamError, UpstreamInvalid
-from proxy.model import Header
+from proxy.model import Header, RequestView
 from proxy.services.decision import Forward
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ class Forwarder:
         the connection, so that nothing cut short looks complete (security.md, F6).
         """
         upgrade = allowed_upgrade(incoming, decision.route.upgrades)
-        head = self._head(incoming, decision, upgrade)
+        server = decision.route.upstream.pick(decision.hash_key)
+        head = self._head(incoming, decision, server, upgrade)
         loop = asyncio.get_running_loop()
         began = loop.time()
 
@@ -61,7 +62,7 @@ class Forwarder:
             self._interim(connection, incoming, decision, status, headers)
 
         exchange = await decision.route.upstream.open(
-            head, hash_key=decision.hash_key, on_informational=on_informational
+            head, server=server, on_informational=on_informational
         )
         passage.server = exchange.server
         body = None
@@ -75,24 +76,21 @@ class Forwarder:
                 await self._tunnel(connection, incoming, decision, exchange, response, upgrade)
             else:
                 await self._respond(connection, incoming, decision, exchange, response, body)
-                exchange.release()
         except ClientLeft:
-            exchange.abort()
             raise
         except ProxyError as error:
-            exchange.abort()
             if not incoming.is_answered:
                 raise
             passage.code, passage.detail = error.code, error.detail
             connection.abort()
-        except BaseException:
-            exchange.abort()
-            raise
         finally:
-            if body is not None and not body.done():
+            exchange.release()
+            if body is not None:
                 body.cancel()
 
-    def _head(self, incoming: Incoming, decision: Forward, upgrade: str | None) -> RequestHead:
+    def _head(
+        self, incoming: Incoming, decision: Forward, server: Server, upgrade: str | None
+    ) -> RequestHead:
         """Return the upstream's request head: the client's headers, ours, the identity last."""
         view, route = incoming.view, decision.route
         headers: list[Header] = []
@@ -100,11 +98,11 @@ class Forwarder:
         if route.upstream_host == "preserve":
             if host is not None:
                 headers.append((b"Host", host))
-        elif route.upstream_host != "upstream":
+        elif route.upstream_host == "upstream":
+            headers.append((b"Host", server.authority))
+        else:
             headers.append((b"Host", route.upstream_host.encode()))
         headers += decision.headers
-        if incoming.expects_continue:
-            headers.append((b"Expect", b"100-continue"))
         headers += self._forwarding.write(
             view,
             decision.client,
@@ -113,10 +111,15 @@ class Forwarder:
             prefix=route.strip_prefix,
         )
         headers += decision.identity_headers
-        body: int | str | None = incoming.length
-        if body is None and incoming.has_body:
-            body = "chunked"
-        return RequestHead(view.method, decision.target, headers, body, upgrade=upgrade)
+        return RequestHead(
+            view.method,
+            decision.target,
+            headers,
+            body="chunked" if incoming.has_body and incoming.length is None else incoming.length,
+            upgrade=upgrade.encode("latin-1") if upgrade is not None else None,
+            expects_continue=incoming.expects_continue,
+            takes_trailers=_takes_trailers(view),
+        )
 
     @staticmethod
     def _interim(
@@ -141,7 +144,7 @@ class Forwarder:
         decision: Forward,
         exchange: Exchange,
         response: ResponseHead,
-        body: asyncio.Task[None] | None,
+        body: asyncio.Task[ProxyError | None] | None,
     ) -> None:
         framing = _framing(incoming, response)
         if framing is Framing.CLOSE or connection.is_draining:
@@ -236,26 +239,41 @@ async def _expect_end(exchange: Exchange) -> None:
         raise UpstreamInvalid("a body where none can be")
 
 
-async def _send_body(connection: GateConnection, incoming: Incoming, exchange: Exchange) -> None:
-    """Pass the request body on; a server that has stopped reading may still have answered."""
+async def _send_body(
+    connection: GateConnection, incoming: Incoming, exchange: Exchange
+) -> ProxyError | None:
+    """Pass the request body on; return why it could not be read from the client, if so.
+
+    A server that has stopped reading may still have answered: that is not an error here.
+    """
     try:
-        while data := await connection.read_body(incoming):
+        while exchange.accepts_body and (data := await connection.read_body(incoming)):
             await exchange.send(data)
-        await exchange.finish()
+        if incoming.payload.is_eof():
+            await exchange.finish()
     except UpstreamError:
-        return
-    except ProxyError:
+        return None
+    except ProxyError as error:
         exchange.abort()
-        raise
+        return error
+    return None
 
 
-async def _await_head(exchange: Exchange, body: asyncio.Task[None] | None) -> ResponseHead:
+async def _await_head(
+    exchange: Exchange, body: asyncio.Task[ProxyError | None] | None
+) -> ResponseHead:
     """Return the response's head; a broken request body is told instead of what it led to."""
     try:
         return await exchange.head()
     except UpstreamError:
         if body is not None and body.done() and not body.cancelled():
-            error = body.exception()
+            error = body.result()
             if error is not None:
                 raise error from None
         raise
+
+
+def _takes_trailers(view: RequestView) -> bool:
+    """Tell whether the client said `TE: trailers` (RFC 9110 §10.1.4)."""
+    tokens = b",".join(view.values(b"te")).lower().split(b",")
+    return b"trailers" in {token.strip() for token in tokens}

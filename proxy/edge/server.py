@@ -17,7 +17,7 @@ from proxy.codes import CODES
 from proxy.edge.answers import problem
 from proxy.edge.connection import GateConnection, verify_internals
 from proxy.edge.forward import Forwarder, Passage
-from proxy.edge.incoming import ClientLeft, HeadError, Incoming
+from proxy.edge.incoming import ClientLeft, ConnectionLimits, HeadError, Incoming
 from proxy.errors import ProxyError
 from proxy.model import AccessRecord, ClientInfo, Peer
 from proxy.services.decision import Answer, Decision, Forward, Refuse
@@ -43,6 +43,15 @@ class GateServer:
         verify_internals()
         self._runtime = runtime
         self._access_log = access_log
+        limits = runtime.config.server.limits
+        self.limits = ConnectionLimits(
+            header_size=limits.header_size,
+            header_timeout=limits.header_timeout,
+            body_size=limits.body_size,
+            body_rate=limits.body_rate,
+            write_timeout=limits.write_timeout,
+            keepalive=limits.keepalive,
+        )
         self._forwarder = Forwarder(runtime.forwarding, runtime.gate_id)
         self._servers: list[asyncio.Server] = []
         self._manager = _Manager(self)
@@ -58,9 +67,9 @@ class GateServer:
     ) -> None:
         """Accept connections on `sockets`, TCP or unix, which the caller has bound."""
         loop = asyncio.get_running_loop()
-        handshake = self._runtime.limits.keepalive if ssl_context else None
+        handshake = self.limits.keepalive if ssl_context else None
         for sock in sockets:
-            sock.setblocking(False)
+            sock.setblocking(False)  # noqa: FBT003 - the standard library's signature
             make = loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
             options: dict[str, Any] = {"sock": sock, "ssl": ssl_context, "backlog": 1024}
             if handshake:
@@ -89,12 +98,13 @@ class GateServer:
 
     def admits(self, peer: Peer) -> bool:
         """Tell whether one more connection, of `peer`, keeps within the limits."""
-        limits = self._runtime.connection_limits
-        if self.connections > limits.total or self._is_draining:
+        limits = self._runtime.config.server.limits
+        if self.connections > limits.connections or self._is_draining:
             return False
-        if limits.per_address is None or peer.address is None:
+        most = limits.connections_per_address
+        if most is None or peer.address is None:
             return True
-        return self._manager.of_address(peer.address) <= limits.per_address
+        return self._manager.of_address(peer.address) <= most
 
     # One request
 
@@ -113,7 +123,7 @@ class GateServer:
             raise
         except ProxyError as error:
             self._fail(connection, incoming, decision, passage, error.code, error.detail)
-        except Exception as bug:
+        except Exception as bug:  # noqa: BLE001 - whatever it is, the client gets a clear answer
             _log.exception("a request ended in an error of the gate")
             detail = type(bug).__name__
             self._fail(connection, incoming, decision, passage, "internal_error", detail)
@@ -254,7 +264,7 @@ class _Manager(web.Server):
         return GateConnection(
             self,
             loop=asyncio.get_running_loop(),
-            limits=self._gate._runtime.limits,  # noqa: SLF001 - one class in two halves
+            limits=self._gate.limits,
             serve=self._gate.serve,
             serve_error=self._gate.serve_error,
             admit=self._gate.admits,
@@ -278,7 +288,7 @@ class _Manager(web.Server):
         if handler.peer.address is not None:
             self._addresses[handler.peer.address] += 1
 
-    def connection_lost(self, handler: Any, exc: BaseException | None = None) -> None:
+    def connection_lost(self, handler: Any, _exc: BaseException | None = None) -> None:
         if self._connections.pop(handler, None) is None:
             return
         address = handler.peer.address
@@ -290,5 +300,5 @@ class _Manager(web.Server):
             self._empty.set()
 
 
-async def _never(request: web.BaseRequest) -> web.StreamResponse:
+async def _never(_request: web.BaseRequest) -> web.StreamResponse:
     raise AssertionError("requests are served by GateConnection.start")

@@ -89,7 +89,8 @@ async def run_tunnel(
             activity.at = loop.time()
             end.write(data)
             await end.drain()
-        end.write_eof()
+        if not end.write_eof():
+            raise UpstreamInvalid("a half-close that cannot be passed on")
 
     async def downwards() -> None:
         while data := await end.read():

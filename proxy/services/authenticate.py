@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from proxy.core.credentials import unverified_issuer
+from proxy.core.rules import is_same_subject
 from proxy.model import Absent, Authenticated, Outcome, Refusal, Rejected
 from proxy.services.route import Both, Route
 from proxy.services.schemes.port import Carried, Found, Scheme
@@ -116,15 +117,13 @@ async def _all(
     if len(opened) > 1:
         if both == "refuse":
             return Refusal("credentials_differ", "the route takes one credential at a time")
-        if len({_person(o, has_same_subjects=has_same_subjects) for o in opened}) > 1:
+        first = opened[0].outcome.identity
+        if not all(
+            is_same_subject(first, other.outcome.identity, has_same_subjects=has_same_subjects)
+            for other in opened[1:]
+        ):
             return Refusal("credentials_differ", "the credentials name different subjects")
     return opened[0]
-
-
-def _person(opened: Opened, *, has_same_subjects: bool) -> tuple[str, str]:
-    """Identity is (origin, sub); with `same_subjects` the sub alone (security.md, K6)."""
-    identity = opened.outcome.identity
-    return ("" if has_same_subjects else identity.origin, identity.subject)
 
 
 def _clearer(so_far: Absent, new: Absent, scheme: str) -> Absent:

@@ -19,14 +19,14 @@ from proxy.core.identity import IdentityRefused
 from proxy.core.paths import BadTarget, Target, parse_target
 from proxy.core.routing import Ambiguous as AmbiguousPath
 from proxy.core.routing import Found as FoundRoute
-from proxy.core.routing import MethodNotAllowed, NotFound, Router
+from proxy.core.routing import MethodNotAllowed, Router
 from proxy.errors import DependencyUnavailable
-from proxy.model import SAFE_METHODS, ClientInfo, Header, Identity, Refusal, RequestView
+from proxy.model import ClientInfo, Header, Identity, Refusal, RequestView
 from proxy.services.authenticate import Opened, authenticate
 from proxy.services.decision import Answer, Decision, Forward, Refuse
 from proxy.services.route import Route
 from proxy.services.schemes.port import Ambiguous as AmbiguousCredential
-from proxy.services.schemes.port import Carried, Place
+from proxy.services.schemes.port import Carried
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +116,14 @@ class Gate:
             payload = found.payload if isinstance(found, FoundRoute) else None
             if isinstance(payload, Route) and (payload.cors or payload.is_cors_upstream):
                 assert isinstance(found, FoundRoute)  # noqa: S101 - where the payload came from
-                return _Asked(view, client, request_id, target, payload, found.path, True)
+                return _Asked(
+                    view, client, request_id, target, payload, found.path, is_preflight=True
+                )
         match self._router.match(name, target.path, view.method):
             case FoundRoute(payload=Reserved(page=page)):
                 return self._own_page(page, view, client, request_id)
             case FoundRoute(payload=Route() as route, path=path):
-                return _Asked(view, client, request_id, target, route, path, False)
+                return _Asked(view, client, request_id, target, route, path, is_preflight=False)
             case MethodNotAllowed(allow=allow):
                 header = (b"Allow", ", ".join(allow).encode())
                 return deny("method_not_allowed", f"{view.method} matches no route", (header,))
@@ -172,35 +174,26 @@ class Gate:
     async def _open(self, asked: _Asked, now: float) -> Decision:
         route, view = asked.route, asked.view
         if not route.schemes:
-            if self._is_forged(asked, is_ambient=False):
-                return self._refuse(asked, Refusal("cross_site", "of another site's making"))
+            if (forged := _forged(asked, is_ambient=False)) is not None:
+                return self._refuse(asked, forged)
             return self._forward(asked, None, now)
         carried = Carried(view, asked.target.query, parse_cookies(view.values(b"cookie")))
         try:
             opened = await authenticate(route, carried, now)
         except AmbiguousCredential as twice:
-            return self._refuse(asked, _twice(twice.place, asked))
+            return self._refuse(asked, _twice(twice, asked))
         except DependencyUnavailable as down:
             return self._refuse(asked, Refusal(down.code, down.detail), kind="unavailable")
         if isinstance(opened, Refusal):
             return self._refuse_authentication(asked, opened)
         identity = opened.outcome.identity
-        if self._is_forged(asked, is_ambient=opened.outcome.is_ambient):
-            return self._refuse(asked, Refusal("cross_site", "not from its own origin"), identity)
+        if (forged := _forged(asked, is_ambient=opened.outcome.is_ambient)) is not None:
+            return self._refuse(asked, forged, identity)
         if route.require is not None:
             refusal = route.require(identity)
             if refusal is not None:
-                return self._refuse(asked, refusal, identity)
+                return self._refuse(asked, _with_scope(refusal, route), identity)
         return self._forward(asked, opened, now)
-
-    def _is_forged(self, asked: _Asked, *, is_ambient: bool) -> bool:
-        """Tell whether another site may have made the browser send this (security.md, S3)."""
-        view = asked.view
-        if not (is_ambient or view.peer.has_client_certificate):
-            return False
-        if view.method in SAFE_METHODS and not view.values(b"upgrade"):
-            return False
-        return not asked.route.cross_site.allows(view, asked.client)
 
     def _refuse(
         self,
@@ -221,7 +214,7 @@ class Gate:
         )
 
     def _refuse_authentication(self, asked: _Asked, refusal: Refusal) -> Refuse:
-        """A 401 carries the route's challenges; one of `both` is a 403 without."""
+        """Refuse with the route's challenges (401); one of `both` is a 403 without."""
         if refusal.code == "credentials_differ":
             return self._refuse(asked, refusal)
         headers = _challenges(asked.route, refusal.code) + refusal.headers
@@ -280,7 +273,7 @@ def _read_host(view: RequestView) -> Host | None:
 
 
 def _check_authority(target: Target, host: Host | None) -> None:
-    """An absolute-form target needs an authority equal to Host (security.md, P3)."""
+    """Raise unless an absolute-form target's authority equals Host (security.md, P3)."""
     if target.authority is None:
         return
     if host is None or parse_host(target.authority) != host:
@@ -296,13 +289,27 @@ def _cors_headers(asked: _Asked) -> tuple[Header, ...]:
     return () if cors is None else cors.response(asked.view.first(b"origin"))
 
 
-def _twice(place: Place, asked: _Asked) -> Refusal:
-    """The answer to a credential that is there twice with different values (security.md, S2)."""
+def _forged(asked: _Asked, *, is_ambient: bool) -> Refusal | None:
+    """Return a refusal where another site may have made the browser send this (security.md, S3)."""
+    if is_ambient or asked.view.peer.has_client_certificate:
+        return asked.route.cross_site.check(asked.view, asked.client)
+    return None
+
+
+def _twice(twice: AmbiguousCredential, asked: _Asked) -> Refusal:
+    """Answer a credential that is there twice with different values (security.md, S2)."""
+    place = twice.place
     if place.kind != "cookie":
         return Refusal("header_ambiguous", f"two different values of the {place.kind}")
-    host = asked.client.host if asked.client else ""
-    headers = expire_headers(place.name.encode(), host, asked.target.path)
+    headers = expire_headers(twice.names, asked.client.host, asked.target.path)
     return Refusal("cookie_duplicate", f"two different values of cookie {place.name}", headers)
+
+
+def _with_scope(refusal: Refusal, route: Route) -> Refusal:
+    """Tell a token's holder which scope opens the route (RFC 6750 §3.1, insufficient_scope)."""
+    if refusal.code != "scope_missing":
+        return refusal
+    return Refusal(refusal.code, refusal.detail, route.scope_challenge)
 
 
 _TOKEN_ERRORS: Mapping[str, bytes] = {

@@ -55,6 +55,8 @@ class Route:
     """Seconds that an upgraded connection may stay silent; `None`: for ever."""
     challenges: tuple[Header, ...]
     """WWW-Authenticate of a request without a credential (RFC 9110 §11.6.1)."""
+    scope_challenge: tuple[Header, ...]
+    """WWW-Authenticate of a token without a needed scope (RFC 6750 §3)."""
     hash_key: HashKey | None = field(default=None)
 
     @property

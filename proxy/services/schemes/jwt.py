@@ -6,8 +6,9 @@ The signature comes first: nobody makes the gate ask the store with a token of h
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from proxy.adapters.keys import KeySource
 from proxy.core.cookies import Duplicate, find_cookie
@@ -16,7 +17,7 @@ from proxy.core.jose import KeyUnknown, TokenVerifier, VerifiedToken
 from proxy.core.mapping import IdentityReader
 from proxy.errors import TokenExpired, TokenInvalid
 from proxy.model import Absent, Authenticated, Identity, Outcome, Rejected
-from proxy.services.revocations import TokenRevocations
+from proxy.services.deny_list import DenyList
 from proxy.services.schemes.port import Ambiguous, Carried, Found, Place
 
 
@@ -31,7 +32,9 @@ class JwtScheme:
     verifier: TokenVerifier
     keys: KeySource
     reader: IdentityReader
-    revocations: TokenRevocations | None
+    is_email_trusted: bool
+    """False: the token's e-mail counts with `email_verified: true` only (security.md, K6)."""
+    deny_list: DenyList | None
     """`None` with `revocation: none`: no store is asked."""
 
     def find(self, carried: Carried) -> Found | None:
@@ -53,8 +56,8 @@ class JwtScheme:
         except TokenInvalid as invalid:
             return Rejected(invalid.code, invalid.detail)
         identity = self._identity(token)
-        if self.revocations is not None:
-            marker = await self.revocations.find(token, identity)
+        if self.deny_list is not None:
+            marker = await self.deny_list.find(token, identity)
             if marker is not None:
                 return Rejected("token_revoked", f"revoked by {marker}")
         return Authenticated(identity, found.place.is_ambient)
@@ -75,13 +78,18 @@ class JwtScheme:
             origin=self.verifier.issuer,
             subject=self.reader.subject(claims) or "",
             scheme=self.name,
-            email=self.reader.email(claims),
+            email=self._email(claims),
             name=self.reader.name(claims),
             roles=self.reader.roles(claims),
             scopes=self.reader.scopes(claims),
             claims=claims,
             expires_at=token.expires_at,
         )
+
+    def _email(self, claims: Mapping[str, Any]) -> str | None:
+        if self.is_email_trusted or claims.get("email_verified") is True:
+            return self.reader.email(claims)
+        return None
 
 
 def _extract(place: Place, carried: Carried) -> bytes | None:
@@ -95,7 +103,7 @@ def _extract(place: Place, carried: Carried) -> bytes | None:
         case "cookie":
             value = find_cookie(carried.cookies, place.name.encode())
             if isinstance(value, Duplicate):
-                raise Ambiguous(place)
+                raise Ambiguous(place, value.names)
             return value
         case "header":
             return _only(view.values(place.name.encode()), place)

@@ -41,23 +41,38 @@ class Found:
     value: bytes
 
 
-class Ambiguous(Exception):  # noqa: N818 - a finding about the request, not a failure
+class Ambiguous(Exception):
     """The request carries the credential twice with different values (S2)."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, names: tuple[bytes, ...] = ()) -> None:
         super().__init__(place.kind)
         self.place = place
+        self.names = names
+        """Of a cookie: every spelling that some server reads as this one."""
 
 
 class Scheme(Protocol):
     """One entry of `schemes:`, ready to judge credentials."""
 
-    name: str
-    places: tuple[Place, ...]
-    is_native: bool
-    """True for native sessions and local tokens, which by default never travel on (H6)."""
-    issuer: str | None
-    """Of a jwt scheme; `None` for sessions."""
+    @property
+    def name(self) -> str:
+        """The configured name."""
+        ...
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Where it reads credentials, in the order in which they count."""
+        ...
+
+    @property
+    def is_native(self) -> bool:
+        """True for native sessions and local tokens, which by default never travel on (H6)."""
+        ...
+
+    @property
+    def issuer(self) -> str | None:
+        """Whose tokens a jwt scheme takes; `None` for sessions."""
+        ...
 
     def find(self, carried: Carried) -> Found | None:
         """Return the credential that the request carries for this scheme, unjudged.

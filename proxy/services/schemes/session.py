@@ -32,7 +32,7 @@ class SessionScheme:
         place = self.places[0]
         value = find_cookie(carried.cookies, place.name.encode())
         if isinstance(value, Duplicate):
-            raise Ambiguous(place)
+            raise Ambiguous(place, value.names)
         return None if value is None else Found(place, value)
 
     async def judge(self, found: Found, now: float) -> Outcome:

@@ -1,0 +1,80 @@
+"""Which signing keys a configuration needs, and under what they are sealed (security.md, K4, S10)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from proxy.adapters.secrets import SecretBox, load_or_create_secret
+from proxy.adapters.store import Store
+from proxy.config.models import Config
+from proxy.core.compact import to_json
+from proxy.core.keyring import Rotation
+from proxy.errors import SecretsError
+from proxy.services.compile import needs_assertions
+from proxy.services.signing import Purpose, SigningKeys
+from proxy.services.tokens import MAX_ASSERTION_LIFE_S
+
+SECRET_FILE: Final = "secrets.key"
+"""Beside the embedded store, in its directory of mode 0700."""
+
+LONGEST_TOKEN_S: Final = 86_400.0
+"""A local scheme's `max_lifetime` may be longer; the key then stays for that."""
+
+
+@dataclass(frozen=True, slots=True)
+class SigningPlan:
+    """The key rings of a gate; tokens and assertions never share one."""
+
+    tokens: SigningKeys | None
+    assertions: SigningKeys | None
+
+    def all(self) -> Iterable[SigningKeys]:
+        """Return the rings that there are."""
+        return [ring for ring in (self.tokens, self.assertions) if ring is not None]
+
+    def published(self) -> bytes:
+        """Return the JWK Set (RFC 7517 §5) of everything that the gate signs with."""
+        keys = [key for ring in self.all() for key in ring.public_jwks()["keys"]]
+        return to_json({"keys": keys})
+
+
+def open_signing_keys(config: Config, store: Store | None) -> SigningPlan:
+    """Return the rings that `config` needs, not read yet. Raises `SecretsError`."""
+    has_tokens, has_assertions = config.tokens is not None, needs_assertions(config)
+    if store is None or not (has_tokens or has_assertions):
+        return SigningPlan(None, None)
+    box = SecretBox(_secret_keys(config))
+    algorithm = config.tokens.algorithm if config.tokens is not None else "EdDSA"
+    period = config.tokens.keys.rotate if config.tokens is not None else 30 * 86_400.0
+
+    def ring(purpose: Purpose, life_s: float) -> SigningKeys:
+        record_key = f"{config.store.prefix}signing:{purpose}"
+        return SigningKeys(store, box, record_key, algorithm, Rotation(period, life_s))
+
+    return SigningPlan(
+        tokens=ring("token", _longest_token_s(config)) if has_tokens else None,
+        assertions=ring("assertion", float(MAX_ASSERTION_LIFE_S)) if has_assertions else None,
+    )
+
+
+def _longest_token_s(config: Config) -> float:
+    local = [
+        scheme.max_lifetime
+        for scheme in config.schemes.values()
+        if scheme.type == "jwt" and scheme.keys.local
+    ]
+    return max([LONGEST_TOKEN_S, *local])
+
+
+def _secret_keys(config: Config) -> tuple[bytes, ...]:
+    if config.secrets is not None:
+        return config.secrets.keys()
+    directory = config.store.url.path
+    if config.store.url.kind != "embedded" or directory is None:
+        raise SecretsError("secrets: {key: …} is needed with a store that is not embedded")
+    return (load_or_create_secret(directory / SECRET_FILE),)
+
+
+Published = Callable[[], bytes]

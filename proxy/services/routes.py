@@ -1,0 +1,151 @@
+"""From `routes:` of the configuration to the router: compiled routes, and the gate's own pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from proxy.adapters.upstreams import Upstream
+from proxy.config.models import Config, RouteConfig, SessionSchemeConfig
+from proxy.core.headers import HeaderRules, compile_pass_headers
+from proxy.core.responses import ResponsePlan
+from proxy.core.routing import Router, RouteSpec
+from proxy.model import Header, Identity
+from proxy.services import compile as compiling
+from proxy.services.credentials import CredentialPlan
+from proxy.services.gate import Page, Payload, Reserved
+from proxy.services.route import Assertions, Route
+from proxy.services.schemes.port import Scheme
+from proxy.services.tokens import AssertionMinter
+
+
+def build_router(
+    config: Config,
+    schemes: Mapping[str, Scheme],
+    upstreams: Mapping[str, Upstream],
+    rules: HeaderRules,
+    minter: AssertionMinter | None,
+    published: Callable[[], bytes],
+) -> Router[Payload]:
+    """Return the router over every route, and `/_auth/` under every host that a route names."""
+    builder = _RouteBuilder(config, schemes, upstreams, rules, minter)
+    specs: list[RouteSpec[Payload]] = compiling.route_specs(config, builder.build)
+    keys = Page(b"application/jwk-set+json", published, b"public, max-age=300")
+    for host in compiling.reserved_hosts(config):
+        specs.append(_reserved("latchgate: reserved", host, compiling.RESERVED, None))
+        specs.append(_reserved("latchgate: keys", host, compiling.JWKS_PATH, keys))
+    return Router(specs)
+
+
+def _reserved(name: str, host: str | None, path: str, page: Page | None) -> RouteSpec[Payload]:
+    return RouteSpec(
+        name=name,
+        host=host,
+        path=path,
+        methods=None,
+        policy=("latchgate", path),
+        is_folded=True,
+        allow_paths=frozenset(),
+        strip_prefix=None,
+        payload=Reserved(page),
+    )
+
+
+class _RouteBuilder:
+    """Compiles routes of one configuration."""
+
+    def __init__(
+        self,
+        config: Config,
+        schemes: Mapping[str, Scheme],
+        upstreams: Mapping[str, Upstream],
+        rules: HeaderRules,
+        minter: AssertionMinter | None,
+    ) -> None:
+        self._config = config
+        self._schemes = schemes
+        self._upstreams = upstreams
+        self._rules = rules
+        self._minter = minter
+        self._native_cookies = [
+            place.name.encode()
+            for scheme in schemes.values()
+            if scheme.is_native
+            for place in scheme.places
+            if place.kind == "cookie"
+        ]
+        self._own_issuers = compiling.own_issuers(config)
+        self._identity_names = compiling.identity_names(config)
+
+    def build(self, route: RouteConfig) -> Route:
+        """Return `route`, compiled."""
+        config = self._config
+        upstream = config.upstreams[route.upstream]
+        names = {name: config.schemes[name] for name in route.auth}
+        schemes = tuple(self._schemes[name] for name in route.auth)
+        cors = compiling.compile_cors(route)
+        passed = compile_pass_headers(route.pass_headers, self._rules)
+        return Route(
+            name=route.name,
+            schemes=schemes,
+            both=route.both,
+            has_same_subjects=route.same_subjects,
+            require=compiling.compile_requirements(route.require),
+            upstream=self._upstreams[route.upstream],
+            upstream_host=upstream.host,
+            strip_prefix=route.strip_prefix.encode() if route.strip_prefix else None,
+            credentials=CredentialPlan.compile(
+                schemes,
+                native_cookies=self._native_cookies,
+                own_issuers=self._own_issuers,
+                forwards=route.forward_credentials,
+                is_authorization_set=route.identity.bearer,
+            ),
+            identity=compiling.compile_identity(route),
+            assertions=self._assertions(route, upstream.audience or route.upstream),
+            passed_headers=passed,
+            cross_site=compiling.compile_cross_site(route, cors, config.server.public_url),
+            cors=cors,
+            is_cors_upstream=route.cors == "upstream",
+            responses=ResponsePlan(
+                protected_cookies=self._protected_cookies(route.upstream),
+                identity_names=self._identity_names,
+                is_guarded=bool(schemes),
+                cache=route.cache,
+                replaces_cors=cors is not None,
+                passed=passed,
+            ),
+            upgrades=frozenset(route.upgrades),
+            tunnel_timeout=upstream.timeouts.tunnel,
+            challenges=compiling.challenges_of(names),
+            scope_challenge=compiling.scope_challenge_of(names, route.require.scopes),
+            hash_key=compiling.compile_hash_key(upstream),
+        )
+
+    def _protected_cookies(self, upstream: str) -> frozenset[bytes]:
+        """Return the session cookies that `upstream` may not set (security.md, H7)."""
+        return frozenset(
+            scheme.cookie.encode()
+            for scheme in self._config.schemes.values()
+            if isinstance(scheme, SessionSchemeConfig)
+            and upstream not in scheme.issued_by
+            and (scheme.format == "native" or scheme.issued_by)
+        )
+
+    def _assertions(self, route: RouteConfig, audience: str) -> Assertions | None:
+        """Return what says in signed form who came in, for the headers that the route sets."""
+        minter = self._minter
+        wants = route.identity
+        if minter is None or not (wants.assertion or wants.bearer):
+            return None
+
+        def mint(identity: Identity, now: float) -> tuple[Header, ...]:
+            headers: list[Header] = []
+            if wants.assertion:
+                token = minter.mint(identity, audience, now, as_bearer=False)
+                headers.append((b"X-Auth-Assertion", token.encode()))
+            if wants.bearer:
+                token = minter.mint(identity, audience, now, as_bearer=True)
+                headers.append((b"Authorization", b"Bearer " + token.encode()))
+            return tuple(headers)
+
+        return mint

@@ -1,0 +1,216 @@
+"""The composition root: one configuration, compiled and connected. The unit of reload.
+
+A request keeps the `Runtime` that it started with. What never belongs here: decisions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal
+
+from proxy.adapters.keys import KeySource
+from proxy.adapters.store import Store, StoreAddress, address_of, eviction_problem, open_store
+from proxy.adapters.tasks import spawn
+from proxy.adapters.upstreams import OwnAddress, Upstream, UpstreamSettings
+from proxy.config.loader import LoadedConfig, load_config
+from proxy.config.models import Config
+from proxy.core.forwarding import ForwardingPolicy
+from proxy.core.headers import HeaderRules
+from proxy.core.revocation import RevocationKeys
+from proxy.errors import StoreUnavailable
+from proxy.services import compile as compiling
+from proxy.services.gate import Gate
+from proxy.services.keyrings import open_signing_keys
+from proxy.services.revocations import RevocationWatch
+from proxy.services.routes import build_router
+from proxy.services.schemes.build import SchemeBuilder, longest_marker_life_s
+from proxy.services.signing import SigningKeys
+from proxy.services.tokens import AssertionMinter
+
+REFRESH_KEYS_S: Final = 60.0
+RETRY_S: Final = 1.0
+
+_log = logging.getLogger("latchgate.runtime")
+
+KeySources = Mapping[str, KeySource]
+"""By scheme, for the schemes whose keys are fetched from a provider."""
+
+
+def load(
+    path: Path | Literal["-"], *, environment: Mapping[str, str] | None = None
+) -> LoadedConfig:
+    """Read, check and compile the configuration at `path`, without binding or connecting.
+
+    Raises `ConfigErrors` with every mistake.
+    """
+    return load_config(path, checks=[compiling.compile_problems], environment=environment)
+
+
+@dataclass(slots=True)
+class StoreHealth:
+    """Whether the gate's own store may be relied on (security.md, R4)."""
+
+    reason: str | None = "the store has not been asked yet what it is"
+
+    def unfit(self) -> str | None:
+        """Return why the store may not be relied on, or `None`."""
+        return self.reason
+
+
+@dataclass(slots=True)
+class Runtime:
+    """A running configuration. Made by `Runtime.start`, ended by `close`."""
+
+    config: Config
+    gate: Gate
+    forwarding: ForwardingPolicy
+    gate_id: str
+    upstreams: Mapping[str, Upstream]
+    store: Store | None
+    token_keys: SigningKeys | None
+    health: StoreHealth
+    _foreign_stores: list[Store] = field(default_factory=list)
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    @classmethod
+    async def start(
+        cls,
+        loaded: LoadedConfig,
+        *,
+        store_address: StoreAddress | None = None,
+        key_sources: KeySources | None = None,
+        gate_id: str | None = None,
+        own_addresses: frozenset[OwnAddress] = frozenset(),
+        watches_revocations: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> Runtime:
+        """Connect and compile; a store or provider that is down does not keep the gate from starting.
+
+        `store_address`: of the running embedded store, where one is configured. `key_sources`:
+        for every scheme with `jwks_url` or `discovery`. `watches_revocations`: True in a process
+        without a supervisor, which otherwise does it for all workers (R4).
+        """
+        config = loaded.config
+        store = open_own_store(config, store_address)
+        health = StoreHealth()
+        tasks: list[asyncio.Task[None]] = []
+        keys = open_signing_keys(config, store)
+        builder = SchemeBuilder(config, store, key_sources or {}, keys.tokens, health.unfit)
+        upstreams = {
+            name: Upstream(UpstreamSettings.from_config(name, upstream, own_addresses))
+            for name, upstream in config.upstreams.items()
+        }
+        base = compiling.assertion_base(config)
+        minter = (
+            AssertionMinter(base=base, signer=keys.assertions)
+            if keys.assertions is not None and base is not None
+            else None
+        )
+        rules = HeaderRules(compiling.identity_names(config))
+        forwarding = ForwardingPolicy(config.server.trusted_proxies, config.server.forwarded)
+        gate_id = gate_id or pick_gate_id(config)
+        router = build_router(config, builder.build(), upstreams, rules, minter, keys.published)
+        gate = Gate(router=router, rules=rules, forwarding=forwarding, gate_id=gate_id)
+        if store is not None:
+            await _ask_store(store, config, health)
+            tasks.append(spawn(_watch_store(store, config, health), name="store"))
+            if watches_revocations:
+                watch = make_watch(config, store)
+                with contextlib.suppress(StoreUnavailable):
+                    await watch.look(clock())
+                tasks.append(spawn(watch.run(clock), name="revocations"))
+        for ring in keys.all():
+            with contextlib.suppress(StoreUnavailable):
+                await ring.refresh(clock())
+            tasks.append(spawn(_refresh_keys(ring, clock), name="signing keys"))
+        return cls(
+            config=config,
+            gate=gate,
+            forwarding=forwarding,
+            gate_id=gate_id,
+            upstreams=upstreams,
+            store=store,
+            token_keys=keys.tokens,
+            health=health,
+            _foreign_stores=builder.foreign_stores,
+            _tasks=tasks,
+        )
+
+    async def close(self, drain_s: float = 0.0) -> None:
+        """Stop what runs in the background and close every connection."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(upstream.close(drain_s) for upstream in self.upstreams.values()))
+        for store in (self.store, *self._foreign_stores):
+            if store is not None:
+                await store.close()
+
+
+def pick_gate_id(config: Config) -> str:
+    """Return the name of this gate in Via; one for all workers, so that they know a loop."""
+    configured = config.server.id
+    return f"latchgate-{secrets.token_hex(8)}" if configured == "random" else configured
+
+
+def open_own_store(config: Config, embedded: StoreAddress | None) -> Store | None:
+    """Return the gate's own store, unconnected; `None` where nothing needs one.
+
+    Raises `StoreMisconfigured` where the address cannot be one.
+    """
+    if not compiling.needs_store(config):
+        return None
+    if config.store.url.kind == "embedded":
+        if embedded is None:
+            raise StoreUnavailable("the embedded store is not running")
+        return open_store(embedded, timeout_s=config.store.timeout)
+    return open_store(address_of(config.store.url), timeout_s=config.store.timeout)
+
+
+def make_watch(config: Config, store: Store) -> RevocationWatch:
+    """Return what notices lost revocations (R4): one for each gate."""
+    return RevocationWatch(
+        store,
+        RevocationKeys(config.store.prefix),
+        keep_s=longest_marker_life_s(config),
+        on_loss=config.store.on_loss,
+    )
+
+
+async def _ask_store(store: Store, config: Config, health: StoreHealth) -> None:
+    """Ask the store what it is; a server that can evict revocations is not relied on (R4).
+
+    An outage changes nothing here: it answers for itself, request by request.
+    """
+    with contextlib.suppress(StoreUnavailable):
+        problem = eviction_problem(await store.probe(), config.store.eviction)
+        if problem is not None and problem != health.reason:
+            _log.critical("the store is not used for tokens: %s", problem)
+        health.reason = problem
+
+
+async def _watch_store(store: Store, config: Config, health: StoreHealth) -> None:
+    """Ask until there is an answer, then now and then: a fail-over may lead to another server."""
+    while True:
+        await asyncio.sleep(RETRY_S if health.reason is not None else REFRESH_KEYS_S)
+        await _ask_store(store, config, health)
+
+
+async def _refresh_keys(keys: SigningKeys, clock: Callable[[], float]) -> None:
+    """Read the keys again each minute, and rotate what is due; after a failure, each second."""
+    delay = REFRESH_KEYS_S
+    while True:
+        await asyncio.sleep(delay if keys.published() else RETRY_S)
+        try:
+            await keys.refresh(clock())
+        except StoreUnavailable:
+            delay = RETRY_S
+        else:
+            delay = REFRESH_KEYS_S

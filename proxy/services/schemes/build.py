@@ -1,0 +1,133 @@
+"""From `schemes:` of the configuration to schemes that can judge, with what they are connected to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from proxy.adapters.keys import KeySource, StaticKeys
+from proxy.adapters.store import Store, address_of, open_store
+from proxy.config.models import Config, JwtSchemeConfig, SessionSchemeConfig
+from proxy.core.formats.native import native_origin
+from proxy.core.revocation import RevocationKeys, marker_life_s
+from proxy.errors import KeysUnavailable, StoreUnavailable
+from proxy.services import compile as compiling
+from proxy.services.deny_list import DenyList
+from proxy.services.schemes.jwt import JwtScheme
+from proxy.services.schemes.port import Scheme
+from proxy.services.schemes.records import JsonRecords, NativeRecords, SessionRecords
+from proxy.services.schemes.session import SessionScheme
+from proxy.services.sessions import Sessions
+
+SHORTEST_MARKER_S = 86_400.0
+
+
+def longest_marker_life_s(config: Config) -> float:
+    """Return how long a marker that concerns every scheme must live, in seconds (R3)."""
+    lives = [
+        marker_life_s(scheme.max_lifetime, scheme.leeway)
+        for scheme in config.schemes.values()
+        if isinstance(scheme, JwtSchemeConfig)
+    ]
+    return max([SHORTEST_MARKER_S, *lives])
+
+
+def open_sessions(config: Config, scheme: SessionSchemeConfig, store: Store) -> Sessions:
+    """Return the native sessions of `scheme`."""
+    return Sessions(
+        store,
+        prefix=config.store.prefix,
+        idle_timeout_s=scheme.idle_timeout,
+        lifetime_s=scheme.lifetime,
+    )
+
+
+class SchemeBuilder:
+    """Builds every scheme of a configuration once; remembers the stores that it opened."""
+
+    def __init__(
+        self,
+        config: Config,
+        store: Store | None,
+        key_sources: Mapping[str, KeySource],
+        token_keys: KeySource | None,
+        unfit: Callable[[], str | None],
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._key_sources = key_sources
+        self._token_keys = token_keys
+        self._unfit = unfit
+        self.foreign_stores: list[Store] = []
+
+    def build(self) -> dict[str, Scheme]:
+        """Return the schemes by name."""
+        return {
+            name: self._jwt(name, scheme)
+            if isinstance(scheme, JwtSchemeConfig)
+            else self._session(name, scheme)
+            for name, scheme in self._config.schemes.items()
+        }
+
+    def _session(self, name: str, scheme: SessionSchemeConfig) -> SessionScheme:
+        is_native = scheme.format == "native"
+        records = self._native(name, scheme) if is_native else self._json(name, scheme)
+        return SessionScheme(name, compiling.places_of(scheme), is_native, records)
+
+    def _native(self, name: str, scheme: SessionSchemeConfig) -> SessionRecords:
+        tokens = self._config.tokens
+        return NativeRecords(
+            sessions=open_sessions(self._config, scheme, self._own_store()),
+            scheme=name,
+            origin=native_origin(tokens.issuer if tokens is not None else None),
+            idle_timeout=scheme.idle_timeout,
+            lifetime=scheme.lifetime,
+        )
+
+    def _json(self, name: str, scheme: SessionSchemeConfig) -> SessionRecords:
+        if scheme.identity is None:
+            raise ValueError(f"scheme {name} does not say where a record names its subject")
+        if scheme.store is None:
+            store = self._own_store()
+        else:
+            timeout_s = self._config.store.timeout
+            store = open_store(address_of(scheme.store), timeout_s=timeout_s)
+            self.foreign_stores.append(store)
+        return JsonRecords(store, name, scheme.prefix, compiling.compile_reader(scheme.identity))
+
+    def _jwt(self, name: str, scheme: JwtSchemeConfig) -> JwtScheme:
+        issuer = compiling.scheme_issuer(self._config, scheme)
+        is_local = scheme.keys.local
+        deny_list = None
+        if scheme.revocation == "store":
+            deny_list = DenyList(
+                store=self._own_store(),
+                keys=RevocationKeys(self._config.store.prefix),
+                issuer=issuer,
+                leeway=0.0 if is_local else scheme.leeway,
+                unfit=self._unfit,
+            )
+        return JwtScheme(
+            name=name,
+            places=compiling.places_of(scheme),
+            is_native=is_local,
+            issuer=issuer,
+            verifier=compiling.compile_verifier(self._config, scheme),
+            keys=self._keys(name, scheme),
+            reader=compiling.compile_reader(scheme.identity),
+            is_email_trusted=is_local or scheme.identity.email != "email",
+            deny_list=deny_list,
+        )
+
+    def _keys(self, name: str, scheme: JwtSchemeConfig) -> KeySource:
+        static = compiling.static_keys(scheme)
+        if static is not None:
+            return StaticKeys(static)
+        source = self._token_keys if scheme.keys.local else self._key_sources.get(name)
+        if source is None:
+            raise KeysUnavailable(f"nobody fetches the keys of scheme {name}")
+        return source
+
+    def _own_store(self) -> Store:
+        if self._store is None:
+            raise StoreUnavailable("the configuration needs a store, and none was opened")
+        return self._store

@@ -1,0 +1,79 @@
+"""A gate in this process, on real sockets, with real applications and a real store."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy.edge.server import GateServer
+from proxy.model import AccessRecord
+from proxy.services.runtime import Runtime, load
+
+
+@dataclass
+class RunningGate:
+    """A gate that listens on `port`, and what it logged."""
+
+    port: int
+    runtime: Runtime
+    server: GateServer
+    records: list[AccessRecord] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
+    async def exchange(self, raw: bytes, *, wait: float = 10) -> bytes:
+        """Send `raw` on a connection of its own and return all that comes until its end."""
+        reader, writer = await self.connect()
+        try:
+            writer.write(raw)
+            async with asyncio.timeout(wait):
+                return await reader.read()
+        finally:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+
+def bind() -> socket.socket:
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(("127.0.0.1", 0))
+    sock.listen(128)
+    return sock
+
+
+StartGate = Callable[..., Any]
+
+
+@pytest.fixture
+async def start_gate(tmp_path: Path) -> AsyncIterator[StartGate]:
+    """Return a function that starts a gate from the text of a configuration."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def start(text: str, **options: Any) -> RunningGate:
+            path = tmp_path / f"gate-{len(list(tmp_path.iterdir()))}.yaml"
+            path.write_text(text)
+            loaded = load(path)
+            options.setdefault("watches_revocations", True)
+            runtime = await Runtime.start(loaded, **options)
+            stack.push_async_callback(runtime.close)
+            records: list[AccessRecord] = []
+            server = GateServer(runtime, access_log=records.append)
+            sock = bind()
+            await server.start([sock])
+            stack.push_async_callback(server.drain, 1.0)
+            return RunningGate(sock.getsockname()[1], runtime, server, records)
+
+        yield start
