@@ -31,8 +31,8 @@ _EDGE: Final = bytes(range(0x21)) + bytes(range(0x7F, 0x100)) + b'"'
 
 _SPACE: Final = bytes(range(0x21))
 
-_PLAIN_NAME: Final = re.compile(rb"[!#$&'*+\-.^_`|~0-9A-Za-z]*+")
-"""A token (RFC 9110 §5.6.2) without `%`: nothing in it is decoded, trimmed or split by anybody."""
+_PLAIN_NAME: Final = re.compile(rb"[!#$&'*\-.^_`|~0-9A-Za-z]*+")
+"""A token (RFC 9110 §5.6.2) without `%` and `+`: nobody decodes, trims or splits it."""
 
 _PHP_FOLDED: Final = bytes.maketrans(b". [", b"___")
 
@@ -167,7 +167,7 @@ class _Spellings:
         return [value, *hidden] if is_spelling else hidden
 
     def _is_spelling(self, raw_name: bytes) -> bool:
-        decoded = unquote_to_bytes(raw_name)
+        decoded = unquote_to_bytes(raw_name.replace(b"+", b" "))
         if self._folded in (self._fold(raw_name), self._fold(decoded)):
             return True
         if not self._is_php or b"[" not in decoded[1:]:
