@@ -105,9 +105,9 @@ def remove_cookies(values: Sequence[bytes], names: frozenset[bytes]) -> bytes | 
     for header in values:
         if b"%" in header or any(spellings.core in header for spellings in removed):
             chunks = [chunk for chunk in header.split(b";") if not _is_any(chunk, removed)]
-            header = b";".join(chunks).lstrip(b" \t")  # noqa: PLW2901 - the same header, less of it
+            header = b";".join(chunks)  # noqa: PLW2901 - the same header, less of it
         if header.strip(b"; \t"):
-            kept.append(header)
+            kept.append(header.lstrip(b" \t"))
     return b"; ".join(kept) or None
 
 

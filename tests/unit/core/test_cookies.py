@@ -97,6 +97,7 @@ def test_more_cookies_than_a_browser_keeps_are_not_read():
         ([], None),
         ([b""], None),
         ([b"a=1;b=%20;  c"], b"a=1;b=%20;  c"),
+        ([b" a=1", b"sid=A", b"\tb=2"], b"a=1; b=2"),
         ([b"sid=A"], None),
         ([b"sid"], None),
         ([b"sid=A; a=1"], b"a=1"),
