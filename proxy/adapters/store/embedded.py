@@ -16,10 +16,11 @@ import collections
 import contextlib
 import hashlib
 import logging
+import re
 import secrets
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -48,6 +49,9 @@ BACKOFF_S: Final = (0.1, 5.0)
 STABLE_S: Final = 30.0
 """A server that ran that long is started again after the first pause."""
 _LOG_LINES: Final = 20
+_TOLD_LINES: Final = 3
+_LOG_LINE: Final = re.compile(r"[0-9]+:[A-Za-z-]+ ")
+_NOT_TELLING: Final = ("WARNING Memory overcommit", "WARNING The TCP backlog")
 _LOG_LINE_BYTES: Final = 4096
 _POLL_S: Final = 0.02
 
@@ -222,18 +226,16 @@ class EmbeddedStore:
             await store.close()
         if self._output is not None:
             await asyncio.wait([self._output], timeout=1.0)
-        raise StoreUnavailable(
-            "the embedded store does not start; its last words: " + " | ".join(self._lines)
-        )
+        raise StoreUnavailable(f"the embedded store does not start: {last_words(self._lines)}")
 
     async def _read_output(self, process: asyncio.subprocess.Process) -> None:
-        """Pass the server's log on. It names files and sizes, never keys or values."""
+        """Pass the server's log on, which names files and sizes; see `without_data`."""
         assert process.stdout is not None  # noqa: S101 - stdout=PIPE was asked for
         while chunk := await process.stdout.read(_LOG_LINE_BYTES):
             for line in chunk.decode(errors="replace").splitlines():
                 if line.strip():
-                    self._lines.append(line.strip())
-                    _log.debug("valkey: %s", line.strip())
+                    self._lines.append(without_data(line))
+                    _log.debug("valkey: %s", self._lines[-1])
 
     async def _end_process(self) -> None:
         process, self._process = self._process, None
@@ -350,6 +352,25 @@ def valkey_binary() -> Path:
         return Path(get_binary_path())
     except Exception as error:  # noqa: BLE001 - its class is part of the package's private side
         raise StoreMisconfigured(f"the embedded store cannot run here: {error}") from None
+
+
+def without_data(line: str) -> str:
+    """Return a line of the server's log without what it quotes of the data.
+
+    About a damaged file it quotes the command that it cannot make sense of.
+    """
+    return line.strip().partition(", error: ")[0].partition(", with args")[0]
+
+
+def last_words(lines: Iterable[str]) -> str:
+    """Return what a server that ended said about it: its warnings, without process and time."""
+    warnings = [
+        line.partition(" # ")[2] or line
+        for line in lines
+        if " # " in line or not _LOG_LINE.match(line)
+    ]
+    telling = [line for line in warnings if not line.startswith(_NOT_TELLING)]
+    return " | ".join(telling[-_TOLD_LINES:]) or "it ended without a word"
 
 
 def _quoted(text: str) -> str:

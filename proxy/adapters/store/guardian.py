@@ -28,7 +28,7 @@ from typing import Final
 
 LOCK_TIMEOUT_S: Final = 15.0
 """How long a server whose guardian was killed may take to be gone."""
-STOP_TIMEOUT_S: Final = 8.0
+STOP_TIMEOUT_S: Final = 5.0
 """After that a server that does not end on SIGTERM is killed."""
 POLL_S: Final = 0.02
 CONFIGURATION_BYTES: Final = 64 * 1024
