@@ -84,7 +84,9 @@ async def fetch_jwks(
             ) as session,
         ):
             fetch = _Fetch(session, accepts_http=provider.accepts_http)
-            url = provider.jwks_url or await fetch.discover(provider.issuer)
+            url = provider.jwks_url
+            if url is None:
+                url = await fetch.discover(provider.issuer)
             return await fetch.document(url)
     except TimeoutError as error:
         raise FetchFailed(f"no answer within {timeout_s:g} s") from error

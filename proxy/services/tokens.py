@@ -37,6 +37,8 @@ MAX_CACHED: Final = 4096
 
 _JTI_BYTES: Final = 16
 _MAX_WAIT_S: Final = 5
+_MARGIN_S: Final = 0.02
+"""Sleep is measured by another clock than the one that dates tokens."""
 _SCOPE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 """RFC 6749 §3.3: printable ASCII without space, quote and backslash."""
 _SCOPE_SAFE: Final = "!#$&'()*+,/:;<=>?@[]^`{|}"
@@ -132,7 +134,7 @@ class TokenIssuer:
         for issued_at in range(earliest, earliest + _MAX_WAIT_S):
             if is_revoked(values, issued_at, leeway=0) is None:
                 if issued_at > now:
-                    await self._sleep(issued_at - now)
+                    await self._sleep(issued_at - now + _MARGIN_S)
                 return issued_at
         raise StoreUnavailable("a revocation that cannot be read, or that lies in the future")
 
