@@ -135,6 +135,10 @@ class Connection(asyncio.Protocol):
         else:
             self._fail(UpstreamTimeout("the server stopped in the middle of its response"))
 
+    def cut_off(self, error: UpstreamError) -> None:
+        """Close at once, and tell the receiver, if there is one, why."""
+        self._fail(error)
+
     def _has_written(self) -> bool:
         before, self._unsent = self._unsent, self._unsent_now()
         return self._unsent < before
