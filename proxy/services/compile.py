@@ -6,7 +6,7 @@ No I/O but for the files that the configuration names. What never belongs here: 
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from functools import partial
 from typing import Final, TypeVar
 
@@ -32,7 +32,8 @@ from proxy.core.identity import IdentityPlan
 from proxy.core.jose import TokenVerifier, assertion_issuer
 from proxy.core.keyset import KeySet
 from proxy.core.mapping import IdentityReader, compile_mapping
-from proxy.core.routing import RouteConflicts, Router, RouteSpec, overlaps
+from proxy.core.overlaps import overlaps
+from proxy.core.routing import RouteConflicts, Router, RouteSpec
 from proxy.core.rules import ClaimRule, compile_require
 from proxy.errors import Problem, ProxyError
 from proxy.model import ClientInfo, Header, Identity, RequestView
@@ -43,6 +44,8 @@ T = TypeVar("T")
 
 RESERVED: Final = "/_auth/**"
 JWKS_PATH: Final = "/_auth/jwks.json"
+
+_NOTHING_REQUIRED: Final = RequireConfig().model_dump_json()
 
 
 def needs_store(config: Config) -> bool:
@@ -334,15 +337,27 @@ def _route_problems(config: Config) -> Iterator[Problem]:
 
 
 def _match_problems(config: Config) -> Iterator[Problem]:
-    specs = route_specs(config, lambda route: route.name)
+    specs = route_specs(config, lambda route: route.upstream)
     try:
         Router(specs)
     except RouteConflicts as conflicts:
         for index, message in conflicts.conflicts:
             yield Problem(("routes", index, "match"), message)
         return
-    for index, message in overlaps(specs):
-        yield Problem(("routes", index, "match"), message, is_warning=True)
+    for found in overlaps(specs, upstream_of=lambda upstream: upstream, is_weaker=_is_weaker):
+        yield Problem(("routes", found.index, "match"), found.message, is_warning=True)
+
+
+def _is_weaker(one: Hashable, other: Hashable) -> bool:
+    """Tell whether policy `one` lets in requests that `other` refuses (see `_policy`)."""
+    if not isinstance(one, tuple) or not isinstance(other, tuple):
+        return False
+    (auth, *_, require, _cross), (other_auth, *_, other_require, _other_cross) = one, other
+    if not other_auth:
+        return False
+    if not set(auth) <= set(other_auth) or not auth:
+        return True
+    return other_require not in (_NOTHING_REQUIRED, require)
 
 
 def _attempt(path: tuple[str | int, ...], build: Callable[[], object]) -> Iterator[Problem]:

@@ -23,8 +23,18 @@ class RunningGate:
 
     port: int
     runtime: Runtime
-    server: GateServer
+    server: GateServer = field(init=False)
     records: list[AccessRecord] = field(default_factory=list)
+    logged: asyncio.Queue[AccessRecord] = field(default_factory=asyncio.Queue)
+
+    def log(self, record: AccessRecord) -> None:
+        self.records.append(record)
+        self.logged.put_nowait(record)
+
+    async def next_record(self) -> AccessRecord:
+        """Return the next log line that nobody has waited for yet."""
+        async with asyncio.timeout(10):
+            return await self.logged.get()
 
     @property
     def url(self) -> str:
@@ -69,11 +79,11 @@ async def start_gate(tmp_path: Path) -> AsyncIterator[StartGate]:
             options.setdefault("watches_revocations", True)
             runtime = await Runtime.start(loaded, **options)
             stack.push_async_callback(runtime.close)
-            records: list[AccessRecord] = []
-            server = GateServer(runtime, access_log=records.append)
             sock = bind()
-            await server.start([sock])
-            stack.push_async_callback(server.drain, 1.0)
-            return RunningGate(sock.getsockname()[1], runtime, server, records)
+            gate = RunningGate(sock.getsockname()[1], runtime)
+            gate.server = GateServer(runtime, access_log=gate.log)
+            await gate.server.start([sock])
+            stack.push_async_callback(gate.server.drain, 1.0)
+            return gate
 
         yield start

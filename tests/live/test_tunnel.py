@@ -1,0 +1,233 @@
+"""Upgrades: a tunnel begins after the right 101 only, and then every byte goes both ways."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+
+import aiohttp
+import pytest
+from aiohttp.test_utils import TestServer
+
+from tests.byte_server import REQUEST, ByteServer, Close, HalfClose, Say, Take, Until, Wait
+from upstream_example.site import make_site
+
+KEY = base64.b64encode(b"0123456789abcdef")
+ACCEPT = base64.b64encode(
+    hashlib.sha1(KEY + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11", usedforsecurity=False).digest()
+)
+SWITCH = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Accept: " + ACCEPT + b"\r\n\r\n"
+)
+ECHO = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: echo\r\nConnection: Upgrade\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+CONFIG = """
+upstreams:
+  app: {{servers: ["{server}"]}}
+routes:
+  - {{match: {{path: /**}}, auth: none, upstream: app, upgrades: [websocket, echo]}}
+  - {{match: {{path: /plain}}, auth: none, upstream: app, upgrades: []}}
+"""
+
+
+def handshake(*lines, target=b"/", token=b"websocket"):
+    head = [
+        b"GET " + target + b" HTTP/1.1",
+        b"Host: gate",
+        b"Connection: keep-alive, Upgrade",
+        b"Upgrade: " + token,
+    ]
+    return b"\r\n".join([*head, *lines]) + b"\r\n\r\n"
+
+
+WEBSOCKET = (b"Sec-WebSocket-Version: 13", b"Sec-WebSocket-Key: " + KEY)
+
+
+@pytest.fixture
+async def through(start_gate):
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def start(*scripts):
+            server = ByteServer(scripts)
+            await server.start()
+            stack.push_async_callback(server.stop)
+            return await start_gate(CONFIG.format(server=server.address)), server
+
+        yield start
+
+
+async def test_a_websocket_goes_through_with_its_subprotocol(start_gate):
+    """A real client talks to a real server: messages both ways, and the closing handshake."""
+    async with TestServer(make_site()) as site:
+        gate = await start_gate(CONFIG.format(server=f"http://127.0.0.1:{site.port}"))
+        async with (
+            aiohttp.ClientSession() as client,
+            client.ws_connect(gate.url + "/chat/socket") as socket,
+        ):
+            assert await socket.receive_json() == {"from": "chat", "text": "hello nobody"}
+            await socket.send_str("x" * 100)
+            assert (await socket.receive_json())["text"] == "x" * 100
+            await socket.close()
+        record = await gate.next_record()
+
+    assert record.status == 101
+    assert record.bytes_in > 100
+
+
+async def test_extensions_and_subprotocols_go_end_to_end(through):
+    """Sec-WebSocket-* headers are the two ends' own, both ways."""
+    switch = SWITCH.replace(b"\r\n\r\n", b"\r\nSec-WebSocket-Protocol: chat\r\n\r\n")
+    gate, server = await through([REQUEST, switch, Close()])
+    raw = await gate.exchange(
+        handshake(*WEBSOCKET, b"Sec-WebSocket-Protocol: chat, x", b"Sec-WebSocket-Extensions: e")
+    )
+    sent = bytes(server.seen[0].received)
+
+    assert b"Sec-WebSocket-Protocol: chat, x\r\n" in sent
+    assert b"Sec-WebSocket-Extensions: e\r\n" in sent
+    assert b"Upgrade: websocket\r\n" in sent
+    assert b"Sec-WebSocket-Protocol: chat\r\n" in raw
+    assert raw.startswith(b"HTTP/1.1 101 Switching Protocols\r\n")
+
+
+async def test_bytes_go_both_ways(through):
+    """What comes behind the 101 in the same packet is the tunnel's first byte."""
+    gate, server = await through([REQUEST, SWITCH + b"first", Until(b"ping"), b"pong", Close()])
+    reader, writer = await gate.connect()
+    writer.write(handshake(*WEBSOCKET))
+    await reader.readuntil(b"first")
+    writer.write(b"ping")
+
+    assert await reader.read() == b"pong"
+    assert server.seen[0].received.endswith(b"ping")
+    writer.close()
+
+
+async def test_f4_no_byte_goes_on_before_the_101(through):
+    """Early bytes of the client wait for the answer; a refusal turns them into a request."""
+    go = asyncio.Event()
+    arrived = asyncio.Event()
+    gate, server = await through(
+        [REQUEST, Say(arrived), Wait(go), SWITCH, Until(b"early"), Close()]
+    )
+    reader, writer = await gate.connect()
+    writer.write(handshake(*WEBSOCKET) + b"early")
+    await arrived.wait()
+    await asyncio.sleep(0.05)  # a byte that went on wrongly would be there by now
+    before = bytes(server.seen[0].received)
+    go.set()
+    await reader.read()
+
+    assert b"early" not in before
+    assert server.seen[0].received.endswith(b"early")
+    writer.close()
+
+
+async def test_f4_a_refused_upgrade_leaves_an_ordinary_connection(through):
+    """After 200 instead of 101 the next request is parsed and answered."""
+    gate, _ = await through([REQUEST, OK], [REQUEST, OK])
+    second = b"GET /2 HTTP/1.1\r\nHost: gate\r\nConnection: close\r\n\r\n"
+    raw = await gate.exchange(handshake(*WEBSOCKET) + second)
+
+    assert raw.count(b"HTTP/1.1 200 OK") == 2
+
+
+async def test_a_half_close_goes_through(through):
+    """A client that has said all still hears the rest, and so does a server."""
+    gate, server = await through([REQUEST, ECHO, Take(3), b"late", HalfClose()])
+    reader, writer = await gate.connect()
+    writer.write(handshake(token=b"echo"))
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"abc")
+    writer.write_eof()
+
+    assert await reader.read() == b"late"
+    async with asyncio.timeout(5):
+        await server.seen[0].over.wait()
+    writer.close()
+
+
+async def test_f4_another_protocol_only_where_the_route_names_it(through):
+    """`upgrades: []` makes an ordinary request of it."""
+    gate, server = await through([REQUEST, OK])
+    reader, writer = await gate.connect()
+    writer.write(handshake(*WEBSOCKET, target=b"/plain"))
+    await reader.readuntil(b"\r\n\r\nok")
+
+    assert b"Upgrade" not in server.seen[0].received
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        handshake(b"HTTP2-Settings: AAMAAABkAAQAAP__", token=b"h2c").replace(
+            b"keep-alive, Upgrade", b"Upgrade, HTTP2-Settings"
+        ),
+        handshake(*WEBSOCKET).replace(b"13", b"8"),
+        handshake(b"Sec-WebSocket-Version: 13"),
+        handshake(*WEBSOCKET).replace(KEY, b"short"),
+        handshake(*WEBSOCKET).replace(b"GET", b"POST"),
+        handshake(*WEBSOCKET).replace(b"HTTP/1.1", b"HTTP/1.0"),
+        handshake(*WEBSOCKET, token=b"websocket, h2c"),
+        handshake(*WEBSOCKET).replace(b"keep-alive, Upgrade", b"keep-alive"),
+        handshake(*WEBSOCKET, token=b"unknown"),
+    ],
+)
+async def test_f4_what_is_no_websocket_is_an_ordinary_request(through, raw):
+    """h2c never, and nothing that is not a handshake: Upgrade and HTTP2-Settings are removed."""
+    gate, server = await through([REQUEST, OK])
+    reader, writer = await gate.connect()
+    writer.write(raw)
+    async with asyncio.timeout(5):
+        answer = await reader.readuntil(b"ok")
+    sent = server.seen[0].received.lower()
+
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert b"\r\nupgrade:" not in sent
+    assert b"http2-settings" not in sent
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        SWITCH.replace(ACCEPT, base64.b64encode(b"x" * 20)),
+        SWITCH.replace(b"Sec-WebSocket-Accept: " + ACCEPT + b"\r\n", b""),
+        SWITCH.replace(b"Upgrade: websocket", b"Upgrade: echo"),
+        SWITCH.replace(b"Upgrade: websocket\r\n", b""),
+    ],
+)
+async def test_f4_a_wrong_101_is_502(through, answer):
+    """A switch to something else, or without the right accept, never becomes a tunnel."""
+    gate, _ = await through([REQUEST, answer + b"smuggled", Close()])
+    raw = await gate.exchange(handshake(*WEBSOCKET).replace(b"keep-alive", b"close"))
+
+    assert raw.startswith(b"HTTP/1.1 502 ")
+    assert b"smuggled" not in raw
+
+
+async def test_f4_an_unasked_101_is_502(through):
+    """A server cannot turn an ordinary request into a tunnel."""
+    gate, _ = await through([REQUEST, ECHO + b"smuggled", Close()])
+    raw = await gate.exchange(b"GET / HTTP/1.1\r\nHost: gate\r\nConnection: close\r\n\r\n")
+
+    assert raw.startswith(b"HTTP/1.1 502 ")
+    assert b"smuggled" not in raw
+
+
+async def test_a_client_that_leaves_ends_the_tunnel(through):
+    """The server's side closes when the client's is gone."""
+    gate, server = await through([REQUEST, SWITCH, Until(b"never")])
+    reader, writer = await gate.connect()
+    writer.write(handshake(*WEBSOCKET))
+    await reader.readuntil(b"\r\n\r\n")
+    writer.transport.abort()
+    async with asyncio.timeout(5):
+        await server.seen[0].over.wait()
+
+    assert server.seen[0].over.is_set()
