@@ -17,6 +17,8 @@ from ipaddress import (
 )
 from typing import Final, Literal
 
+from proxy.core.hosts import parse_host
+from proxy.core.paths import BadTarget
 from proxy.model import ClientInfo, Header, Peer, RequestView
 
 Family = Literal["x-forwarded", "forwarded"]
@@ -36,8 +38,6 @@ _MEMO_TEXT: Final = 128
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _SCHEMES: Final = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 
-_HOST: Final = re.compile(r"(?:[a-z0-9._-]{1,255}|\[[0-9a-f:.]{2,45}\])(?::([0-9]{1,5}))?")
-"""What a host looks like that may be repeated in a header: narrower than RFC 3986."""
 _PREFIX: Final = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+:@=%-]+)+")
 _ADDRESS: Final = re.compile(r"(?:(\d{1,3}(?:\.\d{1,3}){3})|\[([0-9a-fA-F:.]+)\])(?::\d{1,5})?")
 _PAIR: Final = re.compile(
@@ -61,24 +61,26 @@ class ForwardingPolicy:
         """Return who sent the request, through the trusted hops (H5). Never raises.
 
         `scheme` is `None` on a unix socket and where a trusted peer does not name it; `host` is
-        the request's Host, not checked here, unless a trusted peer names a better one.
+        the request's Host, not checked here, unless a trusted peer names another.
         """
         peer = view.peer
         address, is_trusted = self._known_peer(peer)
-        raw_host = view.first(b"host")
-        host = "" if raw_host is None else raw_host.decode("latin-1").lower()
+        raw_host = view.first(b"host") or b""
+        host, port = _read_host(raw_host) or (raw_host.decode("latin-1").lower(), None)
         if not is_trusted:
             scheme = None if peer.is_unix else "https" if peer.is_tls else "http"
-            port = _port_of(host, scheme)
-            return ClientInfo(address, scheme, host, port, is_trusted_peer=False)
+            return ClientInfo(
+                address, scheme, host, port or _default_port(scheme), is_trusted_peer=False
+            )
         told = self._read_rfc7239(view) if self._reads_rfc7239 else _read_x_forwarded(view)
         client, chain = self._walk(address, told.addresses)
-        outer = host if told.host is None else told.host
+        if told.host is not None:
+            host, port = told.host
         return ClientInfo(
             address=client,
             scheme=told.scheme,
-            host=outer,
-            port=told.port if told.port is not None else _port_of(outer, told.scheme),
+            host=host,
+            port=told.port or port or _default_port(told.scheme),
             is_trusted_peer=True,
             forwarded_chain=chain,
             prefix=told.prefix,
@@ -179,7 +181,7 @@ class ForwardingPolicy:
         return _Told(
             addresses=[element.get("for", _UNKNOWN) for element in elements],
             scheme=_SCHEMES.get(nearest.get("proto", "").lower()),
-            host=_checked_host(nearest.get("host")),
+            host=_read_host(nearest.get("host", "").encode("latin-1")),
         )
 
 
@@ -192,7 +194,7 @@ class _Told:
         self,
         addresses: list[str] | None = None,
         scheme: str | None = None,
-        host: str | None = None,
+        host: tuple[str, int | None] | None = None,
         port: int | None = None,
         prefix: str | None = None,
     ) -> None:
@@ -219,33 +221,35 @@ def is_loop(view: RequestView, gate_id: str) -> bool:
 
 def _read_x_forwarded(view: RequestView) -> _Told:
     chain = view.values(b"x-forwarded-for")
-    port = _last(view.values(b"x-forwarded-port"))
-    prefix = _last(view.values(b"x-forwarded-prefix"))
-    scheme = _last(view.values(b"x-forwarded-proto"))
     return _Told(
         addresses=b",".join(chain).decode("latin-1").split(",") if chain else None,
-        scheme=None if scheme is None else _SCHEMES.get(scheme.lower()),
-        host=_checked_host(_last(view.values(b"x-forwarded-host"))),
-        port=None if port is None else _parse_port(port),
-        prefix=None if prefix is None else _checked_prefix(prefix),
+        scheme=_SCHEMES.get(_last(view.values(b"x-forwarded-proto")).lower()),
+        host=_read_host(_last(view.values(b"x-forwarded-host")).encode("latin-1")),
+        port=_parse_port(_last(view.values(b"x-forwarded-port"))),
+        prefix=_checked_prefix(_last(view.values(b"x-forwarded-prefix"))),
     )
 
 
-def _last(values: list[bytes]) -> str | None:
-    """Return the last member of a list header: the nearest hop's word."""
+def _last(values: list[bytes]) -> str:
+    """Return the last member of a list header: the nearest hop's word; empty without one."""
     if not values:
-        return None
+        return ""
     return values[-1].rpartition(b",")[2].strip().decode("latin-1")
 
 
-def _checked_host(text: str | None) -> str | None:
-    if text is None:
+def _read_host(value: bytes) -> tuple[str, int | None] | None:
+    """Return a host as text, with the port that it names; `None` if it is no host."""
+    try:
+        host = parse_host(value)
+    except BadTarget:
         return None
-    lower = text.lower()
-    match = _HOST.fullmatch(lower)
-    if match is None or (match[1] and _parse_port(match[1]) is None):
-        return None
-    return lower
+    if not host.port:
+        return host.name, None
+    return f"{host.name}:{host.port}", host.port
+
+
+def _default_port(scheme: str | None) -> int | None:
+    return None if scheme is None else _DEFAULT_PORTS[scheme]
 
 
 def _checked_prefix(text: str) -> str | None:
@@ -262,15 +266,6 @@ def _parse_port(text: str) -> int | None:
         return None
     port = int(text)
     return port if 0 < port < 65536 else None
-
-
-def _port_of(host: str, scheme: str | None) -> int | None:
-    """Return the port that `host` names, else the scheme's own."""
-    if ":" in host:
-        match = _HOST.fullmatch(host)
-        if match is not None and match[1]:
-            return _parse_port(match[1])
-    return None if scheme is None else _DEFAULT_PORTS[scheme]
 
 
 def _parse_address(text: str) -> IPv4Address | IPv6Address | None:
@@ -332,7 +327,7 @@ def _render(
     chain = [] if client.forwarded_chain is None else client.forwarded_chain.split(", ")
     if peer is not None or not chain:
         chain.append(peer or _UNKNOWN)
-    host = client.host if _checked_host(client.host) else ""
+    host = client.host if _read_host(client.host.encode("latin-1")) else ""
     headers: list[Header] = [(b"X-Forwarded-For", ", ".join(chain).encode("ascii"))]
     if client.scheme is not None:
         headers.append((b"X-Forwarded-Proto", client.scheme.encode("ascii")))
