@@ -48,9 +48,9 @@ def is_preflight(view: RequestView) -> str | None:
 class CorsPolicy:
     """`cors:` of one route, compiled to bytes.
 
-    `origins` are serialised origins, or `*` alone without credentials; `headers` is `any` or the
-    names that a page may send; `max_age` in seconds; `methods` those of the route (empty: each
-    that is asked for). Raises `ValueError` for what cannot be.
+    `origins` are serialised origins, never `*` or `null`; `headers` is `any` or the names that a
+    page may send; `max_age` in seconds; `methods` those of the route (empty: each that is asked
+    for). Raises `ValueError` for what cannot be.
     """
 
     def __init__(
@@ -62,11 +62,7 @@ class CorsPolicy:
         max_age: float = 600,
         methods: Iterable[str] = (),
     ) -> None:
-        self._is_open = "*" in origins
-        if self._is_open and (credentials or len(origins) > 1):
-            raise ValueError("'*' stands alone, and never with credentials")
-        named = () if self._is_open else tuple(map(origin_of, origins))
-        self._origins = frozenset(map(serialise, named))
+        self._origins = frozenset(serialise(origin_of(origin)) for origin in origins)
         self.credentialed_origins = tuple(origins) if credentials else ()
         """What counts as listed for S3 (security.md)."""
         self._credentials: tuple[Header, ...] = (
@@ -98,15 +94,12 @@ class CorsPolicy:
     def response(self, origin: bytes | None) -> tuple[Header, ...]:
         """Return what replaces Access-Control-* on a response to a request of `origin`."""
         allowed = self._allow(origin)
-        vary = () if self._is_open else (_VARY,)
-        return (*allowed, *self._credentials, *vary) if allowed else vary
+        return (*allowed, *self._credentials, _VARY) if allowed else (_VARY,)
 
     def _allow(self, origin: bytes | None) -> tuple[Header, ...]:
-        if origin is None:
+        if origin is None or origin not in self._origins:
             return ()
-        if self._is_open:
-            return ((b"Access-Control-Allow-Origin", b"*"),)
-        return ((b"Access-Control-Allow-Origin", origin),) if origin in self._origins else ()
+        return ((b"Access-Control-Allow-Origin", origin),)
 
 
 def _names(headers: Sequence[str]) -> bytes:

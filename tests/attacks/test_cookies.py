@@ -7,6 +7,7 @@ import re
 from urllib.parse import unquote, unquote_plus
 
 import pytest
+from aiohttp.test_utils import make_mocked_request
 
 from proxy.core.cookies import Duplicate, find_cookie, parse_cookies, remove_cookies
 
@@ -62,7 +63,20 @@ def php(header):
     return names.get(NAME)
 
 
-READERS = [first_wins, last_wins, decoding, splitting_at_commas, standard_library, php]
+def aiohttp_reader(header):
+    """Read as an aiohttp application does: its own parser, and the last of a name counts."""
+    return make_mocked_request("GET", "/", headers={"Cookie": header}).cookies.get(NAME)
+
+
+READERS = [
+    first_wins,
+    last_wins,
+    decoding,
+    splitting_at_commas,
+    standard_library,
+    aiohttp_reader,
+    php,
+]
 
 
 def pairs_of(header, *, keep):
