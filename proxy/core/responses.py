@@ -84,6 +84,8 @@ _DIRECTIVE: Final = re.compile(
     rb"[ \t]*(?:([!#$%&'*+.^_`|~0-9A-Za-z-]+)"
     rb"(?:[ \t]*=[ \t]*(?:\"(?:[^\"\\]|\\.)*\"|[!#$%&'*+.^_`|~0-9A-Za-z-]+))?[ \t]*)?(?:,|$)"
 )
+_HIDDEN: Final = re.compile(rb"\".*(?:public|s-maxage)", re.IGNORECASE | re.DOTALL)
+"""In quotes, where caches that split at every comma would find it."""
 _NOT_PRIVATE: Final = frozenset({b"public", b"s-maxage", b"private"})
 
 
@@ -141,7 +143,7 @@ class ResponsePlan:
         if nominated:
             kept = [header for header in kept if header[0].lower() not in nominated]
         if self._is_private:
-            kept.append((b"Cache-Control", private_cache_control(b",".join(cache))))
+            kept.append((b"Cache-Control", private_cache_control(cache)))
         return _merge(kept, extra) if extra else kept
 
     def informational(self, headers: Iterable[Header]) -> list[Header]:
@@ -228,24 +230,32 @@ class _Names:
 _names = lru_cache(maxsize=256)(_Names)
 
 
-def private_cache_control(value: bytes) -> bytes:
-    """Return Cache-Control without `public` and `s-maxage`, and with `private` (H8).
+def private_cache_control(lines: Sequence[bytes]) -> bytes:
+    """Return one Cache-Control without `public` and `s-maxage`, and with `private` (H8).
 
-    `private="field"` names one field only, so it becomes plain `private`. What cannot be parsed
-    is replaced by `no-store, private`.
+    `private="field"` names one field only, so it becomes plain `private`. A line that cannot be
+    parsed by itself becomes `no-store, private`.
     """
-    return _private(value) if len(value) > 4 * _MEMO_BYTES else _private_memo(value)
+    if not lines:
+        return b"private"
+    rewritten = [
+        _private(line) if len(line) > 4 * _MEMO_BYTES else _private_memo(line) for line in lines
+    ]
+    return rewritten[0] if len(rewritten) == 1 else _private(b",".join(rewritten))
 
 
-def _private(value: bytes) -> bytes:
-    kept: list[bytes] = []
+def _private(line: bytes) -> bytes:
+    kept: dict[bytes, None] = {}
     position = 0
-    while position < len(value):
-        match = _DIRECTIVE.match(value, position)
+    while position < len(line):
+        match = _DIRECTIVE.match(line, position)
         if match is None:
             return b"no-store, private"
         if match[1] is not None and match[1].lower() not in _NOT_PRIVATE:
-            kept.append(match[0].strip(b", \t"))
+            directive = match[0].strip(b", \t")
+            if _HIDDEN.search(directive):
+                return b"no-store, private"
+            kept[directive] = None
         position = match.end()
     return b", ".join((*kept, b"private"))
 
