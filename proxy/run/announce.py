@@ -37,7 +37,8 @@ def describe_route(route: RouteConfig) -> str:
     """Return `GET,POST shop.example.com/api/** -> shop`, and the name where it says more."""
     methods = ",".join(route.match.methods) if route.match.methods else "any method"
     match = f"{methods} {route.match.host or '*'}{route.match.path} -> {route.upstream}"
-    return f"{route.name}: {match}"
+    is_named_by_match = route.name in match
+    return match if is_named_by_match else f"{match} ({route.name})"
 
 
 def _url(address: Address, *, has_tls: bool) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from proxy.adapters.jwks import Provider
@@ -41,6 +41,10 @@ class Providers:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await asyncio.gather(*tries)
+
+    def sources(self) -> Mapping[str, RemoteKeys]:
+        """Return the keys of each scheme, for a process that uses them itself."""
+        return self._keys
 
     def documents(self) -> dict[str, dict[str, Any]]:
         """Return the last document of each scheme, for a worker that starts."""

@@ -77,7 +77,7 @@ class Worker:
             listening.cancel()
         except EXPECTED:
             raise
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever it was, it is logged through the safe filter
             _log.critical("the worker crashed", exc_info=True)
             return EXIT_CRASH
         finally:

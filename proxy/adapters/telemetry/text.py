@@ -16,7 +16,7 @@ _TOKEN: Final = re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0
 
 _SPOKEN: Final = (
     (re.compile(r"(?i)\b(bearer|basic|dpop)\s+[A-Za-z0-9._~+/=-]{6,}"), r"\1 [hidden]"),
-    (re.compile(r"(?i)\b(set-cookie|cookie|authorization)(['\"]?\s*[:=,]\s*).*"), r"\1\2[hidden]"),
+    (re.compile(r"(?i)\b(cookie['\"]?\s*[:,]\s*)b?['\"]?[^\s=]+=.*"), r"\1[hidden]"),
     (re.compile(r"(://)[^/\s@]+@"), r"\1[hidden]@"),
     (re.compile(r"(\b[a-z+]+://[^\s?#]*)\?[^\s'\"]*"), r"\1?[hidden]"),
 )

@@ -48,7 +48,7 @@ class JwtScheme:
     async def judge(self, found: Found, now: float) -> Outcome:
         """Verify the token, then ask whether it was revoked."""
         try:
-            token = await self._verify(found.value, now)
+            token = await self.verify(found.value, now)
         except TokenExpired as expired:
             if found.place.kind == "cookie":
                 return Absent(expired.code, expired.detail)
@@ -62,8 +62,11 @@ class JwtScheme:
                 return Rejected("token_revoked", f"revoked by {marker}")
         return Authenticated(identity, found.place.is_ambient)
 
-    async def _verify(self, token: bytes, now: float) -> VerifiedToken:
-        """Verify with the keys at hand; one refetch for a key that is not among them (K3)."""
+    async def verify(self, token: bytes, now: float) -> VerifiedToken:
+        """Verify with the keys at hand; one refetch for a key that is not among them (K3).
+
+        Raises `TokenInvalid` and `KeysUnavailable`. The deny-list is not asked.
+        """
         try:
             return self.verifier.verify(token, self.keys.current(), now)
         except KeyUnknown as unknown:

@@ -1,0 +1,111 @@
+"""Trying what a configuration points to: stores, key providers, upstreams. For `check --connect`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from proxy.adapters.jwks import FetchFailed, fetch_jwks
+from proxy.adapters.store import StoreAddress, address_of, eviction_problem, open_store
+from proxy.adapters.store.private_directory import PrivateDirectory
+from proxy.adapters.upstreams.settings import tls_context
+from proxy.config.addresses import StoreUrl, UpstreamServer
+from proxy.config.models import Config, JwtSchemeConfig, UpstreamConfig
+from proxy.core.keyset import KeySet, KeySetInvalid
+from proxy.errors import StoreUnavailable
+from proxy.run.providers import has_remote_keys, provider_of
+from proxy.run.shared import store_urls
+
+FETCH_TIMEOUT_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What came of one attempt."""
+
+    kind: Literal["store", "keys", "upstream"]
+    name: str
+    is_good: bool
+    text: str
+
+
+async def connect_all(config: Config) -> list[Finding]:
+    """Try everything at once, each within its own timeout."""
+    tries: list[Coroutine[Any, Any, Finding]] = [
+        _try_store(config, url) for url in store_urls(config)
+    ]
+    tries += [
+        _try_keys(name, scheme)
+        for name, scheme in config.schemes.items()
+        if isinstance(scheme, JwtSchemeConfig) and has_remote_keys(scheme)
+    ]
+    tries += [
+        _try_upstream(name, upstream, server)
+        for name, upstream in config.upstreams.items()
+        for server in upstream.servers
+    ]
+    return await asyncio.gather(*tries)
+
+
+async def _try_store(config: Config, url: StoreUrl) -> Finding:
+    address: StoreAddress | None
+    if url.kind == "embedded" and url.path is not None:
+        address = PrivateDirectory(url.path).read_endpoint()
+    else:
+        address = address_of(url)
+    if address is None:
+        return Finding("store", str(url), is_good=True, text="not running; serve starts it")
+    store = open_store(address, timeout_s=config.store.timeout)
+    try:
+        info = await store.probe()
+    except StoreUnavailable as error:
+        if url.kind == "embedded":
+            return Finding("store", str(url), is_good=True, text="not running; serve starts it")
+        return Finding("store", str(url), is_good=False, text=error.detail)
+    finally:
+        await store.close()
+    problem = eviction_problem(info, config.store.eviction) if url == config.store.url else None
+    version = ".".join(map(str, info.version))
+    return Finding("store", str(url), problem is None, problem or f"{info.server} {version}")
+
+
+async def _try_keys(name: str, scheme: JwtSchemeConfig) -> Finding:
+    try:
+        document = await fetch_jwks(provider_of(scheme), timeout_s=FETCH_TIMEOUT_S)
+        keys = KeySet.from_jwks(document, algorithms=scheme.algorithms)
+    except (FetchFailed, KeySetInvalid) as error:
+        return Finding("keys", name, is_good=False, text=str(error))
+    if not keys:
+        return Finding("keys", name, is_good=False, text="no key that can be used is published")
+    return Finding("keys", name, is_good=True, text="can be fetched")
+
+
+async def _try_upstream(name: str, upstream: UpstreamConfig, server: UpstreamServer) -> Finding:
+    label = f"{name} {server}"
+    try:
+        async with asyncio.timeout(upstream.timeouts.connect):
+            if server.path is not None:
+                _, writer = await asyncio.open_unix_connection(str(server.path))
+            else:
+                tls = tls_context(upstream.tls) if server.scheme == "https" else None
+                _, writer = await asyncio.open_connection(
+                    server.host,
+                    server.port,
+                    ssl=tls,
+                    server_hostname=upstream.tls.server_name if tls is not None else None,
+                )
+    except TimeoutError:
+        return Finding("upstream", label, is_good=False, text="no connection in time")
+    except ssl.SSLCertVerificationError as error:
+        return Finding("upstream", label, is_good=False, text=error.verify_message)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        return Finding("upstream", label, is_good=False, text=reason)
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+    return Finding("upstream", label, is_good=True, text="accepts connections")

@@ -1,0 +1,76 @@
+"""`latchgate health`: asks the running gate whether it is ready; for a container's HEALTHCHECK."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from typing import Final
+
+from proxy.cli import report
+from proxy.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, config_path
+from proxy.config.addresses import Address
+from proxy.config.loader import load_config
+from proxy.errors import ConfigErrors
+
+TIMEOUT_S: Final = 5.0
+
+
+def health(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
+    """Ask the running gate whether it is ready; status 0 if it is, 1 if not."""
+    try:
+        listener = load_config(config_path(config)).config.health
+    except ConfigErrors as errors:
+        report.fail_config(errors)
+    if listener is None:
+        report.fail("the configuration says `health: none`", report.EXIT_USAGE)
+    try:
+        status = _ask(listener.listen)
+    except OSError as error:
+        reason = error.strerror or "no answer"
+        if as_json:
+            report.say_json({"ready": False, "reason": reason})
+        report.fail(f"{listener.listen}: {reason}")
+    is_ready = status == b"200"
+    if as_json:
+        report.say_json({"ready": is_ready})
+    elif is_ready:
+        report.say("ready")
+    if not is_ready:
+        report.fail("not ready")
+
+
+def _ask(address: Address) -> bytes:
+    """Return the status of `/readyz`. Raises `OSError`."""
+    with _connect(address) as connection:
+        connection.sendall(b"GET /readyz HTTP/1.1\r\nHost: health\r\nConnection: close\r\n\r\n")
+        answer = b""
+        while part := connection.recv(4096):
+            answer += part
+            if len(answer) > 64 * 1024:
+                break
+    return answer.partition(b"\r\n")[0].split(b" ")[1:2][0] if b" " in answer else b""
+
+
+def _connect(address: Address) -> socket.socket:
+    if address.path is None:
+        return socket.create_connection((_reachable(address.host), address.port), TIMEOUT_S)
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(TIMEOUT_S)
+    try:
+        connection.connect(os.fspath(address.path))
+    except OSError:
+        connection.close()
+        raise
+    return connection
+
+
+def _reachable(host: str) -> str:
+    """Return where a listener on `host` answers: every address includes loopback."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if not address.is_unspecified:
+        return host
+    return "127.0.0.1" if address.version == 4 else "::1"

@@ -1,0 +1,84 @@
+"""What commands need of a gate: its configuration, store and schemes, without its processes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import TypeVar
+
+from proxy.adapters.store import Store, StoreAddress
+from proxy.adapters.store.embedded import borrow
+from proxy.cli import report
+from proxy.cli.options import config_path
+from proxy.config.loader import LoadedConfig
+from proxy.config.models import Config, JwtSchemeConfig, SessionSchemeConfig
+from proxy.errors import ConfigErrors
+from proxy.run.loading import load
+from proxy.services.compile import needs_store
+from proxy.services.runtime import open_own_store
+
+T = TypeVar("T")
+
+
+def load_or_fail(config: str) -> LoadedConfig:
+    """Load the configuration, or print every mistake and end with status 2."""
+    try:
+        return load(config_path(config))
+    except ConfigErrors as errors:
+        report.fail_config(errors)
+
+
+@contextlib.asynccontextmanager
+async def open_any_store_of(config: Config) -> AsyncIterator[Store | None]:
+    """Give the gate's own store, if it has one: the running embedded one, or one for our own time.
+
+    Raises `StoreUnavailable` and `StoreMisconfigured`.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        address: StoreAddress | None = None
+        url = config.store.url
+        if url.kind == "embedded" and url.path is not None and needs_store(config):
+            address = await stack.enter_async_context(borrow(url.path))
+        store = open_own_store(config, address)
+        if store is not None:
+            stack.push_async_callback(store.close)
+        yield store
+
+
+@contextlib.asynccontextmanager
+async def open_store_of(config: Config) -> AsyncIterator[Store]:
+    """Give the gate's own store, as `open_any_store_of`; `ValueError` where it has none."""
+    async with open_any_store_of(config) as store:
+        if store is None:
+            raise ValueError("nothing in this configuration uses a store")
+        yield store
+
+
+def pick_session_scheme(config: Config, name: str | None) -> tuple[str, SessionSchemeConfig]:
+    """Return the native session scheme called `name`, or the only one. Raises `ValueError`."""
+    found = {
+        key: scheme
+        for key, scheme in config.schemes.items()
+        if isinstance(scheme, SessionSchemeConfig) and scheme.format == "native"
+    }
+    return _pick(found, name, "native session scheme")
+
+
+def pick_jwt_scheme(config: Config, name: str | None) -> tuple[str, JwtSchemeConfig]:
+    """Return the jwt scheme called `name`, or the only one. Raises `ValueError`."""
+    found = {
+        key: scheme for key, scheme in config.schemes.items() if isinstance(scheme, JwtSchemeConfig)
+    }
+    return _pick(found, name, "jwt scheme")
+
+
+def _pick(found: dict[str, T], name: str | None, kind: str) -> tuple[str, T]:
+    if name is not None:
+        if name not in found:
+            raise ValueError(f"there is no {kind} called {name}")
+        return name, found[name]
+    if not found:
+        raise ValueError(f"the configuration has no {kind}")
+    if len(found) > 1:
+        raise ValueError(f"there are several {kind}s ({', '.join(found)}): say --scheme")
+    return next(iter(found.items()))

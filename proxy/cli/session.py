@@ -1,0 +1,208 @@
+"""`latchgate session …`: make, list, show and end native sessions."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+import typer
+
+from proxy.cli import report
+from proxy.cli.opening import load_or_fail, open_store_of, pick_session_scheme
+from proxy.cli.options import (
+    DEFAULT_CONFIG,
+    AsJson,
+    Claims,
+    ConfigFile,
+    Email,
+    FullName,
+    Roles,
+    SchemeName,
+    Scopes,
+    Subject,
+)
+from proxy.config.models import Config
+from proxy.services.schemes.build import open_sessions
+from proxy.services.sessions import ListedSession, Login, NewSession
+
+app = typer.Typer(no_args_is_help=True, help="Make, list, show and end sessions.")
+
+SessionId = Annotated[str, typer.Argument(metavar="ID", help="The id that `list` shows.")]
+
+
+@app.command()
+def new(
+    subject: Subject,
+    role: Roles = None,
+    scope: Scopes = None,
+    email: Email = None,
+    name: FullName = None,
+    claim: Claims = None,
+    scheme: SchemeName = None,
+    config: ConfigFile = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    """Make a session and print its cookie, which is a credential."""
+    settings = load_or_fail(config).config
+    login = Login(
+        subject,
+        email=email,
+        name=name,
+        roles=role or (),
+        scopes=scope or (),
+        claims=report.parse_claims(claim),
+    )
+
+    async def work() -> tuple[str, NewSession]:
+        _, found = pick_session_scheme(settings, scheme)
+        async with open_store_of(settings) as store:
+            sessions = open_sessions(settings, found, store)
+            return found.cookie, await sessions.create(login, time.time())
+
+    cookie, made = report.complete(work())
+    pair = f"{cookie}={made.cookie}"
+    if as_json:
+        report.say_json(
+            {
+                "cookie": pair,
+                "id": made.digest,
+                "subject": subject,
+                "expires_at": int(made.expires_at),
+            }
+        )
+        return
+    report.say(f"cookie:   {pair}")
+    report.say(f"id:       {made.digest}")
+    report.say(f"expires:  {report.when(made.expires_at)}")
+
+
+@app.command("list")
+def list_(
+    subject: Annotated[
+        str | None, typer.Option("--subject", metavar="S", help="Only this person's.")
+    ] = None,
+    scheme: SchemeName = None,
+    config: ConfigFile = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    """List the live sessions, the newest first."""
+    settings = load_or_fail(config).config
+    found = report.complete(_list(settings, scheme, subject))
+    if as_json:
+        report.say_json([_summary(item) for item in found])
+        return
+    report.say_table(
+        ["ID", "SUBJECT", "CREATED", "LAST SEEN", "ADDRESS", "AGENT"],
+        (
+            [
+                item.digest,
+                item.session.subject,
+                report.when(item.session.created_at),
+                report.when(item.last_seen),
+                item.session.address or "",
+                item.session.agent or "",
+            ]
+            for item in found
+        ),
+    )
+
+
+@app.command()
+def show(
+    session_id: SessionId,
+    scheme: SchemeName = None,
+    config: ConfigFile = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    """Show one session and what it says."""
+    settings = load_or_fail(config).config
+
+    async def work() -> ListedSession | None:
+        _, found = pick_session_scheme(settings, scheme)
+        async with open_store_of(settings) as store:
+            return await open_sessions(settings, found, store).show(session_id, time.time())
+
+    item = report.complete(work())
+    if item is None:
+        report.fail("there is no such session")
+    details = _details(item)
+    if as_json:
+        report.say_json(details)
+        return
+    report.say_table(["", ""], ([name, _text(value)] for name, value in details.items()))
+
+
+@app.command()
+def revoke(
+    session_id: Annotated[str | None, typer.Argument(metavar="[ID]")] = None,
+    subject: Annotated[
+        str | None, typer.Option("--subject", metavar="S", help="All of this person's.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="All that there are.")] = False,
+    scheme: SchemeName = None,
+    config: ConfigFile = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    """End one session, all of a person's, or all that there are."""
+    if (session_id is not None) + (subject is not None) + every != 1:
+        report.fail("name one of ID, --subject or --all", report.EXIT_USAGE)
+    settings = load_or_fail(config).config
+
+    async def work() -> int:
+        _, found = pick_session_scheme(settings, scheme)
+        async with open_store_of(settings) as store:
+            sessions = open_sessions(settings, found, store)
+            if session_id is not None:
+                return int(await sessions.revoke(session_id))
+            if subject is not None:
+                return await sessions.revoke_subject(subject)
+            return await sessions.revoke_all()
+
+    count = report.complete(work())
+    if not count and not every:
+        report.fail("there is no such session")
+    if as_json:
+        report.say_json({"revoked": count})
+    else:
+        report.say("1 session ended" if count == 1 else f"{count} sessions ended")
+
+
+async def _list(config: Config, scheme: str | None, subject: str | None) -> list[ListedSession]:
+    _, found = pick_session_scheme(config, scheme)
+    async with open_store_of(config) as store:
+        sessions = open_sessions(config, found, store)
+        listed = [item async for item in sessions.listed(time.time(), subject=subject)]
+    return sorted(listed, key=lambda item: (-item.session.created_at, item.digest))
+
+
+def _summary(item: ListedSession) -> dict[str, Any]:
+    """Return what reference.md §3 says of `session list --json`."""
+    return {
+        "id": item.digest,
+        "subject": item.session.subject,
+        "created_at": item.session.created_at,
+        "last_seen": item.last_seen,
+        "address": item.session.address,
+        "agent": item.session.agent,
+    }
+
+
+def _details(item: ListedSession) -> dict[str, Any]:
+    session = item.session
+    return {
+        **_summary(item),
+        "expires_at": session.expires_at,
+        "auth_time": session.auth_time,
+        "amr": list(session.amr),
+        "email": session.email,
+        "name": session.name,
+        "roles": list(session.roles),
+        "scopes": list(session.scopes),
+        "claims": dict(session.claims),
+    }
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "" if value is None else str(value)

@@ -1,0 +1,301 @@
+"""`latchgate token …`: mint, inspect and revoke access tokens."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+import typer
+
+from proxy.adapters.store import Store
+from proxy.cli import report
+from proxy.cli.opening import (
+    load_or_fail,
+    open_any_store_of,
+    open_store_of,
+    pick_jwt_scheme,
+)
+from proxy.cli.options import (
+    DEFAULT_CONFIG,
+    AsJson,
+    Claims,
+    ConfigFile,
+    Email,
+    FullName,
+    Roles,
+    SchemeName,
+    Scopes,
+    Subject,
+)
+from proxy.config.models import Config, JwtSchemeConfig
+from proxy.config.values import parse_duration
+from proxy.core.compact import decode_segment
+from proxy.core.credentials import unverified_issuer
+from proxy.core.jose import MAX_TOKEN_BYTES
+from proxy.core.revocation import RevocationKeys, marker_life_s
+from proxy.core.strict_json import loads_object
+from proxy.model import Authenticated, Outcome
+from proxy.run.providers import Providers
+from proxy.services.compile import scheme_issuer
+from proxy.services.keyrings import open_signing_keys
+from proxy.services.revocations import Revocations
+from proxy.services.schemes.build import SchemeBuilder, longest_marker_life_s
+from proxy.services.schemes.jwt import JwtScheme
+from proxy.services.schemes.port import Found, Place
+from proxy.services.tokens import MintedToken, TokenIssuer
+
+app = typer.Typer(no_args_is_help=True, help="Mint, inspect and revoke access tokens.")
+
+_Token = Annotated[
+    str,
+    typer.Argument(metavar="TOKEN", help="- (standard input) or @file: never the token itself."),
+]
+
+
+@app.command()
+def mint(
+    subject: Subject,
+    role: Roles = None,
+    scope: Scopes = None,
+    email: Email = None,
+    name: FullName = None,
+    claim: Claims = None,
+    lifetime: Annotated[
+        str | None, typer.Option("--lifetime", metavar="D", help="5m, 1h; default tokens.access.")
+    ] = None,
+    config: ConfigFile = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    """Make an access token of the gate's own issuer and print it; it is a credential."""
+    settings = load_or_fail(config).config
+    claims = report.parse_claims(claim)
+
+    async def work() -> MintedToken:
+        life_s = None if lifetime is None else parse_duration(lifetime, None)
+        async with _open_issuer(settings) as issuer:
+            return await issuer.mint(
+                subject,
+                now=time.time(),
+                roles=role or (),
+                scopes=scope or (),
+                claims=claims,
+                email=email,
+                name=name,
+                lifetime=life_s,
+            )
+
+    made = report.complete(work())
+    if as_json:
+        report.say_json({"token": made.token, "jti": made.jti, "expires_at": made.expires_at})
+        return
+    report.say(f"token:    {made.token}")
+    report.say(f"jti:      {made.jti}")
+    report.say(f"expires:  {report.when(made.expires_at)}")
+
+
+@app.command()
+def inspect(
+    token: _Token,
+    scheme: SchemeName = None,
+    config: ConfigFile = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a token says and whether a scheme accepts it; status 1 if it does not."""
+    raw = _read_token(token, config)
+    settings = load_or_fail(config).config
+    name, outcome = report.complete(_judge(settings, raw, scheme))
+    is_valid = isinstance(outcome, Authenticated)
+    parts = {"header": _decoded(raw, 0), "claims": _decoded(raw, 1)}
+    found = {
+        "scheme": name,
+        "valid": is_valid,
+        "code": None if isinstance(outcome, Authenticated) else outcome.code,
+        "reason": None if isinstance(outcome, Authenticated) else outcome.detail,
+        **parts,
+    }
+    if as_json:
+        report.say_json(found)
+    else:
+        report.say(f"scheme {name}: {'valid' if is_valid else found['code']}")
+        if found["reason"]:
+            report.say(f"reason: {found['reason']}")
+        for part, members in parts.items():
+            rows = ([key, str(value)] for key, value in (members or {}).items())
+            report.say_table([part.upper(), ""], rows)
+    if not is_valid:
+        raise typer.Exit(report.EXIT_REFUSED)
+
+
+@app.command()
+def revoke(
+    token: Annotated[
+        str | None, typer.Argument(metavar="[TOKEN]", help="- (standard input) or @file.")
+    ] = None,
+    jti: Annotated[str | None, typer.Option("--jti", metavar="J", help="The token's jti.")] = None,
+    subject: Annotated[
+        str | None, typer.Option("--subject", metavar="S", help="All of this person's until now.")
+    ] = None,
+    issuer: Annotated[
+        bool, typer.Option("--issuer", help="All of the scheme's issuer until now.")
+    ] = False,
+    every: Annotated[bool, typer.Option("--all", help="All, of any issuer, until now.")] = False,
+    scheme: SchemeName = None,
+    config: ConfigFile = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    """Refuse a token, a person's, an issuer's or all tokens from now on."""
+    named = [token is not None, jti is not None, subject is not None, issuer, every]
+    if sum(named) != 1:
+        report.fail("name one of TOKEN, --jti, --subject, --issuer or --all", report.EXIT_USAGE)
+    raw = None if token is None else _read_token(token, config)
+    settings = load_or_fail(config).config
+    if every:
+        what = report.complete(_revoke_all(settings))
+    elif raw is not None:
+        what = report.complete(_revoke_token(settings, raw, scheme))
+    else:
+        what = report.complete(_revoke_named(settings, scheme, jti, subject))
+    if as_json:
+        report.say_json({"revoked": what})
+    else:
+        report.say(f"revoked: {what}")
+
+
+@contextlib.asynccontextmanager
+async def _open_issuer(config: Config) -> AsyncIterator[TokenIssuer]:
+    tokens = config.tokens
+    if tokens is None:
+        raise ValueError("the configuration has no `tokens:`, so that this gate issues none")
+    accepted = [
+        scheme.max_lifetime
+        for scheme in config.schemes.values()
+        if isinstance(scheme, JwtSchemeConfig) and scheme.keys.local
+    ]
+    async with open_store_of(config) as store:
+        keys = open_signing_keys(config, store).tokens
+        assert keys is not None  # noqa: S101 - there are `tokens:` and a store
+        await keys.refresh(time.time())
+        yield TokenIssuer(
+            issuer=tokens.issuer,
+            audience=tokens.audience,
+            lifetime_s=tokens.access,
+            max_lifetime_s=max([tokens.access, *accepted]),
+            signer=keys,
+            store=store,
+            revoked=RevocationKeys(config.store.prefix),
+        )
+
+
+@contextlib.asynccontextmanager
+async def _open_scheme(config: Config, name: str, store: Store | None) -> AsyncIterator[JwtScheme]:
+    """Give one jwt scheme as the gate has it, with its keys at hand if they can be had."""
+    providers = Providers(config, lambda _scheme, _document: None)
+    keys = open_signing_keys(config, store).tokens
+    builder = SchemeBuilder(config, store, providers.sources(), keys, lambda: None)
+    try:
+        scheme = builder.build()[name]
+        assert isinstance(scheme, JwtScheme)  # noqa: S101 - it was picked among the jwt schemes
+        if keys is not None:
+            await keys.refresh(time.time())
+        source = providers.sources().get(name)
+        if source is not None:
+            source.start()
+            await source.ready()
+        yield scheme
+    finally:
+        await providers.close()
+        for foreign in builder.foreign_stores:
+            await foreign.close()
+
+
+async def _judge(config: Config, token: bytes, wanted: str | None) -> tuple[str, Outcome]:
+    name = _scheme_for(config, token, wanted)
+    async with open_any_store_of(config) as store, _open_scheme(config, name, store) as scheme:
+        return name, await scheme.judge(Found(Place("bearer"), token), time.time())
+
+
+async def _revoke_all(config: Config) -> str:
+    async with open_store_of(config) as store:
+        await _revocations(config, store).revoke_all(
+            time.time(), keep_s=longest_marker_life_s(config)
+        )
+    return "every token issued until now"
+
+
+async def _revoke_token(config: Config, token: bytes, wanted: str | None) -> str:
+    """Revoke one token by its own name; only a good one has a name that can be believed."""
+    name = _scheme_for(config, token, wanted)
+    settings = _revocable(config, name)
+    async with open_store_of(config) as store, _open_scheme(config, name, store) as scheme:
+        now = time.time()
+        verified = await scheme.verify(token, now)
+        await _revocations(config, store).revoke_token(
+            scheme.verifier.issuer,
+            verified.jti_name,
+            now,
+            keep_s=marker_life_s(settings.max_lifetime, settings.leeway),
+            expires_at=verified.expires_at + settings.leeway,
+        )
+    return f"token {verified.jti_name}"
+
+
+async def _revoke_named(
+    config: Config, wanted: str | None, jti: str | None, subject: str | None
+) -> str:
+    """Revoke by `jti`, by subject, or, with neither, everything of the scheme's issuer."""
+    name, _ = pick_jwt_scheme(config, wanted)
+    settings = _revocable(config, name)
+    issuer = scheme_issuer(config, settings)
+    keep_s = marker_life_s(settings.max_lifetime, settings.leeway)
+    async with open_store_of(config) as store:
+        revocations = _revocations(config, store)
+        if jti is not None:
+            await revocations.revoke_token(issuer, jti, time.time(), keep_s=keep_s)
+            return f"token {jti} of {issuer}"
+        if subject is not None:
+            await revocations.revoke_subject(issuer, subject, time.time(), keep_s=keep_s)
+            return f"every token of {subject} of {issuer} issued until now"
+        await revocations.revoke_issuer(issuer, time.time(), keep_s=keep_s)
+    return f"every token of {issuer} issued until now"
+
+
+def _revocations(config: Config, store: Store) -> Revocations:
+    return Revocations(store, RevocationKeys(config.store.prefix))
+
+
+def _revocable(config: Config, name: str) -> JwtSchemeConfig:
+    _, scheme = pick_jwt_scheme(config, name)
+    if scheme.revocation == "none":
+        raise ValueError(f"scheme {name} never asks for revocations (revocation: none)")
+    return scheme
+
+
+def _scheme_for(config: Config, token: bytes, wanted: str | None) -> str:
+    """Return the scheme that is asked about a token: named, the issuer's, or the only one."""
+    if wanted is None:
+        issuer = unverified_issuer(token)
+        named = [
+            name
+            for name, scheme in config.schemes.items()
+            if isinstance(scheme, JwtSchemeConfig) and scheme_issuer(config, scheme) == issuer
+        ]
+        if len(named) == 1:
+            return named[0]
+    return pick_jwt_scheme(config, wanted)[0]
+
+
+def _read_token(text: str, config: str) -> bytes:
+    if text == config == "-":
+        report.fail("standard input cannot be both token and configuration", report.EXIT_USAGE)
+    return report.read_credential(text)
+
+
+def _decoded(token: bytes, index: int) -> dict[str, Any] | None:
+    """Return header or payload as it stands, unverified; `None` where there is none."""
+    segments = token.split(b".")
+    try:
+        return loads_object(decode_segment(segments[index]), max_bytes=MAX_TOKEN_BYTES)
+    except (IndexError, ValueError):
+        return None
