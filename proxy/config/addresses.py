@@ -108,7 +108,7 @@ class StoreUrl:
         return f"{self.kind}://{_bracketed(self.host)}:{self.port}/{self.db}"
 
 
-def parse_address(value: object, info: ValidationInfo | None = None) -> Address:
+def parse_address(value: object, info: ValidationInfo | None) -> Address:
     """Return a listener's address from `host:port`, `[v6]:port` or `unix:path`."""
     if isinstance(value, Address):
         return value
@@ -121,7 +121,7 @@ def parse_address(value: object, info: ValidationInfo | None = None) -> Address:
     return Address(host, port)
 
 
-def parse_server(value: object, info: ValidationInfo | None = None) -> UpstreamServer:
+def parse_server(value: object, info: ValidationInfo | None) -> UpstreamServer:
     """Return a server from `http://host:port`, `https://host:port` or `unix:path`."""
     if isinstance(value, UpstreamServer):
         return value
@@ -138,7 +138,7 @@ def parse_server(value: object, info: ValidationInfo | None = None) -> UpstreamS
     raise ValueError("must start with http://, https:// or unix:")
 
 
-def parse_store_url(value: object, info: ValidationInfo | None = None) -> StoreUrl:
+def parse_store_url(value: object, info: ValidationInfo | None) -> StoreUrl:
     """Return a store's place; the text may be given as `{file: path}`, since it has a password."""
     if isinstance(value, StoreUrl):
         return value

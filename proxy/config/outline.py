@@ -45,6 +45,15 @@ def outline(section: type[Section] = Config, prefix: str = "") -> Iterator[tuple
             yield from outline(inner, path + suffix)
 
 
+def sections(section: type[Section] = Config) -> list[type[Section]]:
+    """Return `section` and every section below it, each once."""
+    found = [section]
+    for field in section.model_fields.values():
+        for _, inner in _sections_in(field.annotation):
+            found += [item for item in sections(inner) if item not in found]
+    return found
+
+
 def fields_of(section: type[Section]) -> dict[str, FieldInfo]:
     """Return the fields of `section` under the names that stand in the file."""
     return {field.alias or name: field for name, field in section.model_fields.items()}

@@ -259,7 +259,7 @@ class RouteConfig(Section):
     """The requests that this route is for."""
     auth: Annotated[
         list[Name],
-        BeforeValidator(_parse_auth),
+        BeforeValidator(_parse_auth, json_schema_input_type=Literal["none"] | Name | list[Name]),
         AfterValidator(unique),
     ]
     """none (public), one scheme, or several of which any opens. Empty means public."""

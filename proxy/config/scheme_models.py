@@ -194,7 +194,7 @@ class JwtSchemeConfig(Section):
         Annotated[Literal["any"], Tag(WORD)]
         | Annotated[list[Text], AfterValidator(unique), Tag(OTHER)],
         Discriminator(word_or_other),
-        BeforeValidator(_parse_audience),
+        BeforeValidator(_parse_audience, json_schema_input_type=Text | list[Text]),
     ] = []
     """Any of these must be in the token's `aud`; any must be written out. Local keys: tokens.audience."""
     algorithms: Annotated[list[Algorithm], AfterValidator(unique)] = Field(

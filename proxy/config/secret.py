@@ -47,7 +47,7 @@ class Secret:
         return hash(self._value)
 
 
-def parse_secret(value: object, info: ValidationInfo | None = None) -> Secret:
+def parse_secret(value: object, info: ValidationInfo | None) -> Secret:
     """Return a secret given as text, or as `{file: path}` whose final line end is cut."""
     if isinstance(value, Secret):
         return value

@@ -68,7 +68,8 @@ class ServerConfig(Section):
     """The public listeners and the processes behind them."""
 
     listen: Annotated[
-        list[AddressValue], BeforeValidator(one_or_many, json_schema_input_type=list[AddressValue])
+        list[AddressValue],
+        BeforeValidator(one_or_many, json_schema_input_type=AddressValue | list[AddressValue]),
     ] = Field(default=[Address("0.0.0.0", 8080)], min_length=1)
     """Addresses on which clients are served: host:port, [IPv6]:port or unix:path."""
     workers: Annotated[

@@ -78,7 +78,7 @@ def parse_count(value: object, *, least: int = 1, most: int = 2**31 - 1) -> int:
     return value
 
 
-def parse_duration(value: object, info: ValidationInfo | None = None) -> float:
+def parse_duration(value: object, info: ValidationInfo | None) -> float:
     """Return seconds; `500ms`, `30s`, `15m`, `12h`, `7d`. Code, unlike a file, may give seconds."""
     if _is_by_hand(info) and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
@@ -91,14 +91,14 @@ def parse_duration(value: object, info: ValidationInfo | None = None) -> float:
     return seconds
 
 
-def parse_duration_or_zero(value: object, info: ValidationInfo | None = None) -> float:
+def parse_duration_or_zero(value: object, info: ValidationInfo | None) -> float:
     """Return seconds as `parse_duration` does; `0s` is one too."""
     if isinstance(value, str) and re.fullmatch(r"0(\.0+)?(ms|s|m|h|d)", value):
         return 0.0
     return parse_duration(value, info)
 
 
-def parse_size(value: object, info: ValidationInfo | None = None) -> int:
+def parse_size(value: object, info: ValidationInfo | None) -> int:
     """Return bytes; `512B`, `64KiB`, `10MiB`, `1GiB`. Code, unlike a file, may give bytes."""
     if _is_by_hand(info) and isinstance(value, int) and not isinstance(value, bool):
         return value
@@ -111,7 +111,7 @@ def parse_size(value: object, info: ValidationInfo | None = None) -> int:
     return size
 
 
-def parse_path(value: object, info: ValidationInfo | None = None) -> Path:
+def parse_path(value: object, info: ValidationInfo | None) -> Path:
     """Return a path; a relative one starts at the configuration file's directory."""
     if isinstance(value, Path):
         return value
