@@ -110,7 +110,7 @@ def _start(binary: str, configuration: bytes, lock: int) -> subprocess.Popen[byt
         [binary, "-"],
         stdin=subprocess.PIPE,
         pass_fds=[lock],
-        preexec_fn=_die_with_parent(),  # noqa: PLW1509 - this program has one thread
+        preexec_fn=_before_exec(),  # noqa: PLW1509 - this program has one thread
     )
     assert server.stdin is not None  # noqa: S101 - stdin=PIPE was asked for
     with contextlib.suppress(BrokenPipeError):
@@ -120,19 +120,21 @@ def _start(binary: str, configuration: bytes, lock: int) -> subprocess.Popen[byt
     return server
 
 
-def _die_with_parent() -> Callable[[], None] | None:
-    """Return what the server's process does before it becomes the server; Linux only."""
-    if not sys.platform.startswith("linux"):
-        return None
-    libc = ctypes.CDLL(None, use_errno=True)
+def _before_exec() -> Callable[[], None]:
+    """Return what the server's process does before it becomes the server."""
+    # Loaded before the fork: afterwards as little as possible happens.
+    libc = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
     guardian = os.getpid()
 
-    def arm() -> None:
+    def prepare() -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # ignored here, it would stay so over exec
+        if libc is None:
+            return
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != guardian:  # it was killed between fork and prctl
             os._exit(EXIT_GUARDIAN)
 
-    return arm
+    return prepare
 
 
 def _wait(server: subprocess.Popen[bytes], wake: int) -> bool:

@@ -175,7 +175,7 @@ def client_context(address: StoreAddress) -> ssl.SSLContext | None:
 def reason_of(error: BaseException) -> str:
     """Say what went wrong in words that hold no address, key or value."""
     if isinstance(error, ssl.SSLError):
-        return f"TLS: {error.reason or 'failed'}"
+        return f"TLS: {getattr(error, 'reason', None) or 'failed'}"
     if isinstance(error, socket.gaierror):
         return "the host's name is not known"
     if isinstance(error, LinkLost):
