@@ -209,7 +209,7 @@ class HeaderRules:
                 singles += 1
                 if singles > 1:
                     return _ambiguous("more than one", name)
-            elif kind & _CONNECTION:
+            else:  # Connection
                 _, offending = self._options(value)
                 if offending is not None:
                     return _ambiguous("Connection names", offending)

@@ -179,6 +179,7 @@ def test_the_gates_own_headers_stand_alone():
     own = [(b"X-Request-Id", b"ours"), (b"Set-Cookie", b"b=2")]
 
     assert OPEN.apply(upstream, own) == [(b"Set-Cookie", b"a=1"), *own]
+    assert OPEN.apply(upstream, own[1:]) == [*upstream, *own[1:]]
 
 
 @pytest.mark.parametrize(
