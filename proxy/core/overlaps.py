@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
 from proxy.core.patterns import Node, Pattern, Step, examples, find
-from proxy.core.routing import USUAL_METHODS, Leaf, RouteSpec, Rule, Table
+from proxy.core.routing import USUAL_METHODS, RouteSpec, Rule, Table
 
 T = TypeVar("T")
 
@@ -39,20 +39,13 @@ class _Ways(Generic[T]):
     """The rules of one upstream, by the way in which requests come to them: host and prefix."""
 
     by_way: dict[tuple[str | None, tuple[bytes, ...]], list[Rule[T]]] = field(default_factory=dict)
-    trees: dict[tuple[str | None, tuple[bytes, ...]], Node[list[Rule[T]]]] = field(
-        default_factory=dict
-    )
+    trees: dict[tuple[str | None, tuple[bytes, ...]], Node[Rule[T]]] = field(default_factory=dict)
     """The same, found by the pattern that the upstream sees."""
 
     def add(self, rule: Rule[T]) -> None:
         way = (rule.host, rule.prefix)
         self.by_way.setdefault(way, []).append(rule)
-        seen = _seen_by_upstream(rule)
-        place = self.trees.setdefault(way, Node()).place(seen)
-        if seen.has_rest:
-            place.rest = [*(place.rest or ()), rule]
-        else:
-            place.exact = [*(place.exact or ()), rule]
+        self.trees.setdefault(way, Node()).add(_seen_by_upstream(rule), rule)
 
 
 def overlaps(
@@ -83,7 +76,7 @@ def overlaps(
 
 def _overlaps_of(
     rule: Rule[T],
-    others: Iterable[Node[list[Rule[T]]]],
+    others: Iterable[Node[Rule[T]]],
     tables: dict[str | None, Table[T]],
     is_weaker: Callable[[Hashable, Hashable], bool],
 ) -> Iterator[Overlap]:
@@ -113,7 +106,7 @@ def _seen_by_upstream(rule: Rule[T]) -> Pattern:
 
 
 def _meetings(
-    node: Node[list[Rule[T]]], pattern: Pattern, taken: tuple[Step, ...]
+    node: Node[Rule[T]], pattern: Pattern, taken: tuple[Step, ...]
 ) -> Iterator[tuple[list[Rule[T]], Pattern]]:
     """Yield what in the tree matches paths that the pattern matches too, and those paths.
 
@@ -151,8 +144,8 @@ def _shared_path(
 def _is_taken_by(
     rule: Rule[T], path: tuple[bytes, ...], method: str, tables: dict[str | None, Table[T]]
 ) -> bool:
-    leaf: Leaf[T] | None = find(tables[rule.host].root, rule.prefix + path, 0)
-    return leaf is not None and leaf.rule(method) is rule
+    leaves = find(tables[rule.host].root, rule.prefix + path, 0)
+    return leaves is not None and leaves[0].rule(method) is rule
 
 
 def _shared_methods(one: Rule[T], other: Rule[T]) -> Iterable[str]:

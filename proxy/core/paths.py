@@ -203,14 +203,16 @@ def fold(segment: bytes) -> bytes:
     """Return what stands for all spellings that some server takes for this segment (P5).
 
     Case, spaces around it and final dots go (Windows, Java); beyond ASCII also compatible forms,
-    and the letters whose upper or lower case is an ASCII letter.
+    and the letters whose upper or lower case is an ASCII letter. A segment of nothing but dots and
+    spaces stays one: its disappearing is a reading of the whole path.
     """
     if segment.isascii():
-        return segment.strip(b" ").rstrip(b" .").lower()
+        folded = segment.lower()
+        return folded.strip(b" ").rstrip(b" .") or folded
     text = segment.decode("utf-8", "surrogateescape")
     text = unicodedata.normalize("NFKC", text).upper().casefold()
     text = unicodedata.normalize("NFKC", text).replace("i\u0307", "i")  # the dotted capital I
-    return text.strip().rstrip(" .").encode("utf-8", "surrogateescape")
+    return (text.strip().rstrip(" .") or text).encode("utf-8", "surrogateescape")
 
 
 def _decode(text: bytes) -> bytes:
@@ -247,8 +249,10 @@ def readings(path: bytes, *, is_folded: bool = False) -> Readings:
 def _all_readings(path: bytes, own: bytes, forms: set[str], *, is_folded: bool) -> Readings:
     """Apply every transformation in every order until nothing new appears."""
     found: dict[tuple[bytes, bool], None] = {(own, True): None, (path, False): None}
+    if not path.isascii():  # Node takes raw bytes for Latin-1
+        found[path.decode("latin-1").encode(), False] = None
     waiting = list(found)
-    limit = min(MAX_READINGS, max(4, MAX_READING_BYTES // len(path)))
+    room = MAX_READING_BYTES
     while waiting:
         text, is_decoded = waiting.pop()
         for form, moved, is_moved_decoded in _moves(text, is_decoded, is_folded=is_folded):
@@ -257,7 +261,8 @@ def _all_readings(path: bytes, own: bytes, forms: set[str], *, is_folded: bool) 
             state = (moved, is_moved_decoded)
             if state in found:
                 continue
-            if len(found) >= limit:
+            room -= len(moved)
+            if len(found) >= MAX_READINGS or room < 0:
                 raise BadTarget("path_ambiguous", "the path has too many readings")
             found[state] = None
             waiting.append(state)
@@ -294,8 +299,6 @@ def _moves(text: bytes, is_decoded: bool, *, is_folded: bool) -> Iterator[Move]:
     decoded = _decode(text)
     if not is_decoded:
         yield None, decoded, True
-        if not text.isascii():  # Node takes raw bytes for Latin-1
-            yield None, text.decode("latin-1").encode(), False
         return
     if decoded != text:
         yield "double_encoding" if _HIDDEN.search(text) else None, decoded, True

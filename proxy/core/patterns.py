@@ -7,11 +7,9 @@ finds it finds by walking the path's segments: the number of patterns makes no d
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
-
-from proxy.core.paths import fold
 
 L = TypeVar("L")
 
@@ -39,9 +37,9 @@ class Pattern:
         """True when the pattern matches one path only (with or without final slash)."""
         return not self.has_rest and None not in self.steps
 
-    def folded(self) -> Pattern:
-        """Return the pattern with its literals as `fold` leaves them (P5)."""
-        steps = tuple(None if step is None else fold(step) for step in self.steps)
+    def folded(self, key: Callable[[bytes], bytes]) -> Pattern:
+        """Return the pattern with `key` of each literal, such as `fold` (P5)."""
+        steps = tuple(None if step is None else key(step) for step in self.steps)
         return Pattern(steps, self.has_rest)
 
 
@@ -98,8 +96,18 @@ class Node(Generic[L]):
     def __init__(self) -> None:
         self.literals: dict[bytes, Node[L]] | None = None
         self.parameter: Node[L] | None = None
-        self.exact: L | None = None
-        self.rest: L | None = None
+        self.exact: list[L] | None = None
+        """What patterns hold that end here."""
+        self.rest: list[L] | None = None
+        """What patterns hold that end here with `**`."""
+
+    def add(self, pattern: Pattern, held: L) -> None:
+        """Let a pattern hold something, beside what it may hold already."""
+        node = self.place(pattern)
+        if pattern.has_rest:
+            node.rest = [*(node.rest or ()), held]
+        else:
+            node.exact = [*(node.exact or ()), held]
 
     def place(self, pattern: Pattern) -> Node[L]:
         """Return the node of the pattern's last step; it and those above it are made as needed."""
@@ -127,7 +135,7 @@ class Node(Generic[L]):
         return False
 
 
-def find(node: Node[L], path: tuple[bytes, ...] | list[bytes], index: int) -> L | None:
+def find(node: Node[L], path: tuple[bytes, ...] | list[bytes], index: int) -> list[L] | None:
     """Return what the most specific pattern holds that matches `path[index:]` from `node` on.
 
     Literal before `{x}` before `**`, decided at the first segment where patterns differ. Each node

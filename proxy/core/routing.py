@@ -155,42 +155,50 @@ class Leaf(Generic[T]):
 class Table(Generic[T]):
     """Every route of one host."""
 
-    __slots__ = ("folded", "has_foldings", "literal", "root")
+    __slots__ = ("folded", "has_foldings", "leaves", "literal", "lower", "root")
 
     def __init__(self) -> None:
+        self.leaves: dict[Pattern, Leaf[T]] = {}
         self.root: Node[Leaf[T]] = Node()
         self.literal: dict[bytes, Leaf[T]] = {}
         """The patterns that match one plain path only: the most specific there can be."""
-        self.folded: Node[list[Leaf[T]]] = Node()
+        self.lower: Node[Leaf[T]] = Node()
+        """For those that fold letters' case and no more."""
+        self.folded: Node[Leaf[T]] = self.lower
+        """For those that fold all that `fold` does; another tree only if it has other patterns."""
         self.has_foldings = False
         """True when a pattern is not its own folding, so that lower case proves nothing."""
 
     def add(self, rule: Rule[T]) -> Rule[T] | None:
         """Put a rule in; return the one that it equals, if there is one."""
-        pattern = rule.pattern
-        node = self.root.place(pattern)
-        leaf = node.rest if pattern.has_rest else node.exact
+        leaf = self.leaves.get(rule.pattern)
         if leaf is None:
-            leaf = self._add_leaf(node, pattern)
+            leaf = self.leaves[rule.pattern] = Leaf()
+            self.root.add(rule.pattern, leaf)
+            if rule.pattern.is_literal:
+                path = b"".join(b"/" + step for step in rule.pattern.steps if step is not None)
+                self.literal[path] = self.literal[path + b"/"] = leaf
         return leaf.add(rule)
 
-    def _add_leaf(self, node: Node[Leaf[T]], pattern: Pattern) -> Leaf[T]:
-        leaf: Leaf[T] = Leaf()
-        folded = pattern.folded()
-        self.has_foldings = self.has_foldings or folded != pattern
-        place = self.folded.place(folded)
-        if pattern.has_rest:
-            node.rest = leaf
-            place.rest = [*(place.rest or ()), leaf]
-        else:
-            node.exact = leaf
-            place.exact = [*(place.exact or ()), leaf]
-        if pattern.is_literal:
-            path = b"".join(b"/" + step for step in pattern.steps if step is not None)
-            self.literal[path + b"/"] = leaf
-            if path:
-                self.literal[path] = leaf
-        return leaf
+    def finish(self) -> None:
+        """Build the trees of foldings, once all rules are in."""
+        has_other_foldings = False
+        for pattern, leaf in self.leaves.items():
+            lower, folded = pattern.folded(bytes.lower), pattern.folded(fold)
+            has_other_foldings = has_other_foldings or folded != lower
+            self.has_foldings = self.has_foldings or folded != pattern
+            self.lower.add(lower, leaf)
+        if has_other_foldings:
+            self.folded = Node()
+            for pattern, leaf in self.leaves.items():
+                self.folded.add(pattern.folded(fold), leaf)
+
+    def has_other_case(self, lower: list[bytes], index: int, rule: Rule[T], method: str) -> bool:
+        """Tell whether the path in lower case belongs to a route of another policy (P5)."""
+        return not _is_agreed(find(self.lower, lower, index), rule, method) or (
+            self.folded is not self.lower
+            and not _is_agreed(find(self.folded, lower, index), rule, method)
+        )
 
 
 class Router(Generic[T]):
@@ -214,6 +222,8 @@ class Router(Generic[T]):
                 rules.append(rule)
             else:
                 conflicts.append((index, f"matches the same requests as {other.spec.name!r}"))
+        for table in self._tables.values():
+            table.finish()
         self._has_wildcards = any((host or "").startswith(".") for host in self._tables)
         conflicts.extend(self._unmatched(rules))
         if conflicts:
@@ -232,18 +242,19 @@ class Router(Generic[T]):
             return self._match_unusual(table, path, method)
         leaf = table.literal.get(path)
         if leaf is None:
-            leaf = find(table.root, _split(path), 1)
-            if leaf is None:
+            leaves = find(table.root, _split(path), 1)
+            if leaves is None:
                 return _NOT_FOUND
+            leaf = leaves[0]
         rule = leaf.rule(method)
         if rule is None:
             return leaf.refusal
         if rule.is_folded:
-            folded = path.lower()
+            lower = path.lower()
             if b"./" in path or path[-1:] == b"." or b":$" in path:
                 return self._match_unusual(table, path, method)
-            if (folded != path or table.has_foldings) and not _is_agreed(
-                find(table.folded, _split(folded), 1), rule, method
+            if (lower != path or table.has_foldings) and table.has_other_case(
+                _split(lower), 1, rule, method
             ):
                 return _FOLDS
         return Found(rule.spec.payload, _strip(path, rule) if rule.prefix else path)
@@ -265,15 +276,15 @@ class Router(Generic[T]):
         """Match a path that has escapes, odd forms or foldings (P2, P5)."""
         try:
             found = readings(path)
-            leaf = find(table.root, segments(found.paths[0]), 0)
-            rule = leaf.rule(method) if leaf is not None else None
+            leaves = find(table.root, segments(found.paths[0]), 0)
+            rule = leaves[0].rule(method) if leaves is not None else None
             if rule is not None:
                 return _checked(table, rule, path, method, found)
         except BadTarget as bad:
             return Ambiguous(bad.detail)
         if found.forms:
             return Ambiguous("an odd form in a path that no route matches")
-        return _NOT_FOUND if leaf is None else leaf.refusal
+        return _NOT_FOUND if leaves is None else leaves[0].refusal
 
     def _unmatched(self, rules: Iterable[Rule[T]]) -> Iterable[tuple[int, str]]:
         """Yield the rules that no request can match, tried with a path and each method of theirs."""
@@ -287,7 +298,7 @@ class Router(Generic[T]):
             if rule.pattern.has_rest and node.exact is not None and node.covers_more():
                 yield rule.index, "never matches: more specific paths of the same host cover it"
                 continue
-            for method in _methods_to_try(rule, node):
+            for method in _methods_to_try(rule, self._tables[rule.host]):
                 detail = self._why_unmatched(rule, method, fresh)
                 if detail is not None:
                     yield rule.index, f"never matches {method}: {detail}"
@@ -298,8 +309,8 @@ class Router(Generic[T]):
         table = self._tables[rule.host]
         detail = "other routes are more specific"
         for path in examples(rule.pattern, fresh, longest=MAX_SEGMENTS):
-            leaf = find(table.root, path, 0)
-            if leaf is None or leaf.rule(method) is not rule:
+            leaves = find(table.root, path, 0)
+            if leaves is None or leaves[0].rule(method) is not rule:
                 continue
             raw = b"".join(b"/" + quote_from_bytes(step, _AS_IT_IS).encode() for step in path)
             outcome = self._match_unusual(table, raw or b"/", method)
@@ -363,12 +374,13 @@ def _disagreement(
     """
     for text in found.paths:
         parts = prefix + segments(text)
-        leaf = find(table.root, parts, 0)
-        if not _is_agreed(None if leaf is None else (leaf,), rule, method):
+        if not _is_agreed(find(table.root, parts, 0), rule, method):
             return "another reading of the path belongs to no route or one of another policy"
         if rule.is_folded:
-            folded = [fold(part) for part in parts]
-            if not _is_agreed(find(table.folded, folded, 0), rule, method):
+            lower, folded = [part.lower() for part in parts], [fold(part) for part in parts]
+            if not _is_agreed(find(table.lower, lower, 0), rule, method) or not _is_agreed(
+                find(table.folded, folded, 0), rule, method
+            ):
                 return _FOLDS.detail
     refused = found.forms - TOLERATED_FORMS - rule.spec.allow_paths
     return f"allow_paths does not name {min(refused)}" if refused else None
@@ -426,10 +438,9 @@ def _check_methods(methods: frozenset[str] | None) -> None:
             raise ValueError(f"methods: {method!r} is not in upper case")
 
 
-def _methods_to_try(rule: Rule[T], node: Node[Leaf[T]]) -> Iterable[str]:
+def _methods_to_try(rule: Rule[T], table: Table[T]) -> Iterable[str]:
     """Return the methods that `rule` must be able to serve."""
     if rule.spec.methods is not None:
         return sorted(rule.spec.methods)
-    leaf = node.rest if rule.pattern.has_rest else node.exact
-    listed = leaf.by_method if leaf is not None else {}
+    listed = table.leaves[rule.pattern].by_method
     return [next((name for name in USUAL_METHODS if name not in listed), "M-SEARCH")]
