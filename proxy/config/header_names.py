@@ -46,8 +46,8 @@ FORWARDING: Final = frozenset(
 _FRAMING: Final = frozenset(
     {
         "connection", "content-encoding", "content-length", "content-range", "content-type",
-        "expect", "http2-settings", "keep-alive", "proxy-authenticate", "proxy-authorization",
-        "proxy-connection", "range", "te", "trailer", "transfer-encoding", "upgrade",
+        "expect", "http2-settings", "keep-alive", "proxy-authenticate", "proxy-authentication-info",
+        "proxy-authorization", "proxy-connection", "range", "te", "trailer", "transfer-encoding", "upgrade",
     }
 )  # fmt: skip
 _CREDENTIALS: Final = frozenset({"authorization", "cookie", "dpop", "set-cookie"})

@@ -97,6 +97,11 @@ CONNECTION_NAMES: Final = frozenset(
 )
 """Folded. Of this connection only (RFC 9110 §7.6.1), or framing, which the forwarder writes."""
 
+_BODY_NAMES: Final = frozenset(
+    {b"content-type", b"content-encoding", b"content-range", b"range", b"set-cookie"}
+)
+"""Folded. No name for identity: whatever carries it is removed from every request of the file."""
+
 _CLIENT_CERT: Final = b"x-forwarded-client-cert"
 
 # What becomes of a name; the flags are read by `check`, the numbers below them by `strip`.
@@ -154,6 +159,10 @@ def forbidden_identity_name(name: str) -> str | None:
         return "is set by `bearer: true` only"
     if folded in GUARDED_NAMES or folded in CONNECTION_NAMES or folded.startswith(b"sec-"):
         return "belongs to the request itself"
+    if folded in _BODY_NAMES:
+        return "belongs to the message's body"
+    if folded in OVERRIDE_NAMES and folded != _CLIENT_CERT:
+        return "makes some servers take another path or method"
     if folded in FORWARDING_NAMES or folded == b"via":
         return "is written by the gate"
     if folded in _STANDARD:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from proxy.config.header_names import why_not_mapped, why_not_passed
 from proxy.core.headers import (
+    CLIENT_ADDRESS_NAMES,
     CONNECTION_NAMES,
     FORWARDING_NAMES,
     GUARDED_NAMES,
@@ -270,6 +272,9 @@ def test_h3_the_log_sees_a_short_and_printable_name_and_no_value():
         ("Via", "written by the gate"),
         ("X_Request_Id", "written by the gate"),
         ("X-Auth-Subject", "on every guarded route"),
+        ("Content_Type", "message's body"),
+        ("Range", "message's body"),
+        ("X-Rewrite-URL", "another path or method"),
         ("a b", "not a header name"),
         ("Ä", "not a header name"),
     ],
@@ -359,3 +364,41 @@ def test_long_names_are_not_remembered():
 def test_the_check_reads_past_harmless_authorizations_and_connections():
     """One Authorization and a plain Connection do not end the check early."""
     assert check("Authorization", (b"Connection", b"close"), "Content_Length") == "header_ambiguous"
+
+
+def may_pass(name):
+    """Tell whether `pass_headers` may name `name`."""
+    try:
+        compile_pass_headers([name], HeaderRules())
+    except ValueError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *sorted(
+            name.decode()
+            for name in GUARDED_NAMES
+            | CONNECTION_NAMES
+            | OVERRIDE_NAMES
+            | FORWARDING_NAMES
+            | CLIENT_ADDRESS_NAMES
+        ),
+        *IDENTITY_NAMES,
+        *("Via", "Sec-Any", "X-Auth-Token", "Ssl-Client-Any", "X-Forwarded-User", "X-Any"),
+        *(
+            "Content-Type",
+            "Content-Encoding",
+            "Content-Range",
+            "Range",
+            "Set-Cookie",
+            "Remote_User",
+        ),
+    ],
+)
+def test_h1_h2_the_configuration_and_the_core_allow_the_same_names(name):
+    """What `check` accepts can be compiled, and what it refuses could not have worked."""
+    assert (why_not_mapped(name) is None) == (forbidden_identity_name(name) is None)
+    assert (why_not_passed(name) is None) == may_pass(name)
