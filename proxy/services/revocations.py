@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Final, Literal
 
 from proxy.adapters.store.port import Script, Store
-from proxy.core.revocation import RevocationKeys, marker_life_s
+from proxy.core.revocation import RevocationKeys
 from proxy.errors import StoreUnavailable
 
 LOOK_EVERY_S: Final = 1.0
@@ -43,6 +43,15 @@ local function raise(key, time, life)
 end
 """
 
+# Reads a count as `_count` does: what INCR could not raise is below every count.
+_COUNT: Final = """
+local function counted(value)
+  if not value then return 0 end
+  if #value < 16 and string.match(value, '^%d+$') then return tonumber(value) end
+  return -1
+end
+"""
+
 _REVOKE: Final = Script(
     _RAISE
     + """
@@ -60,9 +69,10 @@ return {redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2]) or '0'}
 # whether `all` is written. Returns 1 when it was still so and is repaired now.
 _REPAIR: Final = Script(
     _RAISE
+    + _COUNT
     + """
 local epoch = redis.call('GET', KEYS[1])
-local count = tonumber(redis.call('GET', KEYS[2]) or '0') or -1
+local count = counted(redis.call('GET', KEYS[2]))
 if epoch and (epoch ~= ARGV[1] or count >= tonumber(ARGV[2])) then return 0 end
 if ARGV[6] == '1' then raise(KEYS[3], ARGV[3], ARGV[5]) end
 redis.call('SET', KEYS[1], ARGV[4])
@@ -75,20 +85,23 @@ return 1
 # whether `all` may be written. Returns the count, or -1 when the epoch changed once more.
 _ADOPT: Final = Script(
     _RAISE
+    + _COUNT
     + """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return -1 end
+local count = math.max(0, counted(redis.call('GET', KEYS[2])))
 local all = tonumber(redis.call('GET', KEYS[3]) or '')
 if ARGV[5] == '1' and (not all or all < tonumber(ARGV[2])) then
   raise(KEYS[3], ARGV[3], ARGV[4])
-  redis.call('INCR', KEYS[2])
+  count = count + 1
+  redis.call('SET', KEYS[2], count)
 end
-return tonumber(redis.call('GET', KEYS[2]) or '0') or 0
+return count
 """
 )
 
 
 class Revocations:
-    """Writes revocations. `keep_s` is a scheme's `max_lifetime` + 2 leeways (`marker_life_s`).
+    """Writes revocations. `keep_s` is a scheme's `max_lifetime` + 2 leeways (`core.revocation.marker_life_s`).
 
     Every method returns after the store has confirmed, and raises `StoreUnavailable` otherwise:
     then it is not known whether the revocation holds, and it should be repeated.
@@ -230,10 +243,7 @@ class RevocationWatch:
 
 
 def _count(value: bytes | None) -> int:
-    """Read the count; what is no number is below every count."""
+    """Read the count as the scripts do: what INCR could not raise is below every count."""
     if value is None:
         return 0
-    return int(value) if value.isdigit() and len(value) < 16 else -1
-
-
-__all__ = ["LOOK_EVERY_S", "RevocationWatch", "Revocations", "marker_life_s"]
+    return int(value) if len(value) < 16 and value.isdigit() else -1

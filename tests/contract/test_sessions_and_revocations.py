@@ -1,0 +1,68 @@
+"""Sessions and revocations on every kind of store, with the rights that it gives."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from proxy.core.formats.native import read
+from proxy.core.revocation import RevocationKeys, is_revoked
+from proxy.errors import StoreUnavailable
+from proxy.services.revocations import Revocations, RevocationWatch
+from proxy.services.sessions import Login, Sessions
+
+NOW = 1_800_000_000.0
+KEYS = RevocationKeys("latchgate:")
+
+
+@pytest.fixture
+def sessions(store) -> Sessions:
+    """Give sessions with the defaults of the reference."""
+    return Sessions(store, prefix="latchgate:", idle_timeout_s=1800, lifetime_s=43_200)
+
+
+async def answering(store) -> None:
+    """Wait until the store is back."""
+    end = time.monotonic() + 10
+    while True:
+        try:
+            await store.fetch(["x"])
+            return
+        except StoreUnavailable:
+            assert time.monotonic() < end, "it did not come back in time"
+            await asyncio.sleep(0.01)
+
+
+async def test_a_session_from_login_to_logout(sessions):
+    """Made, found, used, listed, ended: each store lets us do all of it."""
+    new = await sessions.create(Login("alice"), NOW)
+    stored = await sessions.look_up(new.cookie)
+    assert "alice" == read(stored.record).subject
+    assert await sessions.touch(stored, NOW + 300)
+    assert [new.digest] == [each.digest async for each in sessions.listed(NOW + 301)]
+    assert 1 == await sessions.revoke_subject("alice")
+    assert (None, None) == ((await sessions.look_up(new.cookie)).record, stored.seen)
+
+
+async def test_r3_a_revocation_is_found_by_its_token(store):
+    """R3: written by one script, read by one MGET."""
+    await Revocations(store, KEYS).revoke_subject("i", "s", NOW, keep_s=60)
+    values = await store.fetch(KEYS.for_token("i", {"sub": "s"}, "j"))
+    assert "sub" == is_revoked(values, NOW - 1, 0)
+
+
+async def test_r4_a_crash_is_a_loss_only_where_it_lost_something(backend):
+    """R4: the embedded store comes back whole; a store that keeps nothing comes back suspect."""
+    alerts = []
+    watch = RevocationWatch(backend.store, KEYS, keep_s=60, on_alert=alerts.append)
+    await Revocations(backend.store, KEYS).revoke_subject("i", "s", NOW, keep_s=60)
+    assert "good" == await watch.look(NOW)
+    await backend.crash_and_restart()
+    await answering(backend.store)
+    expected = "good" if backend.kind == "embedded" else "lost"
+    assert expected == await watch.look(NOW + 1)
+    values = await backend.store.fetch(KEYS.for_token("i", {"sub": "s"}, "j"))
+    assert is_revoked(values, NOW - 1, 0) in ("sub", "all")
+    assert (expected == "lost") == bool(alerts)

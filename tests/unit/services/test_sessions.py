@@ -1,0 +1,312 @@
+"""Native sessions on a real store: keys, lives, use, lists, ends."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import re
+import string
+
+import pytest
+
+from proxy.adapters.store import StoreAddress, open_store
+from proxy.core.formats.native import decode
+from proxy.errors import StoreUnavailable
+from proxy.model import Absent, Identity
+from proxy.services.sessions import Login, Sessions, StoredSession
+
+NOW = 1_800_000_000.75
+IDLE_S = 1800.0
+LIFETIME_S = 43_200.0
+
+
+@pytest.fixture
+def admin(valkey):
+    """Give a client that looks behind the service's back."""
+    with valkey.client() as client:
+        yield client
+
+
+@pytest.fixture
+async def store(valkey):
+    """Open the store."""
+    store = open_store(StoreAddress(socket_path=str(valkey.socket_path)), timeout_s=2)
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+def sessions(store) -> Sessions:
+    """Give the sessions with the defaults of the reference."""
+    return Sessions(store, prefix="latchgate:", idle_timeout_s=IDLE_S, lifetime_s=LIFETIME_S)
+
+
+def judge(stored: StoredSession, now: float) -> Identity | Absent:
+    """Say whose session it is."""
+    return decode(
+        stored.record,
+        stored.seen,
+        now=now,
+        idle_timeout=IDLE_S,
+        lifetime=LIFETIME_S,
+        scheme="web",
+        origin="local",
+    )
+
+
+async def test_a_session_is_stored_as_the_reference_says(admin, sessions):
+    """Key, members and life are those that other programs read and write."""
+    new = await sessions.create(
+        Login("alice", email="a@example.com", roles=["customer"], claims={"tenant": "acme"}), NOW
+    )
+    key = "latchgate:session:{" + hashlib.sha256(new.cookie.encode()).hexdigest() + "}"
+    assert [key.encode()] == admin.keys()
+    assert {
+        "v": 1,
+        "sub": "alice",
+        "created_at": 1_800_000_000,
+        "expires_at": 1_800_043_200,
+        "auth_time": 1_800_000_000,
+        "amr": [],
+        "ver": 1,
+        "email": "a@example.com",
+        "roles": ["customer"],
+        "claims": {"tenant": "acme"},
+    } == json.loads(admin.get(key))
+    assert 43_198_000 < admin.pttl(key) <= 43_200_000
+    assert 1_800_043_200 == new.expires_at
+
+
+async def test_s10_the_cookie_is_stored_nowhere(admin, sessions, caplog):
+    """S10: the store and the logs have its digest only, and so has whatever prints the answer."""
+    caplog.set_level(0)
+    new = await sessions.create(Login("alice"), NOW)
+    [key] = admin.keys()
+    assert new.cookie.encode() not in key + admin.get(key)
+    assert new.cookie not in repr(new) + caplog.text
+    assert new.digest in key.decode()
+
+
+async def test_s1_every_session_has_an_id_of_its_own(sessions):
+    """256 random bits in characters that a cookie may hold."""
+    cookies = {(await sessions.create(Login("alice"), NOW)).cookie for _ in range(50)}
+    assert 50 == len(cookies)
+    alphabet = set(string.ascii_letters + string.digits + "-_")
+    assert all(len(cookie) == 43 and set(cookie) <= alphabet for cookie in cookies)
+
+
+@pytest.mark.parametrize("login", [Login(""), Login(" "), Login("a", claims={"x": object()})])
+async def test_what_no_record_may_say_is_not_written(admin, sessions, login):
+    """A session that names nobody would be looked up as none: it is refused when made."""
+    with pytest.raises(ValueError):
+        await sessions.create(login, NOW)
+    assert [] == admin.keys()
+
+
+async def test_a_cookie_finds_its_session(sessions):
+    """What was made is found, with everything that it says."""
+    new = await sessions.create(Login("alice", roles=["a", "b"], scopes=["s"], amr=["pwd"]), NOW)
+    identity = judge(await sessions.look_up(new.cookie.encode()), NOW + 1)
+    assert isinstance(identity, Identity)
+    assert ("alice", ("a", "b"), ("s",), ("pwd",)) == (
+        identity.subject,
+        identity.roles,
+        identity.scopes,
+        identity.amr,
+    )
+
+
+@pytest.mark.parametrize("cookie", [b"", b"none", b"\xff\x00", b"}{*", b"x" * 5000])
+async def test_any_other_cookie_finds_nothing(sessions, cookie):
+    """Whatever stands in a cookie becomes a digest, and so no other key of the store."""
+    await sessions.create(Login("alice"), NOW)
+    stored = await sessions.look_up(cookie)
+    assert (None, None) == (stored.record, stored.seen)
+
+
+async def test_the_digest_is_no_cookie(sessions):
+    """Whoever reads a list, or the store, cannot use what they see."""
+    new = await sessions.create(Login("alice"), NOW)
+    assert (await sessions.look_up(new.digest)).record is None
+
+
+async def test_use_keeps_a_session_alive(admin, sessions):
+    """The last use is written beside the session, with the idle timeout as its life."""
+    new = await sessions.create(Login("alice"), NOW)
+    later = NOW + IDLE_S - 1
+    assert await sessions.touch(await sessions.look_up(new.cookie), later)
+    key = "latchgate:seen:{" + new.digest + "}"
+    assert later == float(admin.get(key))
+    assert 1_799_000 < admin.pttl(key) <= 1_800_000
+    stored = await sessions.look_up(new.cookie)
+    assert isinstance(judge(stored, later + IDLE_S - 1), Identity)
+    assert isinstance(judge(stored, later + IDLE_S + 1), Absent)
+
+
+async def test_use_is_written_once_in_a_tenth_of_the_idle_timeout(sessions):
+    """Not every request writes: the store is spared, and so are verdicts."""
+    new = await sessions.create(Login("alice"), NOW)
+    assert await sessions.touch(await sessions.look_up(new.cookie), NOW)
+    step = IDLE_S / 10
+    assert not sessions.is_touch_due(NOW, NOW + step - 1)
+    assert sessions.is_touch_due(NOW, NOW + step)
+    stored = await sessions.look_up(new.cookie)
+    assert not await sessions.touch(stored, NOW + step - 1)
+    assert await sessions.touch(stored, NOW + step)
+    assert not await sessions.touch(stored, NOW + step)
+
+
+async def test_a_hundred_requests_at_once_write_one_use(admin, sessions):
+    """A page with a hundred parts is one use."""
+    new = await sessions.create(Login("alice"), NOW)
+    stored = await sessions.look_up(new.cookie)
+    written = await asyncio.gather(*(sessions.touch(stored, NOW + 200) for _ in range(100)))
+    assert 1 == sum(written)
+
+
+async def test_r6_use_does_not_bring_back_what_was_ended(admin, sessions):
+    """R6: a request that was under way at the logout leaves nothing behind."""
+    new = await sessions.create(Login("alice"), NOW)
+    await sessions.touch(await sessions.look_up(new.cookie), NOW)
+    stored = await sessions.look_up(new.cookie)
+    await sessions.revoke(new.digest)
+    assert not await sessions.touch(stored, NOW + 500)
+    assert [] == admin.keys()
+
+
+async def test_r6_use_does_not_bring_back_what_was_idle(admin, sessions):
+    """R6: a request that was read in time, but writes late, does not start a new idle time."""
+    new = await sessions.create(Login("alice"), NOW)
+    await sessions.touch(await sessions.look_up(new.cookie), NOW)
+    stored = await sessions.look_up(new.cookie)
+    admin.delete(sessions.seen_key(new.digest))  # its life ran out meanwhile
+    assert not await sessions.touch(stored, NOW + 500)
+    assert (await sessions.look_up(new.cookie)).seen is None
+
+
+@pytest.mark.parametrize("value", [str(NOW + 9999), "rubbish", ""])
+async def test_a_last_use_that_cannot_be_is_put_right(sessions, admin, value):
+    """A host whose clock was ahead, or rubbish, does not keep the next use from being written."""
+    new = await sessions.create(Login("alice"), NOW)
+    admin.set(sessions.seen_key(new.digest), value)
+    assert await sessions.touch(await sessions.look_up(new.cookie), NOW + 1)
+    assert NOW + 1 == float(admin.get(sessions.seen_key(new.digest)))
+
+
+async def digests(sessions, now=NOW, **options):
+    """List the digests of live sessions."""
+    return [each.digest async for each in sessions.listed(now, **options)]
+
+
+async def test_a_list_has_every_live_session_once(sessions):
+    """More sessions than one step reads, of several people, each once."""
+    made = {(await sessions.create(Login(f"u{n % 3}"), NOW)).digest for n in range(250)}
+    found = await digests(sessions)
+    assert made == set(found)
+    assert len(made) == len(found)
+    assert 84 == len(await digests(sessions, subject="u0"))
+    assert [] == await digests(sessions, subject="u")
+
+
+async def test_a_list_shows_what_people_know_their_sessions_by(sessions):
+    """When it was made, when it was used, from where and with what."""
+    new = await sessions.create(Login("alice", address="192.0.2.1", agent="Browser/1"), NOW)
+    await sessions.touch(await sessions.look_up(new.cookie), NOW + 5)
+    [listed] = [each async for each in sessions.listed(NOW + 10)]
+    assert (new.digest, "alice", "192.0.2.1", "Browser/1") == (
+        listed.digest,
+        listed.session.subject,
+        listed.session.address,
+        listed.session.agent,
+    )
+    assert (1_800_000_000, NOW + 5) == (listed.session.created_at, listed.last_seen)
+    assert listed == await sessions.show(new.digest, NOW + 10)
+
+
+async def test_sessions_that_are_over_are_not_listed(sessions):
+    """An idle session is nobody's, though its key is there until its absolute end."""
+    new = await sessions.create(Login("alice"), NOW)
+    for later in (NOW + IDLE_S, NOW + LIFETIME_S):
+        assert [] == await digests(sessions, later)
+        assert await sessions.show(new.digest, later) is None
+
+
+async def test_records_that_do_not_fit_are_said_and_left_out(admin, sessions, caplog):
+    """Rubbish of another program spoils no list; the log names the session by its beginning."""
+    new = await sessions.create(Login("alice"), NOW)
+    admin.set("latchgate:session:{" + "a" * 64 + "}", b"\xff not json")
+    admin.lpush("latchgate:session:{" + "b" * 64 + "}", "x")
+    admin.set("latchgate:session:{short}", "{}")
+    admin.set("latchgate:session:" + "c" * 64, "{}")
+    assert [new.digest] == await digests(sessions)
+    assert re.search(r"session aaaaaaaa: record is", caplog.text)
+    assert "not json" not in caplog.text
+
+
+@pytest.mark.parametrize("digest", ["", "x", "A" * 64, "*", "a" * 63, "a" * 64 + "\n", "é" * 64])
+async def test_what_is_no_id_names_no_session(sessions, digest):
+    """An id is 64 hexadecimal digits; nothing else reaches the store as a key."""
+    await sessions.create(Login("alice"), NOW)
+    assert await sessions.show(digest, NOW) is None
+    assert not await sessions.revoke(digest)
+
+
+async def test_ending_one_session(admin, sessions):
+    """The session and its last use go at once; the others stay."""
+    first = await sessions.create(Login("alice"), NOW)
+    second = await sessions.create(Login("alice"), NOW)
+    await sessions.touch(await sessions.look_up(first.cookie), NOW)
+    assert await sessions.revoke(first.digest)
+    assert not await sessions.revoke(first.digest)
+    assert [second.digest] == await digests(sessions)
+    assert 1 == admin.dbsize()
+
+
+async def test_ending_all_sessions_of_a_person(admin, sessions):
+    """Logging somebody out everywhere takes idle sessions too, and nobody else's."""
+    for subject in ("alice", "alicia", "alice", "bob"):
+        await sessions.create(Login(subject), NOW)
+    assert 2 == await sessions.revoke_subject("alice")
+    assert 0 == await sessions.revoke_subject("alice")
+    assert {"alicia", "bob"} == {each.session.subject async for each in sessions.listed(NOW)}
+
+
+async def test_ending_all_sessions(admin, sessions):
+    """All means all, records that do not fit too; other keys stay."""
+    for number in range(120):
+        await sessions.create(Login(f"u{number}"), NOW)
+    admin.set("latchgate:session:{" + "a" * 64 + "}", "rubbish")
+    admin.set("latchgate:{revoked}:epoch", "e")
+    admin.set("elsewhere:session:{" + "a" * 64 + "}", "somebody else's")
+    assert 121 == await sessions.revoke_all()
+    assert {b"latchgate:{revoked}:epoch", b"elsewhere:session:{" + b"a" * 64 + b"}"} == set(
+        admin.keys()
+    )
+
+
+async def test_prefixes_keep_gates_apart(store, sessions):
+    """Two gates on one store see their own sessions only, glob characters or not."""
+    other = Sessions(store, prefix="l*:", idle_timeout_s=IDLE_S, lifetime_s=LIFETIME_S)
+    new = await sessions.create(Login("alice"), NOW)
+    assert [] == await digests(other)
+    assert 0 == await other.revoke_all()
+    assert (await other.look_up(new.cookie)).record is None
+
+
+async def test_an_outage_is_no_answer(tmp_path):
+    """A store that is away neither knows nor denies a session."""
+    store = open_store(StoreAddress(socket_path=str(tmp_path / "none")), timeout_s=0.2)
+    sessions = Sessions(store, prefix="p:", idle_timeout_s=1, lifetime_s=1)
+    for call in (
+        lambda: sessions.create(Login("a"), NOW),
+        lambda: sessions.look_up("c"),
+        lambda: sessions.revoke("a" * 64),
+        lambda: sessions.revoke_subject("a"),
+        sessions.revoke_all,
+        lambda: anext(sessions.listed(NOW)),
+        lambda: sessions.touch(StoredSession("d", b"{}", None), NOW),
+    ):
+        with pytest.raises(StoreUnavailable):
+            await call()
+    await store.close()
