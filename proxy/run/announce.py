@@ -9,15 +9,21 @@ from proxy.config.models import Address, Config, RouteConfig
 
 
 def announce(
-    config: Config, *, file: str, addresses: Iterable[Address], workers: int, has_store: bool
+    config: Config,
+    *,
+    file: str,
+    workers: int,
+    addresses: Iterable[Address],
+    health: Iterable[Address],
+    has_store: bool,
 ) -> Iterator[str]:
-    """Yield the lines to log at the start."""
+    """Yield the lines to log at the start; the addresses are those that were bound."""
     count = "1 worker" if workers == 1 else f"{workers} workers"
     yield f"latchgate {__version__}: {file}, {count}"
     for address in addresses:
         yield f"listening on {_url(address, has_tls=config.server.tls is not None)}"
-    if config.health is not None:
-        yield f"health on {_url(config.health.listen, has_tls=False)}: /healthz /readyz"
+    for address in health:
+        yield f"health on {_url(address, has_tls=False)}: /healthz /readyz"
     yield f"store: {config.store.url}" if has_store else "store: none needed"
     yield from public_lines(config)
 

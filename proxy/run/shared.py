@@ -11,7 +11,7 @@ from typing import Any, Final
 from proxy.adapters.store import Store, StoreAddress, address_of, open_store
 from proxy.adapters.store.embedded import EmbeddedStore
 from proxy.adapters.tasks import spawn
-from proxy.config.addresses import StoreUrl
+from proxy.config.addresses import Address, StoreUrl
 from proxy.config.models import Config, SessionSchemeConfig
 from proxy.edge.health import HealthServer
 from proxy.run.listeners import Listeners, bind_all
@@ -35,13 +35,14 @@ class Shared:
         self.store_address: StoreAddress | None = None
         """Of the embedded store, with its password; `None` where it is not used."""
 
-    def bind(self) -> Listeners | None:
-        """Bind the health listener, if there is one. Raises `ListenError`."""
-        if self._config.health is not None:
-            self._health = bind_all([self._config.health.listen], 1)
-            self._stack.callback(self._health.remove_files)
-            self._stack.callback(self._health.close)
-        return self._health
+    def bind(self) -> list[Address]:
+        """Bind the health listener, if there is one; return where. Raises `ListenError`."""
+        if self._config.health is None:
+            return []
+        self._health = bind_all([self._config.health.listen], 1)
+        self._stack.callback(self._health.remove_files)
+        self._stack.callback(self._health.close)
+        return self._health.addresses
 
     async def start(self, has_workers: Callable[[], bool]) -> None:
         """Start it all; wait for the store, and for the providers' keys a little.

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from proxy.adapters.tasks import spawn
 from proxy.adapters.upstreams import OwnAddress
+from proxy.config.addresses import Address
 from proxy.config.loader import LoadedConfig
 from proxy.run import messages
 from proxy.run.announce import announce
@@ -65,7 +66,6 @@ class Supervisor:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._shared.close)
             self._bind(stack)
-            self._say_start()
             await self._until_stopped(self._shared.start(lambda: self._crew.is_ready))
             if not self._stop.is_set():
                 tending = [
@@ -85,7 +85,8 @@ class Supervisor:
         stack.callback(self._listeners.remove_files)
         stack.callback(self._listeners.close)
         health = self._shared.bind()
-        for address in (*self._listeners.addresses, *(health.addresses if health else ())):
+        self._say_start(health)
+        for address in (*self._listeners.addresses, *health):
             is_tcp = address.path is None
             self._own_addresses.append(
                 (address.host, address.port) if is_tcp else str(address.path)
@@ -112,12 +113,13 @@ class Supervisor:
             _log.info("%s: draining, for at most %g s", name, self._config.server.drain)
             self._stop.set()
 
-    def _say_start(self) -> None:
+    def _say_start(self, health: list[Address]) -> None:
         lines = announce(
             self._config,
             file=self._loaded.file,
-            addresses=self._listeners.addresses,
             workers=self._crew.size,
+            addresses=self._listeners.addresses,
+            health=health,
             has_store=needs_store(self._config),
         )
         for line in lines:
