@@ -76,13 +76,15 @@ class Seen:
 
     async def take(self, reader: asyncio.StreamReader, step: Until | Take) -> bool:
         """Read what a step waits for; False when the client closed before."""
+        searched = self._read
         while True:
             if isinstance(step, Take):
                 end = self._read + step.count
                 is_there = len(self.received) >= end
             else:
-                found = self.received.find(step.data, self._read)
+                found = self.received.find(step.data, searched)
                 end = found + len(step.data)
+                searched = max(self._read, len(self.received) - len(step.data))
                 is_there = found >= 0
             if is_there:
                 self._read = end

@@ -13,7 +13,7 @@ from proxy.adapters.upstreams.response import ReadHead
 from proxy.errors import UpstreamInvalid
 from proxy.model import Header
 
-MAX_SIZE_LINE: Final = 4 * 1024
+MAX_SIZE_LINE: Final = 1024
 """Bytes of a chunk's size line with its extensions."""
 MAX_TRAILERS: Final = 16 * 1024
 """Bytes of the trailer section."""
@@ -114,7 +114,8 @@ class ChunkedBody:
         if self._remaining - 2 >= len(data):
             self._remaining -= len(data)
             return data
-        if self._held:
+        held = len(self._held)
+        if held:
             data = self._held + data
             self._held = b""
         pieces: list[bytes] = []
@@ -132,7 +133,7 @@ class ChunkedBody:
             size = int(line[1], 16)
             self._remaining = size + 2 if size else 0
             self._in_trailers = size == 0
-        self._read_trailers(data[position:])
+        self._read_trailers(data[position:], max(0, held - position))
         return b"".join(pieces)
 
     def _read_chunk(self, data: bytes, position: int, pieces: list[bytes]) -> int:
@@ -161,16 +162,17 @@ class ChunkedBody:
             raise UpstreamInvalid("a chunk's size line is not one")
         self._held = begun
 
-    def _read_trailers(self, section: bytes) -> None:
+    def _read_trailers(self, section: bytes, searched: int) -> None:
+        """Take the trailer section; its first `searched` bytes held no end and no mistake."""
         if section.startswith(b"\r\n"):
             self.is_complete = True
             self.extra = section[2:]
             return
-        end = section.find(b"\r\n\r\n")
+        end = section.find(b"\r\n\r\n", max(0, searched - 3))
         if (end if end >= 0 else len(section)) > MAX_TRAILERS:
             raise UpstreamInvalid(f"the trailers are larger than {MAX_TRAILERS} bytes")
         if end < 0:
-            if _BARE_LF.search(section):
+            if _BARE_LF.search(section, max(0, searched - 1)):
                 raise UpstreamInvalid("a trailer ends without CR")
             self._held = section
             return

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 from enum import Enum
 from math import inf
 from typing import Final, cast
@@ -129,15 +130,11 @@ class Connection(asyncio.Protocol):
         elif self._is_write_paused and self._has_written():
             self.deadline = now + self._owner.settings.idle_s
         elif self._is_write_paused and not self._is_request_sent:
-            self._fail(UpstreamTimeout("the server does not read the request"))
+            self.fail(UpstreamTimeout("the server does not read the request"))
         elif self.phase is Phase.HEAD:
-            self._fail(UpstreamTimeout("the server did not answer in time"))
+            self.fail(UpstreamTimeout("the server did not answer in time"))
         else:
-            self._fail(UpstreamTimeout("the server stopped in the middle of its response"))
-
-    def cut_off(self, error: UpstreamError) -> None:
-        """Close at once, and tell the receiver, if there is one, why."""
-        self._fail(error)
+            self.fail(UpstreamTimeout("the server stopped in the middle of its response"))
 
     def _has_written(self) -> bool:
         before, self._unsent = self._unsent, self._unsent_now()
@@ -301,11 +298,14 @@ class Connection(asyncio.Protocol):
             elif self.phase is Phase.IDLE:
                 self.abort()  # nobody asked
         except UpstreamInvalid as error:
-            self._fail(error)
+            self.fail(error)
 
     def eof_received(self) -> bool:
         """Read the end of what the server sends (asyncio's call); True keeps a tunnel half open."""
         self._has_eof = True
+        if self._is_tls and not self._has_close_notify():
+            self.fail(self._cut_short())
+            return False
         if self.phase is Phase.TUNNEL:
             receiver = self._receiver
             if receiver is not None:
@@ -314,9 +314,7 @@ class Connection(asyncio.Protocol):
         if self.phase is Phase.BODY and self._body is not None and self._body.is_ended_by_close:
             self._end(self._body)
         elif self.phase in {Phase.HEAD, Phase.BODY}:
-            self._fail(self._cut_short())
-        elif self.phase is Phase.IDLE:
-            self.close()
+            self.fail(self._cut_short())
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -328,7 +326,7 @@ class Connection(asyncio.Protocol):
         if self.phase is Phase.ENDED or is_clean_tunnel:
             self._leave()
         elif self.phase is not Phase.CLOSED:
-            self._fail(self._cut_short())
+            self.fail(self._cut_short())
         self._transport = None
         self._wake_writers()
         self._owner.on_lost(self)
@@ -371,6 +369,17 @@ class Connection(asyncio.Protocol):
         except OSError:
             return  # nothing is left
 
+    def _has_close_notify(self) -> bool:
+        """Tell whether the server itself ended a TLS connection; asyncio tells any end alike.
+
+        Whoever sits on the wire can end TCP, and would so end a body that ends by close (F6).
+        """
+        tls = self._transport.get_extra_info("ssl_object") if self._transport is not None else None
+        try:
+            return tls is not None and tls.read(1) == b""
+        except (ssl.SSLError, ValueError):
+            return False  # nothing there, and no end either
+
     def _is_half_closable(self) -> bool:
         transport = self._transport
         return transport is not None and transport.can_write_eof()
@@ -394,7 +403,8 @@ class Connection(asyncio.Protocol):
             return UpstreamUnreachable("the server closed the connection without an answer")
         return UpstreamInvalid("the server closed the connection in the middle of its response")
 
-    def _fail(self, error: UpstreamError) -> None:
+    def fail(self, error: UpstreamError) -> None:
+        """Close at once, and tell the receiver, if there is one, why."""
         receiver = self._receiver
         self.abort()
         if receiver is not None:
@@ -404,10 +414,10 @@ class Connection(asyncio.Protocol):
         """Read 1xx heads and the final one, and what stands behind it."""
         rest = data
         if self._held:
-            searched = max(0, len(self._held) - 3)
+            searched = len(self._held)
             self._held += data
-            if self._held.find(b"\r\n\r\n", searched) < 0:
-                check_beginning(self._held)
+            if self._held.find(b"\r\n\r\n", max(0, searched - 3)) < 0:
+                check_beginning(self._held, searched)
                 return
             rest = bytes(self._held)
             self._held.clear()

@@ -85,13 +85,16 @@ class _Fields:
         self.is_complete = True
 
 
-def check_beginning(data: bytes | bytearray) -> None:
-    """Raise UpstreamInvalid if `data`, a head that is not complete yet, can never become one."""
+def check_beginning(data: bytes | bytearray, searched: int = 0) -> None:
+    """Raise UpstreamInvalid if `data`, a head that is not complete yet, can never become one.
+
+    Its first `searched` bytes were looked at before: a head that comes byte by byte is read once.
+    """
     if not (data.startswith(_START) or _START.startswith(data)):
         raise UpstreamInvalid("the response does not begin with HTTP/1.")
     if len(data) > MAX_HEAD:
         raise UpstreamInvalid(f"the response's head is larger than {MAX_HEAD} bytes")
-    if _BARE_LF.search(data):
+    if _BARE_LF.search(data, max(0, searched - 1)):
         raise UpstreamInvalid("a line of the response's head ends without CR")
 
 

@@ -96,7 +96,7 @@ class Upstream:
             server.drain()
         await self._wait_until_empty(drain_s)
         for connection in list(self._connections):
-            connection.cut_off(UpstreamUnreachable("the gate is shutting down"))
+            connection.fail(UpstreamUnreachable("the gate is shutting down"))
         await self._wait_until_empty(CLOSE_S)  # the loop tells of the losses in its next turns
         if self._timer is not None:
             self._timer.cancel()
