@@ -1,6 +1,6 @@
 """One client connection: aiohttp's parser and buffers under a request loop of our own.
 
-The only file that leans on aiohttp's internals; `verify_internals` refuses to start on others
+The only file that leans on aiohttp's internals; proxy.edge.internals refuses to start on others
 than those that it knows. Ours because aiohttp has it differently: limits over the whole head
 (431), a timer over the head apart from the idle one (408), problem documents that echo nothing
 for parse errors, half-closed clients that still get their response, clients that leave, `Expect`
@@ -11,19 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, cast
 
-import aiohttp
-from aiohttp import web_protocol
 from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.http_parser import HttpRequestParser
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler
 
 from proxy.adapters.tasks import spawn
-from proxy.edge.heads import connection_header, date, response_head
 from proxy.edge.incoming import (
     BODY_GRACE_S,
     BodyBroken,
@@ -39,11 +34,9 @@ from proxy.edge.incoming import (
     peer_of,
     read_head,
 )
+from proxy.edge.raw import READ_CHUNK, RawBytes
 from proxy.errors import ProxyError
 from proxy.model import Header, Peer
-
-READ_CHUNK: Final = 64 * 1024
-"""aiohttp pauses the socket at twice this: 128 KiB are buffered of a body at the most."""
 
 WRITE_HIGH_WATER: Final = 128 * 1024
 """Bytes that may wait in the transport before the response waits for the client."""
@@ -59,16 +52,6 @@ PROBE_EVERY_S: Final = 1.0
 
 Serve = Callable[["GateConnection", Incoming], Awaitable[None]]
 ServeError = Callable[["GateConnection", HeadError], Awaitable[None]]
-
-
-def verify_internals() -> None:
-    """Raise RuntimeError unless aiohttp is of the kind that this file knows."""
-    if not HttpRequestParser.__module__.endswith("_http_parser"):
-        raise RuntimeError("aiohttp runs without its C parser, which reads HTTP differently")
-    needed = {"_messages", "_waiter", "_task_handler", "_keepalive_handle", "_upgraded"}
-    known = {name for kind in RequestHandler.__mro__ for name in getattr(kind, "__slots__", ())}
-    if not needed <= known or not hasattr(web_protocol, "_ErrInfo"):
-        raise RuntimeError(f"aiohttp {aiohttp.__version__} has other internals than expected")
 
 
 class GateConnection(RequestHandler):
@@ -87,11 +70,9 @@ class GateConnection(RequestHandler):
         "_is_tunnel",
         "_limits",
         "_payload",
+        "_raw",
         "_serve",
         "_serve_error",
-        "_tunnel_data",
-        "_tunnel_eof",
-        "_tunnel_waiter",
         "_watcher",
         "peer",
     )
@@ -132,9 +113,7 @@ class GateConnection(RequestHandler):
         self._is_held = False
         self._held: list[bytes] = []
         self._is_tunnel = False
-        self._tunnel_data: deque[bytes] = deque()
-        self._tunnel_eof = False
-        self._tunnel_waiter: asyncio.Future[None] | None = None
+        self._raw = RawBytes(loop)
         self.peer = Peer(None, None, is_unix=True, is_tls=False)
 
     # Connection
@@ -152,7 +131,7 @@ class GateConnection(RequestHandler):
         self._stop_head_timer()
         if not self._payload.is_eof() and self._payload.exception() is None:
             self._payload.set_exception(ClientLeft("the connection was lost"))
-        self._wake_tunnel(eof=True)
+        self._raw.end()
         if self._watcher is not None:
             self._watcher.cancel()
         super().connection_lost(exc)
@@ -161,7 +140,7 @@ class GateConnection(RequestHandler):
         """Keep a half-closed client's response, on TCP (asyncio's TLS has no half-close)."""
         self._eof = True
         if self._is_tunnel:
-            self._wake_tunnel(eof=True)
+            self._raw.end()
             return not self.peer.is_tls
         if not self._payload.is_eof() and self._payload.exception() is None:
             self._payload.set_exception(BodyBroken("the body ended early"))
@@ -194,11 +173,12 @@ class GateConnection(RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Feed the parser; count and time the head that is being received (F1)."""
         if self._is_tunnel:
-            self._feed_tunnel(data)
+            self._raw.feed(data)
+            self._pause_if(self._raw.is_full)
             return
         if self._is_held:
             self._held.append(data)
-            self._pause_held()
+            self._pause_if(sum(map(len, self._held)) >= READ_CHUNK)
             return
         if self._force_close or self._close or self._error is not None:
             return
@@ -356,7 +336,7 @@ class GateConnection(RequestHandler):
         if transport.can_write_eof():
             transport.write_eof()
         self._is_tunnel = True  # raw bytes from here on: nothing is parsed any more
-        self._tunnel_data.clear()
+        self._raw.clear()
         transport.resume_reading()
         taken = 0
         async with asyncio.timeout(LINGER_S):
@@ -438,13 +418,9 @@ class GateConnection(RequestHandler):
                 incoming.keeps_alive = False
             keeps_alive = incoming.keeps_alive
             incoming.is_answered = True
-        lines = [date(), *headers]
-        if status != 204:
-            lines.append((b"Content-Length", b"%d" % len(body)))
-        lines += connection_header(version, keeps_alive=keeps_alive)
-        data = response_head(status, lines)
-        if method != "HEAD":
-            data += body
+        data = own_response(
+            status, headers, body, method=method, version=version, keeps_alive=keeps_alive
+        )
         if incoming is not None:
             incoming.bytes_out += len(data)
         self.write(data)
@@ -468,47 +444,28 @@ class GateConnection(RequestHandler):
         if held:
             self.data_received(held)
 
-    def _pause_held(self) -> None:
-        if sum(map(len, self._held)) >= READ_CHUNK and self.transport is not None:
+    def _pause_if(self, is_full: bool) -> None:  # noqa: FBT001 - the one thing that it is told
+        if is_full and self.transport is not None:
             self.transport.pause_reading()
 
     def become_tunnel(self) -> None:
         """From here on bytes are raw; what came behind the upgrade's head is the first of them."""
         self._is_tunnel = True
         self._is_held = False
-        self._tunnel_data.extend(self._held)
+        for data in self._held:
+            self._raw.feed(data)
         self._held = []
         if self._keepalive_handle is not None:
             self._keepalive_handle.cancel()
             self._keepalive_handle = None
         if self.transport is not None:
             self.transport.resume_reading()
-        self._wake_tunnel(eof=self._eof)
-
-    def _feed_tunnel(self, data: bytes) -> None:
-        self._tunnel_data.append(data)
-        if sum(map(len, self._tunnel_data)) >= READ_CHUNK and self.transport is not None:
-            self.transport.pause_reading()
-        self._wake_tunnel(eof=False)
-
-    def _wake_tunnel(self, *, eof: bool) -> None:
-        self._tunnel_eof = self._tunnel_eof or eof
-        waiter = self._tunnel_waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        if self._eof:
+            self._raw.end()
 
     async def read_raw(self) -> bytes:
         """Return the next bytes of a tunnel; `b""` when the client sends no more."""
-        while not self._tunnel_data:
-            if self._tunnel_eof or self.transport is None:
-                return b""
-            self._tunnel_waiter = self._loop.create_future()
-            try:
-                await self._tunnel_waiter
-            finally:
-                self._tunnel_waiter = None
-        data = b"".join(self._tunnel_data)
-        self._tunnel_data.clear()
+        data = await self._raw.read()
         if self.transport is not None:
             self.transport.resume_reading()
         return data

@@ -134,7 +134,7 @@ class Forwarder:
             return
         if status == 100 and not incoming.expects_continue:
             return
-        kept = decision.route.responses.apply(headers, ())
+        kept = decision.route.responses.informational(headers)
         connection.write(response_head(status, kept))
 
     async def _respond(

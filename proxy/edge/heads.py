@@ -50,3 +50,21 @@ def connection_header(version: tuple[int, int], *, keeps_alive: bool) -> tuple[H
     if version < (1, 1):
         return ((b"Connection", b"keep-alive"),)
     return ()
+
+
+def own_response(
+    status: int,
+    headers: Iterable[Header],
+    body: bytes,
+    *,
+    method: str,
+    version: tuple[int, int],
+    keeps_alive: bool,
+) -> bytes:
+    """Return a whole response of the gate's own; HEAD gets its head only."""
+    lines = [date(), *headers]
+    if status != 204:
+        lines.append((b"Content-Length", b"%d" % len(body)))
+    lines += connection_header(version, keeps_alive=keeps_alive)
+    head = response_head(status, lines)
+    return head if method == "HEAD" else head + body

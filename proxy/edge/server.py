@@ -15,9 +15,10 @@ from aiohttp import web
 
 from proxy.codes import CODES
 from proxy.edge.answers import problem
-from proxy.edge.connection import GateConnection, verify_internals
+from proxy.edge.connection import GateConnection
 from proxy.edge.forward import Forwarder, Passage
 from proxy.edge.incoming import ClientLeft, ConnectionLimits, HeadError, Incoming
+from proxy.edge.internals import verify_internals
 from proxy.errors import ProxyError
 from proxy.model import AccessRecord, ClientInfo, Peer
 from proxy.services.decision import Answer, Decision, Forward, Refuse

@@ -354,7 +354,7 @@ async def test_an_idle_connection_after_an_answer_is_closed_silently(through):
 
 async def test_a_body_above_the_limit_is_413(through):
     """By its Content-Length at once, by its bytes when they come."""
-    gate, server = await through([REQUEST, Until(b"never")], limits="{body_size: 10}")
+    gate, server = await through([REQUEST, Until(b"never")], limits="{body_size: 10B}")
     told = await gate.exchange(request(b"POST", b"/", b"Content-Length: 11") + b"x" * 11)
     assert server.seen == []
     chunked = (
