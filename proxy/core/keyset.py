@@ -317,11 +317,11 @@ def _load_with(library: type[ECAlgorithm | OKPAlgorithm | RSAAlgorithm], jwk: An
 
 
 def _load_pem_block(label: bytes, block: bytes) -> PublicKey:
-    if label == b"CERTIFICATE":
-        return _public(x509.load_pem_x509_certificate(block).public_key())
-    if label not in (b"PUBLIC KEY", b"RSA PUBLIC KEY"):
+    if label not in (b"CERTIFICATE", b"PUBLIC KEY", b"RSA PUBLIC KEY"):
         raise ValueError("only public keys and certificates can be used for verification")
     try:
+        if label == b"CERTIFICATE":
+            return _public(x509.load_pem_x509_certificate(block).public_key())
         return _public(load_pem_public_key(block))
     except UnsupportedAlgorithm as error:
         raise ValueError("it is a kind of key that is not supported") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 
 import pytest
 
@@ -126,6 +127,18 @@ async def test_a_document_that_cannot_be_read_changes_nothing(text):
     bench.keys.accept(document("b") | {"jwks": text})
 
     assert bench.keys.current().has_kid("a")
+
+
+async def test_a_published_key_that_is_not_used_is_logged(caplog):
+    """An operator can find out why a provider's key opens nothing."""
+    caplog.set_level(logging.INFO, "latchgate.keys")
+    bench = Bench()
+    short = json.dumps({"keys": [jwk("RSA-1024", kid="a")]})
+    bench.keys.accept(document("a") | {"jwks": short})
+
+    assert ["a published key is not used: keys[0]: an RSA key needs 2048 to 16384 bits"] == (
+        caplog.messages
+    )
 
 
 async def test_k3_an_unknown_kid_asks_the_supervisor_once():

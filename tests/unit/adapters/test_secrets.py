@@ -117,6 +117,16 @@ def test_s10_a_file_that_others_can_use_is_refused(tmp_path, mode):
         load_or_create_secret(path)
 
 
+def test_s10_somebody_elses_file_is_refused(tmp_path, monkeypatch):
+    """Who made the file knows the key."""
+    path = tmp_path / "secret"
+    load_or_create_secret(path)
+    monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
+
+    with pytest.raises(SecretsError, match="somebody else"):
+        load_or_create_secret(path)
+
+
 @pytest.mark.parametrize(
     "content",
     [b"", b"\n", b"short", base64.b64encode(bytes(31)), base64.b64encode(bytes(33)), b"!" * 44],

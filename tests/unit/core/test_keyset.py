@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import json
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import dsa
+from cryptography.hazmat.primitives.asymmetric import dsa, ec
 
 from proxy.core.keyset import (
     ALGORITHMS,
@@ -280,6 +281,33 @@ def test_k1_a_pem_file_with_anything_else_is_an_error():
         with pytest.raises(KeySetInvalid) as caught:
             KeySet.from_file(bad, algorithms=["RS256", "ES256"])
         assert b64(secret)[40:60] not in str(caught.value)
+
+
+def test_k1_a_pem_file_with_too_many_keys_is_an_error():
+    """Keys without names are all tried for each token: there may be a few only."""
+    many = b"".join(
+        ec.generate_private_key(ec.SECP256R1())
+        .public_key()
+        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+        for _ in range(MAX_ATTEMPTS + 1)
+    )
+
+    with pytest.raises(KeySetInvalid, match="more than 16"):
+        KeySet.from_pem(many, algorithms=["ES256"])
+
+
+def test_k1_a_key_of_an_unknown_kind_in_a_certificate_is_an_error():
+    """An identifier that OpenSSL does not know ends as a mistake of the file."""
+    der = pem("P-256").split(b"\n")
+    broken = base64.b64decode(b"".join(der[1:-2])).replace(
+        bytes.fromhex("2a8648ce3d0201"), bytes.fromhex("2a8648ce3d7f7f")
+    )
+    block = (
+        b"-----BEGIN PUBLIC KEY-----\n" + base64.b64encode(broken) + b"\n-----END PUBLIC KEY-----"
+    )
+
+    with pytest.raises(KeySetInvalid, match="PEM block 1"):
+        KeySet.from_pem(block, algorithms=["ES256"])
 
 
 def test_a_file_may_be_a_jwk_set_with_a_usable_key():
