@@ -19,8 +19,8 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler
 
 from proxy.adapters.tasks import spawn
+from proxy.edge.heads import own_response
 from proxy.edge.incoming import (
-    BODY_GRACE_S,
     BodyBroken,
     BodyTooLarge,
     BodyTooSlow,
@@ -31,6 +31,7 @@ from proxy.edge.incoming import (
     awaits_upgrade,
     classify,
     is_reset,
+    patience,
     peer_of,
     read_head,
 )
@@ -129,8 +130,7 @@ class GateConnection(RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Let aiohttp cancel the request loop, and so the upstream request."""
         self._stop_head_timer()
-        if not self._payload.is_eof() and self._payload.exception() is None:
-            self._payload.set_exception(ClientLeft("the connection was lost"))
+        self._break_body(ClientLeft("the connection was lost"))
         self._raw.end()
         if self._watcher is not None:
             self._watcher.cancel()
@@ -142,18 +142,12 @@ class GateConnection(RequestHandler):
         if self._is_tunnel:
             self._raw.end()
             return not self.peer.is_tls
-        if not self._payload.is_eof() and self._payload.exception() is None:
-            self._payload.set_exception(BodyBroken("the body ended early"))
+        self._break_body(BodyBroken("the body ended early"))
         is_idle = self._waiter is not None and not self._waiter.done()
         if is_idle or self._task_handler is None or self.peer.is_tls:
             return False
         self._watcher = spawn(self._watch_for_leaving(), name="client-left?")
         return True
-
-    @property
-    def is_eof(self) -> bool:
-        """True once the client has said that it sends nothing more."""
-        return self._eof
 
     def begin_drain(self) -> None:
         """Close when idle; else after the response in progress."""
@@ -241,14 +235,19 @@ class GateConnection(RequestHandler):
     def _refuse_head(self, error: HeadError) -> None:
         """Answer once the requests before it are answered, then close (F1)."""
         self._stop_head_timer()
-        if not self._payload.is_eof() and self._payload.exception() is None:
-            self._payload.set_exception(BodyBroken(error.detail))
-            if self._messages or self._waiter is None:
-                # The request that this body belongs to is being served: its own answer says it.
-                self._is_draining = True
-                return
+        if self._break_body(BodyBroken(error.detail)) and (self._messages or self._waiter is None):
+            # The request that this body belongs to is being served: its own answer says it.
+            self._is_draining = True
+            return
         self._error = error
         self._wake()
+
+    def _break_body(self, error: ProxyError) -> bool:
+        """Let whoever reads the body that is under way know; False where none is."""
+        if self._payload.is_eof() or self._payload.exception() is not None:
+            return False
+        self._payload.set_exception(error)
+        return True
 
     def _process_keepalive(self) -> None:
         """Close an idle connection; a head that has begun has a timer of its own."""
@@ -358,7 +357,7 @@ class GateConnection(RequestHandler):
         """
         began = self._loop.time()
         try:
-            async with asyncio.timeout(self._patience(incoming)):
+            async with asyncio.timeout(patience(incoming, self._limits.body_rate)):
                 data = await incoming.payload.readany()
         except TimeoutError:
             raise BodyTooSlow("the body came below body_rate") from None
@@ -372,14 +371,6 @@ class GateConnection(RequestHandler):
         if limit is not None and incoming.bytes_in > limit:
             raise BodyTooLarge("the body exceeds body_size")
         return data
-
-    def _patience(self, incoming: Incoming) -> float | None:
-        """Seconds until the mean rate since the body began would fall below `body_rate`."""
-        rate = self._limits.body_rate
-        if rate is None:
-            return None
-        allowed = max(BODY_GRACE_S, (incoming.bytes_in + 1) / rate)
-        return max(0.0, allowed - incoming.waited_s)
 
     # Writing
 

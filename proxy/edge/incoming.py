@@ -116,6 +116,17 @@ def read_head(
     )
 
 
+def patience(incoming: Incoming, rate: int | None) -> float | None:
+    """Return the seconds until the mean since the body began falls below `rate` bytes a second.
+
+    Only time spent waiting for the client counts; the first `BODY_GRACE_S` seconds are free.
+    """
+    if rate is None:
+        return None
+    allowed = max(BODY_GRACE_S, (incoming.bytes_in + 1) / rate)
+    return max(0.0, allowed - incoming.waited_s)
+
+
 def peer_of(transport: asyncio.BaseTransport) -> Peer:
     """Return who is at the other end, as the kernel and TLS tell it."""
     name = transport.get_extra_info("peername")
