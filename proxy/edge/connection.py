@@ -478,8 +478,6 @@ class GateConnection(RequestHandler):
         else:
             transport.close()
 
-    # Has the client left?
-
     async def _watch_for_leaving(self) -> None:
         """Cancel the request of a client that has sent its FIN and turns out to be gone.
 
