@@ -377,6 +377,26 @@ async def test_it_is_restarted_again_and_again(tmp_path):
         assert server.is_running
 
 
+@linux_only
+async def test_a_restart_that_fails_is_tried_again(tmp_path, caplog):
+    """While something keeps the server from starting it is said why, and tried until it starts."""
+    async with running(tmp_path / "store") as server:
+        address = server.endpoint()
+        async with opened(address) as store:
+            await store.put("kept", b"1")
+        [manifest] = (tmp_path / "store" / "appendonlydir").glob("*.manifest")
+        text = manifest.read_text()
+        manifest.write_text("rubbish\n")
+        os.kill(server_pid(address), signal.SIGKILL)
+        await until(lambda: caplog.text.count("does not start again") >= 2)
+        assert 0 == server.restarts
+        assert "manifest" in caplog.text
+        manifest.write_text(text)
+        await until(lambda: server.restarts == 1)
+        async with opened(address) as store:
+            assert [b"1"] == await store.fetch(["kept"])
+
+
 async def test_a_second_gate_is_refused(tmp_path):
     """One directory has one owner; the second is told which process that is."""
     async with running(tmp_path / "store"):

@@ -280,6 +280,28 @@ async def test_r4_a_loss_that_is_mended_meanwhile_is_left_alone(admin, store, wa
     assert "good" == await watch.look(NOW + 2)
 
 
+async def test_r4_an_epoch_that_changes_once_more_is_not_adopted(admin, store, watch, alerts):
+    """R4: what is adopted is the epoch that was seen, or nothing: the next look sees the newer one."""
+    await watch.look(NOW)
+    admin.set(KEYS.epoch, "foreign")
+
+    class Slow:
+        """The same store, in which something happens between a look and the next script."""
+
+        fetch = staticmethod(store.fetch)
+
+        async def run(self, script, keys, args):
+            admin.set(KEYS.epoch, "newer")
+            return await store.run(script, keys, args)
+
+    watch._store = Slow()
+    assert "foreign" == await watch.look(NOW + 1)
+    assert (None, []) == (admin.get(KEYS.all), alerts)
+    watch._store = store
+    assert "foreign" == await watch.look(NOW + 2)
+    assert "good" == await watch.look(NOW + 3)
+
+
 async def test_r4_an_outage_is_no_loss(mortal_valkey, alerts, caplog):
     """R4: while the store is away the watch waits, says so once, and sees what is left then."""
     address = StoreAddress(socket_path=str(mortal_valkey.socket_path))

@@ -104,6 +104,20 @@ async def test_what_no_record_may_say_is_not_written(admin, sessions, login):
     assert [] == admin.keys()
 
 
+async def test_a_random_source_that_repeats_itself_is_a_bug():
+    """An id that is taken already is never shared: better no login than somebody else's session."""
+
+    class Full:
+        """A store that has every key."""
+
+        async def put(self, _key, _value, **_options):
+            return False
+
+    sessions = Sessions(Full(), prefix="p:", idle_timeout_s=1, lifetime_s=1)
+    with pytest.raises(RuntimeError):
+        await sessions.create(Login("alice"), NOW)
+
+
 async def test_a_cookie_finds_its_session(sessions):
     """What was made is found, with everything that it says."""
     new = await sessions.create(Login("alice", roles=["a", "b"], scopes=["s"], amr=["pwd"]), NOW)
@@ -165,10 +179,12 @@ async def test_a_hundred_requests_at_once_write_one_use(admin, sessions):
     assert 1 == sum(written)
 
 
-async def test_r6_use_does_not_bring_back_what_was_ended(admin, sessions):
-    """R6: a request that was under way at the logout leaves nothing behind."""
+@pytest.mark.parametrize("was_used", [False, True])
+async def test_r6_use_does_not_bring_back_what_was_ended(admin, sessions, was_used):
+    """R6: a request that was under way at the logout leaves nothing behind, its first one too."""
     new = await sessions.create(Login("alice"), NOW)
-    await sessions.touch(await sessions.look_up(new.cookie), NOW)
+    if was_used:
+        await sessions.touch(await sessions.look_up(new.cookie), NOW)
     stored = await sessions.look_up(new.cookie)
     await sessions.revoke(new.digest)
     assert not await sessions.touch(stored, NOW + 500)

@@ -31,9 +31,9 @@ async def scripted(tmp_path) -> AsyncIterator[Callable]:
     """Start scripted servers; they end with the test."""
     async with contextlib.AsyncExitStack() as stack:
 
-        async def start(*answers: bytes, password: str | None = None) -> ScriptedServer:
+        async def start(*answers: bytes) -> ScriptedServer:
             path = str(tmp_path / f"s{len(list(tmp_path.iterdir()))}")
-            server = ScriptedServer(StoreAddress(socket_path=path, password=password), answers)
+            server = ScriptedServer(StoreAddress(socket_path=path), answers)
             await stack.enter_async_context(listening(server))
             return server
 

@@ -1,0 +1,57 @@
+"""The rights that docs/store.md asks for are enough, and an application's store needs fewer."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from proxy.adapters.store import StoreAddress, eviction_problem, open_store
+from proxy.core.revocation import RevocationKeys
+from proxy.errors import StoreUnavailable
+from proxy.services.revocations import Revocations, RevocationWatch
+from proxy.services.sessions import Login, Sessions
+
+NOW = 1_800_000_000.0
+KEYS = RevocationKeys("latchgate:")
+PAGE = Path(__file__).parents[2] / "docs" / "store.md"
+
+
+@pytest.fixture
+async def documented(mortal_valkey):
+    """Open the store as the documented user, for keys under the prefix only."""
+    text = PAGE.read_text().partition("**Permissions**")[2].partition("`.")[0]
+    rights = re.findall(r"\+[a-z]+", text)
+    assert "+evalsha" in rights
+    with mortal_valkey.client() as admin:
+        rules = ["on", ">pw", "~latchgate:*", "-@all", *rights]
+        admin.execute_command("ACL", "SETUSER", "gate", "reset", *rules)
+    address = StoreAddress(
+        socket_path=str(mortal_valkey.socket_path), username="gate", password="pw", database=1
+    )
+    store = open_store(address, timeout_s=1)
+    yield store
+    await store.close()
+
+
+async def test_the_documented_rights_are_enough(documented):
+    """Sessions, revocations, the watch and the look at the policy all work with them."""
+    sessions = Sessions(documented, prefix="latchgate:", idle_timeout_s=60, lifetime_s=600)
+    new = await sessions.create(Login("alice"), NOW)
+    assert await sessions.touch(await sessions.look_up(new.cookie), NOW + 10)
+    assert [new.digest] == [each.digest async for each in sessions.listed(NOW + 11)]
+    assert await sessions.revoke(new.digest)
+    watch = RevocationWatch(documented, KEYS, keep_s=60, on_alert=lambda _text: None)
+    await watch.look(NOW)
+    await Revocations(documented, KEYS).revoke_all(NOW, keep_s=60)
+    assert "good" == await watch.look(NOW + 1)
+    await documented.delete(KEYS.epoch)
+    assert "lost" == await watch.look(NOW + 2)
+    assert eviction_problem(await documented.probe(), "refuse") is None
+
+
+async def test_the_documented_user_reaches_no_other_keys(documented):
+    """Keys of others are refused, which is an outage and not an absence."""
+    with pytest.raises(StoreUnavailable, match="NOPERM"):
+        await documented.fetch(["elsewhere:k"])
