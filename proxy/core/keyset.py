@@ -283,7 +283,8 @@ def _load_jwk(member: Mapping[str, Any]) -> PublicKey:
         case "RSA":
             return _load_with(RSAAlgorithm, _only(member, "n", "e"))
         case "EC":
-            if member.get("crv") not in _CURVES:
+            curve = member.get("crv")
+            if not isinstance(curve, str) or curve not in _CURVES:
                 raise ValueError("its curve is not one of P-256, P-384, P-521")
             return _load_with(ECAlgorithm, _only(member, "x", "y"))
         case "OKP":

@@ -108,6 +108,8 @@ def test_k2_alg_ed25519_is_eddsa_with_an_ed25519_key():
         ({"kty": "EC"}, "its curve is not one of"),
         ({"kty": "rsa"}, "its `kty` is not RSA"),
         ({"kty": ["RSA"]}, "its `kty` is not RSA"),
+        ({"kty": "EC", "crv": []}, "its curve is not one of"),
+        ({"kty": "OKP", "crv": {}}, "its curve is not Ed25519"),
         ({"n": ...}, "its `n` is missing"),
         ({"n": 5}, "its `n` is missing"),
         ({"n": ""}, "its `n` is missing"),
