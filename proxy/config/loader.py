@@ -23,6 +23,7 @@ from proxy.config.completion import complete
 from proxy.config.document import MAX_BYTES, MappingNode, Position, read_document
 from proxy.config.messages import KEY_MARK, describe, meant_key, show_path, unknown_key
 from proxy.config.models import Config
+from proxy.config.outline import is_optional
 from proxy.config.survey import Survey
 from proxy.config.tree import SourceMap, Tree
 from proxy.config.values import BASE
@@ -135,10 +136,11 @@ class _Reading:
         if config is None:
             return None
         survey = Survey(config, self.tree)
+        before = set(self._wrong)
         for check in CHECKS:
             for problem in check(survey):
                 self._take(self.tree, problem)
-        config = self._without_gaps(self.tree, survey)
+        config = self._without_gaps(self.tree, survey, self._wrong - before)
         if config is not None:
             self._run(self.tree, config, checks)
         return config
@@ -174,9 +176,11 @@ class _Reading:
         for item, path, _ in others:
             tree.cut(path[:-1] if item["type"] == "missing" else path)
 
-    def _without_gaps(self, tree: Tree, survey: Survey) -> Config | None:
+    def _without_gaps(self, tree: Tree, survey: Survey, wrong: set[document.Path]) -> Config | None:
         """Cut the routes that lean on what is not there, so that `checks` need not expect gaps."""
         paths = [tree.original(path) for path in dangling(survey)]
+        # What is wrong in a route and can be left out would only be found a second time.
+        paths += [path for path in wrong if path[0] == "routes" and is_optional(tree.root, path)]
         if not paths:
             return survey.config
         for path in paths:
@@ -196,9 +200,20 @@ class _Reading:
     def _take(self, tree: Tree, problem: Problem, *, is_second: bool = False) -> None:
         """Report what a check says; a second opinion on one place is left out."""
         path = tree.original(problem.path)
-        if not tree.is_cut(path) and not (is_second and path in self._wrong):
+        if not tree.is_cut(path) and not (is_second and self._is_known(path)):
             position = tree.source_map.position(path)
             self._report(position, path, problem.message, is_warning=problem.is_warning)
+
+    def _is_known(self, path: document.Path) -> bool:
+        """Tell whether a mistake at `path` is one that was reported in greater detail before."""
+        if path[:1] == ("routes",):
+            return path in self._wrong
+        if path[:1] == ("schemes",) and path[2:3] != ("identity",):
+            # Keys, algorithms and issuer are one thing to whoever compiles a scheme.
+            return any(
+                known[:2] == path[:2] and known[2:3] != ("identity",) for known in self._wrong
+            )
+        return any(known[: len(path)] == path for known in self._wrong)
 
     def _report(
         self, position: Position, path: document.Path, message: str, *, is_warning: bool = False

@@ -61,15 +61,15 @@ def fields_of(section: type[Section]) -> dict[str, FieldInfo]:
 
 def known_keys(root: Node, path: Path) -> frozenset[str]:
     """Return the keys that the mapping at `path` may have; empty where its names are free."""
-    annotations: list[Any] = [Config]
-    node: Node | None = root
-    for part in path:
-        node = child(node, part)
-        leaves = [leaf for found in annotations for leaf in _leaves(found)]
-        annotations = [inner for leaf in leaves for inner in _step(leaf, part)]
-    leaves = [leaf for found in annotations for leaf in _leaves(found)]
-    sections = [leaf for leaf in leaves if _is_section(leaf) and _fits(leaf, node)]
-    return frozenset(key for section in sections for key in fields_of(section))
+    leaves, _ = _walk(root, path)
+    found = [leaf for leaf in leaves if _is_section(leaf)]
+    return frozenset(key for section in found for key in fields_of(section))
+
+
+def is_optional(root: Node, path: Path) -> bool:
+    """Tell whether the innermost key of `path` may be left out. Items belong to their list's key."""
+    _, field = _walk(root, path)
+    return field is not None and not field.is_required()
 
 
 def is_later(path: Path) -> bool:
@@ -100,6 +100,20 @@ def places_of(key: str) -> list[str]:
     return [path for path, _ in outline() if path.rpartition(".")[2] == key]
 
 
+def _walk(root: Node, path: Path) -> tuple[list[Any], FieldInfo | None]:
+    """Return the types that the value at `path` may have, and the innermost field on the way."""
+    leaves: list[Any] = [Config]
+    field: FieldInfo | None = None
+    node: Node | None = root
+    for part in path:
+        node = child(node, part)
+        steps = [step for leaf in leaves for step in _step(leaf, part)]
+        field = next((found for _, found in steps if found is not None), field)
+        leaves = [leaf for annotation, _ in steps for leaf in _leaves(annotation)]
+        leaves = [leaf for leaf in leaves if not _is_section(leaf) or _fits(leaf, node)]
+    return leaves, field
+
+
 def _leaves(annotation: Any) -> Iterator[Any]:
     """Yield the alternatives of `annotation`: sections, lists, mappings and plain types."""
     origin = typing.get_origin(annotation)
@@ -112,14 +126,14 @@ def _leaves(annotation: Any) -> Iterator[Any]:
         yield annotation
 
 
-def _step(leaf: Any, part: str | int) -> Iterator[Any]:
-    """Yield what stands under `part` in a value of the type `leaf`."""
+def _step(leaf: Any, part: str | int) -> Iterator[tuple[Any, FieldInfo | None]]:
+    """Yield the type of what stands under `part` in a `leaf`, and the field if it has one."""
     if _is_section(leaf):
         field = fields_of(leaf).get(part) if isinstance(part, str) else None
         if field is not None:
-            yield field.annotation
+            yield field.annotation, field
     elif typing.get_origin(leaf) is (list if isinstance(part, int) else dict):
-        yield typing.get_args(leaf)[-1]
+        yield typing.get_args(leaf)[-1], None
 
 
 def _sections_in(annotation: Any) -> Iterator[tuple[str, type[Section]]]:

@@ -35,6 +35,7 @@ from proxy.core.mapping import IdentityReader, compile_mapping
 from proxy.core.overlaps import overlaps
 from proxy.core.routing import RouteConflicts, Router, RouteSpec
 from proxy.core.rules import ClaimRule, compile_require
+from proxy.core.templates import parse_template
 from proxy.errors import Problem, ProxyError
 from proxy.model import ClientInfo, Header, Identity, RequestView
 from proxy.services.route import HashKey, Require
@@ -262,7 +263,7 @@ def static_keys(scheme: JwtSchemeConfig) -> KeySet | None:
     if keys.file is not None:
         return KeySet.from_file(keys.file.read_bytes(), algorithms=scheme.algorithms)
     if keys.secret is not None:
-        return KeySet.from_secret(keys.secret.reveal().encode(), algorithms=scheme.algorithms)
+        return KeySet.from_secret(keys.secret.reveal_bytes(), algorithms=scheme.algorithms)
     return None
 
 
@@ -306,10 +307,10 @@ def compile_problems(config: Config) -> Iterator[Problem]:
     for name, scheme in config.schemes.items():
         path = ("schemes", name)
         if isinstance(scheme, JwtSchemeConfig):
-            yield from _attempt((*path, "issuer"), partial(compile_verifier, config, scheme))
+            yield from _attempt(path, partial(compile_verifier, config, scheme))
             yield from _attempt((*path, "keys"), partial(static_keys, scheme))
         if scheme.identity is not None:
-            yield from _attempt((*path, "identity"), partial(compile_reader, scheme.identity))
+            yield from _mapping_problems((*path, "identity"), scheme.identity)
     for name, upstream in config.upstreams.items():
         if any(server.scheme == "https" for server in upstream.servers):
             yield from _attempt(("upstreams", name, "tls"), partial(tls_context, upstream.tls))
@@ -317,11 +318,26 @@ def compile_problems(config: Config) -> Iterator[Problem]:
     yield from _match_problems(config)
 
 
+def _mapping_problems(path: tuple[str, ...], mapping: IdentityMapping) -> Iterator[Problem]:
+    """Yield what is wrong with the templates of a scheme, each at its own key."""
+    for key in type(mapping).model_fields:
+        text = getattr(mapping, key)
+        if text is not None and "{" in text:
+            yield from _attempt((*path, key), partial(parse_template, text))
+
+
 def _route_problems(config: Config) -> Iterator[Problem]:
     sound = True
     for index, route in enumerate(config.routes):
         path = ("routes", index)
-        found = list(_attempt((*path, "identity"), partial(compile_identity, route)))
+        found = [
+            problem
+            for name, text in route.identity.headers.items()
+            for problem in _attempt(
+                (*path, "identity", "headers", name), partial(parse_template, text)
+            )
+        ]
+        found = found or list(_attempt((*path, "identity"), partial(compile_identity, route)))
         sound = sound and not found
         yield from found
         yield from _attempt((*path, "require"), partial(compile_requirements, route.require))
