@@ -236,7 +236,7 @@ def compile_verifier(config: Config, scheme: JwtSchemeConfig) -> TokenVerifier:
         issuer=scheme_issuer(config, scheme),
         audiences=audiences,
         algorithms=scheme.algorithms,
-        leeway=0.0 if scheme.keys.local else scheme.leeway,
+        leeway=scheme.leeway,
         max_lifetime=scheme.max_lifetime,
         requires_iat=scheme.revocation == "store",
         is_local=scheme.keys.local,

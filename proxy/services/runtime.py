@@ -24,7 +24,7 @@ from proxy.config.models import Config
 from proxy.core.forwarding import ForwardingPolicy
 from proxy.core.headers import HeaderRules
 from proxy.core.revocation import RevocationKeys
-from proxy.errors import StoreUnavailable
+from proxy.errors import SecretsError, StoreUnavailable
 from proxy.services import compile as compiling
 from proxy.services.gate import Gate
 from proxy.services.keyrings import open_signing_keys
@@ -212,5 +212,7 @@ async def _refresh_keys(keys: SigningKeys, clock: Callable[[], float]) -> None:
             await keys.refresh(clock())
         except StoreUnavailable:
             delay = RETRY_S
+        except SecretsError as planted:
+            _log.critical("signing keys in the store are not accepted: %s", planted)
         else:
             delay = REFRESH_KEYS_S
