@@ -53,6 +53,17 @@ def life_s(admin, key: str) -> float:
     return admin.pttl(key) / 1000
 
 
+async def answering(store) -> None:
+    """Wait until a store that was away answers again."""
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                await store.fetch(["x"])
+                return
+            except StoreUnavailable:
+                await asyncio.sleep(0.01)
+
+
 REVOKE = {
     "all": lambda it, now, **life: it.revoke_all(now, **life),
     "iss": lambda it, now, **life: it.revoke_issuer("i", now, **life),
@@ -314,6 +325,7 @@ async def test_r4_an_outage_is_no_loss(mortal_valkey, alerts, caplog):
     with pytest.raises(StoreUnavailable):
         await watch.look(NOW + 1)
     mortal_valkey.start()  # it keeps nothing on disk: now the revocations are lost
+    await answering(store)
     assert "lost" == await watch.look(NOW + 2)
     assert 1 == len(alerts)
     await store.close()
