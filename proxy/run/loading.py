@@ -10,7 +10,6 @@ from proxy.config.loader import Check, LoadedConfig, load_config, parse_config
 from proxy.run.messages import Boot
 from proxy.services.compile import compile_problems
 
-
 CHECKS: Final[tuple[Check, ...]] = (compile_problems, check_stores)
 
 

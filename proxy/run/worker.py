@@ -7,6 +7,7 @@ the supervisor is gone, and the worker ends at once.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -33,10 +34,12 @@ from proxy.run.parent import die_with_parent
 from proxy.run.providers import has_remote_keys
 from proxy.services.runtime import Runtime
 
+EXIT_FAILED: Final = 1
 EXIT_CRASH: Final = 70  # EX_SOFTWARE of sysexits.h
 EXIT_ORPHAN: Final = 71  # EX_OSERR
 EXPECTED: Final = (ProxyError, OSError, ssl.SSLError)
 """What a configuration or its surroundings can be the reason of."""
+LAST_WORDS_S: Final = 0.2
 CLOSE_TIMEOUT_S: Final = 5.0
 """How long connections to stores and upstreams may take to close."""
 
@@ -70,7 +73,7 @@ class Worker:
         try:
             await self._start(telemetry)
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._drain_at.set)
-            listening = spawn(self._listen(), name="control channel")
+            listening = spawn(self._listen(telemetry), name="control channel")
             await self._channel.send(messages.ready())
             await self._drain_at.wait()
             await self._drain()
@@ -105,7 +108,7 @@ class Worker:
         tls = self._loaded.config.server.tls
         return None if tls is None else server_context(tls.cert, tls.key, tls.client_ca)
 
-    async def _listen(self) -> None:
+    async def _listen(self, telemetry: Telemetry) -> None:
         """Take the supervisor's messages; its end is this process's end."""
         try:
             while (message := await self._channel.receive()) is not None:
@@ -113,6 +116,7 @@ class Worker:
         except ChannelError as error:
             _log.critical("the supervisor does not make sense: %s", error)
         # Nobody restarts or drains an orphan, and its port is wanted by the next gate.
+        telemetry.close(LAST_WORDS_S)
         os._exit(EXIT_ORPHAN)
 
     def _take(self, message: Message) -> None:
@@ -174,13 +178,14 @@ def _own_address(item: str | list[str | int]) -> OwnAddress:
 async def serve(descriptor: int) -> int:
     """Boot from the channel and serve; return the exit status."""
     channel = await Channel.open(socket.socket(fileno=descriptor))
-    boot = Boot.from_message(await channel.receive())
     try:
+        boot = Boot.from_message(await channel.receive())
         return await Worker(channel, boot).run()
     except EXPECTED as error:
         reason = str(error) or type(error).__name__
-        await channel.send(messages.failed(reason.replace("\n", "; ")))
-        return 1
+        with contextlib.suppress(ChannelError):
+            await channel.send(messages.failed(reason.replace("\n", "; ")))
+        return EXIT_FAILED
     finally:
         await channel.close()
 

@@ -58,10 +58,10 @@ class Telemetry:
         self.access: Callable[..., None] = access or _ignore
         """Takes the `AccessRecord` of each request."""
 
-    def close(self) -> None:
-        """Write what waits and take the log out of the process again."""
+    def close(self, timeout_s: float = 2.0) -> None:
+        """Write what waits, for at most `timeout_s`, and take the log out of the process again."""
         logging.getLogger().removeHandler(self._handler)
-        self._writer.close()
+        self._writer.close(timeout_s)
 
 
 def start_telemetry(

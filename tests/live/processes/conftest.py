@@ -217,9 +217,11 @@ class Application:
         self.may_answer.set()
         self.asked = asyncio.Event()
         self.heads: list[bytes] = []
+        self.writers: list[asyncio.StreamWriter] = []
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer requests without bodies, one after the other."""
+        self.writers.append(writer)
         with contextlib.suppress(asyncio.IncompleteReadError, OSError):
             while head := await reader.readuntil(b"\r\n\r\n"):
                 self.heads.append(head)
@@ -241,6 +243,10 @@ async def application() -> AsyncIterator[Application]:
     yield app
     app.may_answer.set()
     server.close()
+    for writer in app.writers:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
 
 
 @pytest.fixture

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import sys
+from collections.abc import AsyncIterator
+
+import pytest
+
+from proxy.run.worker import EXIT_FAILED, EXIT_ORPHAN
+from tests.live.processes.conftest import ROOT
+
+pytestmark = pytest.mark.slow
+
+
+class BareWorker:
+    """A worker process whose control channel the test holds raw."""
+
+    def __init__(self, process: asyncio.subprocess.Process, control: socket.socket) -> None:
+        self.process = process
+        self.control = control
+
+    def say(self, line: bytes) -> None:
+        """Send bytes over the control channel."""
+        self.control.sendall(line + b"\n")
+
+    async def hear(self) -> dict | None:
+        """Return the worker's next message."""
+        loop = asyncio.get_running_loop()
+        data = b""
+        while not data.endswith(b"\n"):
+            part = await loop.sock_recv(self.control, 65536)
+            if not part:
+                return None
+            data += part
+        return json.loads(data)
+
+    async def exit(self) -> tuple[int, str]:
+        """Return status and standard error."""
+        async with asyncio.timeout(30):
+            _, errors = await self.process.communicate()
+        assert self.process.returncode is not None
+        return self.process.returncode, errors.decode()
+
+
+@pytest.fixture
+async def worker() -> AsyncIterator[BareWorker]:
+    """Start `python -m proxy.run.worker`."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "proxy.run.worker", str(theirs.fileno())),
+        pass_fds=[theirs.fileno()],
+        stderr=asyncio.subprocess.PIPE,
+        cwd=ROOT,
+    )
+    theirs.close()
+    yield BareWorker(process, ours)
+    ours.close()
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.communicate()
+
+
+def boot(**changes: object) -> bytes:
+    """Return a boot message of a gate without listeners."""
+    text = 'upstreams: {app: {servers: ["http://127.0.0.1:1"]}}\nlog: {format: json}\n'
+    text += 'routes: [{match: {path: "/**"}, auth: none, upstream: app}]\n'
+    fields = {"worker": 0, "gate_id": "g", "text": text, "file": "f.yaml", "base": "/"}
+    fields |= {"sockets": [], "own_addresses": [], "store": None, "keys": {}}
+    return json.dumps({"kind": "boot", **fields, **changes}).encode()
+
+
+@pytest.mark.parametrize("line", [b"nonsense", b'{"kind": "drain"}', boot(unknown=1)])
+async def test_a_worker_does_not_serve_what_it_does_not_understand(worker, line):
+    """A first message that is no boot message ends it, with a reason and without a traceback."""
+    worker.say(line)
+    message = await worker.hear()
+    assert message is not None
+    assert "failed" == message["kind"]
+    assert (EXIT_FAILED, "") == await worker.exit()
+
+
+async def test_a_worker_whose_supervisor_is_gone_before_it_spoke_ends(worker):
+    """The end of the channel is the end of the worker."""
+    worker.control.close()
+    assert (EXIT_FAILED, "") == await worker.exit()
+
+
+async def test_a_worker_whose_supervisor_vanishes_ends_at_once(worker):
+    """Nobody would restart or drain an orphan, and its port is wanted by the next gate."""
+    worker.say(boot())
+    assert {"kind": "ready"} == await worker.hear()
+    worker.control.close()
+    assert (EXIT_ORPHAN, "") == await worker.exit()
+
+
+async def test_a_supervisor_that_does_not_make_sense_is_left(worker):
+    """Unknown kinds are logged; what is no message ends the worker."""
+    worker.say(boot())
+    assert {"kind": "ready"} == await worker.hear()
+    worker.say(b'{"kind": "dance"}')
+    worker.say(b"[")
+    status, errors = await worker.exit()
+    assert EXIT_ORPHAN == status
+    assert "a message of an unknown kind" in errors
+
+
+async def test_the_second_drain_shortens_the_first(worker):
+    """A worker that drains at leisure hurries when told again."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        text = json.loads(boot())["text"].replace("127.0.0.1:1", f"127.0.0.1:{port}")
+        worker.say(boot(text=text))
+        assert {"kind": "ready"} == await worker.hear()
+        worker.say(b'{"kind": "drain", "timeout_s": 60}')
+        worker.say(b'{"kind": "drain", "timeout_s": 0}')
+        status, _ = await worker.exit()
+        assert 0 == status
