@@ -41,6 +41,7 @@ from proxy.run.providers import Providers
 from proxy.services.compile import scheme_issuer
 from proxy.services.keyrings import open_signing_keys
 from proxy.services.revocations import Revocations
+from proxy.services.runtime import make_watch
 from proxy.services.schemes.build import SchemeBuilder, longest_marker_life_s
 from proxy.services.schemes.jwt import JwtScheme
 from proxy.services.schemes.port import Found, Place
@@ -213,6 +214,10 @@ async def _open_scheme(config: Config, name: str, store: Store | None) -> AsyncI
 async def _judge(config: Config, token: bytes, wanted: str | None) -> tuple[str, Outcome]:
     name = _scheme_for(config, token, wanted)
     async with open_any_store_of(config) as store, _open_scheme(config, name, store) as scheme:
+        if store is not None:
+            # As a gate that starts: where none has run yet, there is no epoch, and a deny-list
+            # without an epoch is one that was lost (security.md, R4).
+            await make_watch(config, store).look(time.time())
         return name, await scheme.judge(Found(Place("bearer"), token), time.time())
 
 

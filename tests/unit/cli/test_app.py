@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from proxy import __version__
+from proxy.cli.app import app
+from proxy.config.schema import json_schema
+
+
+def test_every_command_of_the_reference_that_is_due_is_there():
+    """reference.md §3, as far as this version goes; each explains itself."""
+    shown = CliRunner().invoke(app, ["--help"]).stdout
+    for command in ("serve", "check", "schema", "session", "token", "health"):
+        assert f"  {command} " in shown
+        assert 0 == CliRunner().invoke(app, [command, "--help"]).exit_code
+
+
+def test_the_schema_is_printed():
+    """`schema` prints what `config/` ships."""
+    result = CliRunner().invoke(app, ["schema"])
+    assert json_schema() == json.loads(result.stdout)
+
+
+def test_the_version_is_told():
+    """`--version` needs no configuration."""
+    assert f"latchgate {__version__}\n" == CliRunner().invoke(app, ["--version"]).stdout
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nonsense"], ["check", "--nonsense"], ["session"], ["token", "mint"]]
+)
+def test_wrong_usage_is_status_2(arguments):
+    """reference.md §3: 2 is configuration or usage."""
+    assert 2 == CliRunner().invoke(app, arguments).exit_code
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["serve"],
+        ["check"],
+        ["health"],
+        ["session", "list"],
+        ["session", "revoke", "--all"],
+        ["token", "mint", "--subject", "s"],
+        ["token", "revoke", "--all"],
+    ],
+)
+def test_a_configuration_that_is_not_there_is_status_2(latchgate, arguments):
+    """Every command says which file it wanted."""
+    result = latchgate.run(*arguments)
+    assert 2 == result.exit_code
+    assert f"{latchgate.file}:1:1: (document): the file cannot be read" in result.stderr
+
+
+def test_the_configuration_may_come_from_the_environment_or_standard_input(
+    latchgate, monkeypatch, tmp_path
+):
+    """LATCHGATE_CONFIG, `-`, and latchgate.yaml where nothing is said."""
+    monkeypatch.chdir(tmp_path)
+    text = 'upstreams: {app: {servers: ["http://127.0.0.1:1"]}}\n'
+    runner = CliRunner()
+    assert 0 == runner.invoke(app, ["check", "-c", "-"], input=text).exit_code
+    assert 2 == runner.invoke(app, ["check"]).exit_code
+    latchgate.write(text)
+    assert 0 == runner.invoke(app, ["check"]).exit_code
+    latchgate.file.rename(tmp_path / "other.yaml")
+    monkeypatch.setenv("LATCHGATE_CONFIG", str(tmp_path / "other.yaml"))
+    assert 0 == runner.invoke(app, ["check"]).exit_code

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import socket
+
+GOOD = """
+store: {url: "redis://user:hunter2@127.0.0.1:1/0", timeout: 200ms}
+upstreams: {app: {servers: ["http://127.0.0.1:1"]}}
+schemes: {web: {type: session, format: native}}
+routes:
+  - {name: landing, match: {path: "/"}, auth: none, upstream: app}
+  - {match: {path: "/**"}, auth: web, upstream: app}
+"""
+
+
+def test_what_is_public_comes_first_and_the_verdict_last(latchgate):
+    """P4: `check` lists what is public first."""
+    latchgate.write(GOOD)
+    result = latchgate.run("check")
+    assert 0 == result.exit_code
+    assert [
+        "public (auth: none): any method */ -> app (landing)",
+        f"{latchgate.file}: good (2 routes, 1 scheme, 1 upstream, 0 warnings)",
+    ] == result.stdout.splitlines()
+
+
+def test_every_mistake_is_a_line_with_its_place(latchgate):
+    """All at once, and status 2."""
+    latchgate.write(GOOD.replace("auth: web", "auth: wep").replace("servers", "server"))
+    result = latchgate.run("check")
+    assert 2 == result.exit_code
+    lines = result.stderr.splitlines()
+    assert lines[0].startswith(f"{latchgate.file}:3:")
+    assert any(line.startswith(f"{latchgate.file}:7:") for line in lines)
+    assert lines[-1].startswith("latchgate: ")
+    found = latchgate.json("check", status=2)
+    assert not found["valid"]
+    assert {"file", "line", "column", "path", "message"} == set(found["errors"][0])
+
+
+def test_warnings_are_said_and_are_no_mistakes(latchgate):
+    """A weak spot is status 0, and a line that says `warning`."""
+    latchgate.write(GOOD.replace("format: native", "format: native, cookie: sid"))
+    result = latchgate.run("check")
+    assert 0 == result.exit_code
+    (warning,) = result.stderr.splitlines()
+    assert ": warning: " in warning
+    assert "1 warning)" in result.stdout
+    found = latchgate.json("check")
+    assert (True, ["landing"], 1) == (found["valid"], found["public"], len(found["warnings"]))
+
+
+def test_connect_tries_what_the_configuration_points_to(latchgate, valkey):
+    """Store and upstream are named with what came of it; a failed upstream is status 1."""
+    with socket.create_server(("127.0.0.1", 0)) as upstream:
+        port = upstream.getsockname()[1]
+        text = GOOD.replace("redis://user:hunter2@127.0.0.1:1/0", valkey.url)
+        latchgate.write(text.replace("http://127.0.0.1:1", f"http://127.0.0.1:{port}"))
+        result = latchgate.run("check", "--connect")
+        assert 0 == result.exit_code, result.output
+        assert "ok      store unix:" in result.stdout
+        assert f"ok      upstream app http://127.0.0.1:{port}: accepts connections" in result.stdout
+    latchgate.write(text)
+    result = latchgate.run("check", "--connect")
+    assert 1 == result.exit_code
+    assert "FAILED  upstream app http://127.0.0.1:1: Connection refused" in result.stdout
+    assert "good, but 1 connection failed" in result.stdout
+
+
+def test_a_store_out_of_reach_is_status_3_and_names_no_password(latchgate):
+    """The store comes before the upstreams, and its secret stays where it is."""
+    latchgate.write(GOOD)
+    result = latchgate.run("check", "--connect")
+    assert 3 == result.exit_code
+    assert "FAILED  store redis://127.0.0.1:1/0: " in result.stdout
+    assert "hunter2" not in result.output
+    found = latchgate.json("check", "--connect", status=3)
+    assert [False, False] == [item["is_good"] for item in found["connections"]]

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from tests.token_workshop import SECRET, claims, token
+
+
+def mint(gate, *options: str) -> dict:
+    """Mint a token and return what is printed."""
+    return gate.json("token", "mint", "--subject", "alice", *options)
+
+
+def inspect(gate, text: str, *, status: int = 0) -> dict:
+    """Return what `token inspect` prints about a token on standard input."""
+    return gate.json("token", "inspect", "-", stdin=text.encode(), status=status)
+
+
+def test_mint_prints_the_documented_object(gate):
+    """reference.md §3: token, jti and expires_at, and nothing else."""
+    made = mint(gate)
+    assert {"token", "jti", "expires_at"} == set(made)
+    assert 500 < made["expires_at"] - time.time() <= 600
+
+
+def test_inspect_shows_what_a_token_says_and_that_it_is_good(gate):
+    """Everything that was given stands in the claims, and the gate's own scheme accepts it."""
+    made = mint(gate, "--role", "admin", "--scope", "a:b", "--claim", "tenant=acme")
+    found = inspect(gate, made["token"] + "\n")
+    assert ("api", True, None) == (found["scheme"], found["valid"], found["code"])
+    assert "at+jwt" == found["header"]["typ"]
+    said = found["claims"]
+    assert ("alice", ["admin"], "a:b", "acme") == (
+        said["sub"],
+        said["roles"],
+        said["scope"],
+        said["tenant"],
+    )
+    file = gate.directory / "token"
+    file.write_text(made["token"])
+    assert "scheme api: valid" in gate.run("token", "inspect", f"@{file}").stdout
+
+
+def test_a_lifetime_may_be_asked_for_within_bounds(gate):
+    """As long as the local scheme accepts, not longer."""
+    made = mint(gate, "--lifetime", "1h")
+    assert 3500 < made["expires_at"] - time.time() <= 3600
+    result = gate.run("token", "mint", "--subject", "alice", "--lifetime", "30d")
+    assert (2, "latchgate: a token lives between 1 and 86400 seconds\n") == (
+        result.exit_code,
+        result.stderr,
+    )
+
+
+@pytest.mark.parametrize("how", ["token", "jti", "subject", "issuer", "all"])
+def test_r3_a_revoked_token_is_refused(gate, how):
+    """R3: by itself, by its name, with its subject's, its issuer's, or all."""
+    made = mint(gate)
+    options = {
+        "token": ["-"],
+        "jti": ["--jti", made["jti"]],
+        "subject": ["--subject", "alice"],
+        "issuer": ["--issuer"],
+        "all": ["--all"],
+    }[how]
+    result = gate.run("token", "revoke", *options, stdin=made["token"].encode())
+    assert 0 == result.exit_code, result.output
+    assert made["token"] not in result.output
+    found = inspect(gate, made["token"], status=1)
+    assert (False, "token_revoked") == (found["valid"], found["code"])
+    assert inspect(gate, mint(gate)["token"])["valid"]
+
+
+@pytest.mark.parametrize("command", ["inspect", "revoke"])
+def test_s15_a_token_on_the_command_line_is_refused(gate, command):
+    """Other users of the machine can read it there, and it stays in the shell's history."""
+    made = mint(gate)
+    result = gate.run("token", command, made["token"])
+    assert 2 == result.exit_code
+    assert made["token"] not in result.output
+    assert inspect(gate, made["token"])["valid"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["revoke"],
+        ["revoke", "-", "--all"],
+        ["revoke", "--jti", "a", "--subject", "b"],
+        ["inspect", "@/nowhere"],
+        ["mint", "--subject", ""],
+        ["mint", "--subject", "a", "--claim", "iss=me"],
+        ["mint", "--subject", "a", "--lifetime", "5"],
+        ["revoke", "--issuer", "--scheme", "web"],
+    ],
+)
+def test_what_makes_no_sense_is_status_2(gate, arguments):
+    """Usage that cannot be meant changes nothing."""
+    assert 2 == gate.run("token", *arguments, stdin=b"x").exit_code
+
+
+@pytest.mark.parametrize("raw", [b"", b"x", b"a.b.c", b"\xff\xfe", b"." * 3, token()])
+def test_a_token_that_is_none_is_status_1(gate, raw):
+    """Whatever comes on standard input: an answer, not a traceback."""
+    for command in ("inspect", "revoke"):
+        result = gate.run("token", command, "-", "--scheme", "api", stdin=raw)
+        assert 1 == result.exit_code, result.output
+
+
+def test_a_foreign_scheme_is_picked_by_the_tokens_issuer(gate):
+    """Several schemes: `iss` picks the one that is asked."""
+    now = int(time.time())
+    text = gate.file.read_text().replace(
+        "  api:",
+        "  partner: {type: jwt, issuer: 'https://id.example.com/', audience: shop-api,"
+        f" algorithms: [HS256], keys: {{secret: {SECRET.decode()}}}}}\n  api:",
+    )
+    gate.write(text)
+    made = token("HS256", key=SECRET, payload=claims(iat=now, exp=now + 300)).decode()
+    found = inspect(gate, made)
+    assert ("partner", True) == (found["scheme"], found["valid"])
+    assert {"revoked": "token t-1"} == gate.json(
+        "token", "revoke", "-", "--scheme", "partner", stdin=made.encode()
+    )
+    assert "token_revoked" == inspect(gate, made, status=1)["code"]
+    assert 2 == gate.run("token", "revoke", "--issuer").exit_code  # which one?
+
+
+def test_a_scheme_that_never_asks_is_not_pretended_to(gate):
+    """`revocation: none`: a revocation would do nothing, so it is refused."""
+    text = gate.file.read_text()
+    gate.write(
+        text.replace(
+            "keys: {local: true}", "keys: {local: true}, revocation: none, max_lifetime: 10m"
+        )
+    )
+    result = gate.run("token", "revoke", "--subject", "alice")
+    assert 2 == result.exit_code
+    assert "never asks for revocations" in result.stderr
+
+
+def test_without_tokens_none_are_minted(latchgate, valkey):
+    """A gate that issues none says so."""
+    latchgate.write(f'store: {{url: "{valkey.url}"}}\nupstreams: {{}}\n')
+    result = latchgate.run("token", "mint", "--subject", "a")
+    assert 2 == result.exit_code
+    assert "no `tokens:`" in result.stderr
+
+
+def test_standard_input_is_not_read_twice(gate):
+    """Configuration and token cannot both come from it."""
+    from typer.testing import CliRunner  # noqa: PLC0415 - `-c -` instead of the fixture's file
+
+    from proxy.cli.app import app  # noqa: PLC0415 - as above
+
+    result = CliRunner().invoke(app, ["token", "inspect", "-", "-c", "-"], input="x")
+    assert 2 == result.exit_code
+    assert "cannot be both" in result.stderr
+
+
+def test_the_keys_of_the_gate_are_those_of_every_command(gate):
+    """Two mints sign with one key: it is in the store, sealed."""
+    kids = {
+        inspect(gate, mint(gate)["token"])["header"]["kid"],
+        inspect(gate, mint(gate)["token"])["header"]["kid"],
+    }
+    assert 1 == len(kids)
+    assert json.dumps(sorted(kids))
