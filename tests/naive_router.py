@@ -72,7 +72,8 @@ def policies(
     found = matching_specs(specs, host, parts, key)
     by_pattern: dict[tuple[str, ...], list[RouteSpec[Any]]] = {}
     for spec in found:
-        by_pattern.setdefault(tuple(split(spec.path)), []).append(spec)
+        steps = tuple("{}" if step.startswith("{") else step for step in split(spec.path))
+        by_pattern.setdefault(steps, []).append(spec)
     if not by_pattern:
         return {None}
     return {

@@ -39,13 +39,16 @@ class _Ways(Generic[T]):
     """The rules of one upstream, by the way in which requests come to them: host and prefix."""
 
     by_way: dict[tuple[str | None, tuple[bytes, ...]], list[Rule[T]]] = field(default_factory=dict)
-    trees: dict[tuple[str | None, tuple[bytes, ...]], Node[Rule[T]]] = field(default_factory=dict)
+    trees: dict[tuple[str | None, tuple[bytes, ...]], Node[tuple[Rule[T], ...]]] = field(
+        default_factory=dict
+    )
     """The same, found by the pattern that the upstream sees."""
 
     def add(self, rule: Rule[T]) -> None:
         way = (rule.host, rule.prefix)
         self.by_way.setdefault(way, []).append(rule)
-        self.trees.setdefault(way, Node()).add(_seen_by_upstream(rule), rule)
+        tree, seen = self.trees.setdefault(way, Node()), _seen_by_upstream(rule)
+        tree.put(seen, (*(tree.get(seen) or ()), rule))
 
 
 def overlaps(
@@ -76,7 +79,7 @@ def overlaps(
 
 def _overlaps_of(
     rule: Rule[T],
-    others: Iterable[Node[Rule[T]]],
+    others: Iterable[Node[tuple[Rule[T], ...]]],
     tables: dict[str | None, Table[T]],
     is_weaker: Callable[[Hashable, Hashable], bool],
 ) -> Iterator[Overlap]:
@@ -106,8 +109,8 @@ def _seen_by_upstream(rule: Rule[T]) -> Pattern:
 
 
 def _meetings(
-    node: Node[Rule[T]], pattern: Pattern, taken: tuple[Step, ...]
-) -> Iterator[tuple[list[Rule[T]], Pattern]]:
+    node: Node[tuple[Rule[T], ...]], pattern: Pattern, taken: tuple[Step, ...]
+) -> Iterator[tuple[tuple[Rule[T], ...], Pattern]]:
     """Yield what in the tree matches paths that the pattern matches too, and those paths.
 
     `taken` is what both have in common above `node`, and `pattern` what is left of the pattern.
@@ -144,8 +147,8 @@ def _shared_path(
 def _is_taken_by(
     rule: Rule[T], path: tuple[bytes, ...], method: str, tables: dict[str | None, Table[T]]
 ) -> bool:
-    leaves = find(tables[rule.host].root, rule.prefix + path, 0)
-    return leaves is not None and leaves[0].rule(method) is rule
+    leaf = find(tables[rule.host].root, rule.prefix + path, 0)
+    return leaf is not None and leaf.rule(method) is rule
 
 
 def _shared_methods(one: Rule[T], other: Rule[T]) -> Iterable[str]:

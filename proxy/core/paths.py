@@ -293,9 +293,11 @@ def _moves(text: bytes, is_decoded: bool, *, is_folded: bool) -> Iterator[Move]:
     Transformations also run before the first decoding: Tomcat cuts `;` and many servers resolve
     dots while `%3B` and `%2E` are still escapes, which leaves other paths than the reverse order.
     """
-    for form, pattern, replace in _STRUCTURAL:
-        if pattern.search(text):
-            yield form, replace(text), is_decoded
+    for form, needle, change in _STRUCTURAL:
+        if needle in text:
+            moved = change(text)
+            if moved != text:
+                yield form, moved, is_decoded
     decoded = _decode(text)
     if not is_decoded:
         yield None, decoded, True
@@ -312,6 +314,8 @@ def _moves(text: bytes, is_decoded: bool, *, is_folded: bool) -> Iterator[Move]:
 
 def _resolve_dots(text: bytes) -> bytes:
     """Remove dot segments as RFC 3986 §5.2.4 does, which takes an empty segment for one."""
+    if not _DOT_SEGMENT.search(text):
+        return text
     kept: list[bytes] = []
     parts = text.split(b"/")[1:]
     for part in parts:
@@ -324,28 +328,25 @@ def _resolve_dots(text: bytes) -> bytes:
     return b"/" + b"/".join(kept)
 
 
-def _pattern(
-    pattern: bytes, replacement: bytes
-) -> tuple[re.Pattern[bytes], Callable[[bytes], bytes]]:
-    compiled = re.compile(pattern, re.DOTALL)
+_MANY_SLASHES = re.compile(rb"/{2,}")
+_AUTHORITY = re.compile(rb"\A/{2,}[^/]*")
+_PARAMETERS = re.compile(rb";[^/]*")
 
-    def replace(text: bytes) -> bytes:
-        return compiled.sub(replacement, text) or b"/"
-
-    return compiled, replace
-
-
-_STRUCTURAL: Final[tuple[tuple[str | None, re.Pattern[bytes], Callable[[bytes], bytes]], ...]] = (
-    ("encoded_slash", *_pattern(rb"\0", b"/")),
-    ("backslash", *_pattern(rb"\\", b"/")),
-    ("double_slash", *_pattern(rb"/{2,}", b"/")),
+_STRUCTURAL: Final[tuple[tuple[str | None, bytes, Callable[[bytes], bytes]], ...]] = (
+    ("encoded_slash", INNER_SLASH, lambda text: text.replace(INNER_SLASH, b"/")),
+    ("backslash", b"\\", lambda text: text.replace(b"\\", b"/")),
+    ("double_slash", b"//", lambda text: _MANY_SLASHES.sub(b"/", text)),
     # `//host/path` is a network-path reference to URL parsers (RFC 3986 §4.2), Node's among them
-    ("double_slash", *_pattern(rb"\A/{2,}[^/]*", b"")),
-    ("semicolon", *_pattern(rb";[^/]*", b"")),  # parameters of one segment (Tomcat, Jetty)
-    ("semicolon", *_pattern(rb";.*", b"")),  # everything behind the first (Shiro)
-    ("dot_segments", _DOT_SEGMENT, _resolve_dots),
-    (None, *_pattern(rb"[?#].*", b"")),  # %3F and %23, parsed again as a URL
+    ("double_slash", b"//", lambda text: _AUTHORITY.sub(b"", text) or b"/"),
+    # parameters of one segment (Tomcat, Jetty), or everything behind the first `;` (Shiro)
+    ("semicolon", b";", lambda text: _PARAMETERS.sub(b"", text)),
+    ("semicolon", b";", lambda text: text.partition(b";")[0]),
+    ("dot_segments", b"/.", _resolve_dots),
+    # %3F and %23 where a decoded path is parsed as a URL once more
+    (None, b"?", lambda text: text.partition(b"?")[0]),
+    (None, b"#", lambda text: text.partition(b"#")[0]),
 )
+"""What servers do to a path: the odd form concerned, what must occur in it, and the result."""
 
 
 def _folded(text: bytes) -> Iterator[bytes]:

@@ -96,18 +96,23 @@ class Node(Generic[L]):
     def __init__(self) -> None:
         self.literals: dict[bytes, Node[L]] | None = None
         self.parameter: Node[L] | None = None
-        self.exact: list[L] | None = None
-        """What patterns hold that end here."""
-        self.rest: list[L] | None = None
-        """What patterns hold that end here with `**`."""
+        self.exact: L | None = None
+        """What the pattern holds that ends here."""
+        self.rest: L | None = None
+        """What the pattern holds that ends here with `**`."""
 
-    def add(self, pattern: Pattern, held: L) -> None:
-        """Let a pattern hold something, beside what it may hold already."""
+    def get(self, pattern: Pattern) -> L | None:
+        """Return what a pattern holds."""
+        node = self.place(pattern)
+        return node.rest if pattern.has_rest else node.exact
+
+    def put(self, pattern: Pattern, held: L) -> None:
+        """Let a pattern hold something."""
         node = self.place(pattern)
         if pattern.has_rest:
-            node.rest = [*(node.rest or ()), held]
+            node.rest = held
         else:
-            node.exact = [*(node.exact or ()), held]
+            node.exact = held
 
     def place(self, pattern: Pattern) -> Node[L]:
         """Return the node of the pattern's last step; it and those above it are made as needed."""
@@ -135,7 +140,7 @@ class Node(Generic[L]):
         return False
 
 
-def find(node: Node[L], path: tuple[bytes, ...] | list[bytes], index: int) -> list[L] | None:
+def find(node: Node[L], path: tuple[bytes, ...] | list[bytes], index: int) -> L | None:
     """Return what the most specific pattern holds that matches `path[index:]` from `node` on.
 
     Literal before `{x}` before `**`, decided at the first segment where patterns differ. Each node

@@ -85,6 +85,9 @@ class Ambiguous:
     """For the log; holds nothing of the request."""
 
 
+_NO_METHOD: Final = MethodNotAllowed(USUAL_METHODS)
+
+
 class RouteConflicts(ProxyError):
     """Routes that are equal, or that no request can ever match: all of them at once."""
 
@@ -97,7 +100,7 @@ class RouteConflicts(ProxyError):
 class Rule(Generic[T]):
     """A spec, compiled."""
 
-    __slots__ = ("host", "index", "is_folded", "pattern", "policy", "prefix", "spec")
+    __slots__ = ("host", "index", "is_folded", "pattern", "payload", "policy", "prefix", "spec")
 
     def __init__(self, index: int, spec: RouteSpec[T]) -> None:
         """Raise `ValueError` where host, path, methods or prefix are none."""
@@ -105,6 +108,7 @@ class Rule(Generic[T]):
         self.spec = spec
         self.host = _compile_host(spec.host)
         self.pattern = parse_pattern(spec.path)
+        self.payload = spec.payload
         self.policy = spec.policy
         self.is_folded = spec.is_folded
         self.prefix = _compile_prefix(spec.strip_prefix, self.pattern)
@@ -120,15 +124,18 @@ class Leaf(Generic[T]):
     __slots__ = ("by_method", "fallback", "refusal")
 
     def __init__(self) -> None:
-        self.by_method: dict[str, Rule[T]] = {}
+        self.by_method: dict[str, Rule[T]] | None = None
         self.fallback: Rule[T] | None = None
-        self.refusal = MethodNotAllowed(USUAL_METHODS)
+        self.refusal = _NO_METHOD
 
     def add(self, rule: Rule[T]) -> Rule[T] | None:
         """Put a rule in; return the one that it equals, if there is one."""
         if rule.spec.methods is None:
             other, self.fallback = self.fallback, self.fallback or rule
+            self.refusal = _NO_METHOD
             return other
+        if self.by_method is None:
+            self.by_method = {}
         methods = set(rule.spec.methods)
         if "GET" in methods:
             methods.add("HEAD")
@@ -146,10 +153,11 @@ class Leaf(Generic[T]):
         A route without methods takes upper-case ones only: applications that read `post` as POST
         (WSGI's do) would otherwise undo a rule that another route has for POST.
         """
-        found = self.by_method.get(method)
-        if found is None and method.isupper() and method not in REFUSED_METHODS:
-            return self.fallback
-        return found
+        if self.by_method is not None:
+            found = self.by_method.get(method)
+            if found is not None:
+                return found
+        return self.fallback if method.isupper() and method not in REFUSED_METHODS else None
 
 
 class Table(Generic[T]):
@@ -162,9 +170,9 @@ class Table(Generic[T]):
         self.root: Node[Leaf[T]] = Node()
         self.literal: dict[bytes, Leaf[T]] = {}
         """The patterns that match one plain path only: the most specific there can be."""
-        self.lower: Node[Leaf[T]] = Node()
+        self.lower: Node[tuple[Leaf[T], ...]] = Node()
         """For those that fold letters' case and no more."""
-        self.folded: Node[Leaf[T]] = self.lower
+        self.folded = self.lower
         """For those that fold all that `fold` does; another tree only if it has other patterns."""
         self.has_foldings = False
         """True when a pattern is not its own folding, so that lower case proves nothing."""
@@ -174,7 +182,7 @@ class Table(Generic[T]):
         leaf = self.leaves.get(rule.pattern)
         if leaf is None:
             leaf = self.leaves[rule.pattern] = Leaf()
-            self.root.add(rule.pattern, leaf)
+            self.root.put(rule.pattern, leaf)
             if rule.pattern.is_literal:
                 path = b"".join(b"/" + step for step in rule.pattern.steps if step is not None)
                 self.literal[path] = self.literal[path + b"/"] = leaf
@@ -187,11 +195,12 @@ class Table(Generic[T]):
             lower, folded = pattern.folded(bytes.lower), pattern.folded(fold)
             has_other_foldings = has_other_foldings or folded != lower
             self.has_foldings = self.has_foldings or folded != pattern
-            self.lower.add(lower, leaf)
+            self.lower.put(lower, (*(self.lower.get(lower) or ()), leaf))
         if has_other_foldings:
             self.folded = Node()
             for pattern, leaf in self.leaves.items():
-                self.folded.add(pattern.folded(fold), leaf)
+                folded = pattern.folded(fold)
+                self.folded.put(folded, (*(self.folded.get(folded) or ()), leaf))
 
     def has_other_case(self, lower: list[bytes], index: int, rule: Rule[T], method: str) -> bool:
         """Tell whether the path in lower case belongs to a route of another policy (P5)."""
@@ -242,10 +251,9 @@ class Router(Generic[T]):
             return self._match_unusual(table, path, method)
         leaf = table.literal.get(path)
         if leaf is None:
-            leaves = find(table.root, _split(path), 1)
-            if leaves is None:
+            leaf = find(table.root, _split(path), 1)
+            if leaf is None:
                 return _NOT_FOUND
-            leaf = leaves[0]
         rule = leaf.rule(method)
         if rule is None:
             return leaf.refusal
@@ -257,7 +265,7 @@ class Router(Generic[T]):
                 _split(lower), 1, rule, method
             ):
                 return _FOLDS
-        return Found(rule.spec.payload, _strip(path, rule) if rule.prefix else path)
+        return Found(rule.payload, _strip(path, rule) if rule.prefix else path)
 
     def _table_above(self, host: str | None) -> Table[T]:
         """Return the table of the longest wildcard that covers `host`, else that of any host."""
@@ -276,15 +284,15 @@ class Router(Generic[T]):
         """Match a path that has escapes, odd forms or foldings (P2, P5)."""
         try:
             found = readings(path)
-            leaves = find(table.root, segments(found.paths[0]), 0)
-            rule = leaves[0].rule(method) if leaves is not None else None
+            leaf = find(table.root, segments(found.paths[0]), 0)
+            rule = leaf.rule(method) if leaf is not None else None
             if rule is not None:
                 return _checked(table, rule, path, method, found)
         except BadTarget as bad:
             return Ambiguous(bad.detail)
         if found.forms:
             return Ambiguous("an odd form in a path that no route matches")
-        return _NOT_FOUND if leaves is None else leaves[0].refusal
+        return _NOT_FOUND if leaf is None else leaf.refusal
 
     def _unmatched(self, rules: Iterable[Rule[T]]) -> Iterable[tuple[int, str]]:
         """Yield the rules that no request can match, tried with a path and each method of theirs."""
@@ -309,8 +317,8 @@ class Router(Generic[T]):
         table = self._tables[rule.host]
         detail = "other routes are more specific"
         for path in examples(rule.pattern, fresh, longest=MAX_SEGMENTS):
-            leaves = find(table.root, path, 0)
-            if leaves is None or leaves[0].rule(method) is not rule:
+            leaf = find(table.root, path, 0)
+            if leaf is None or leaf.rule(method) is not rule:
                 continue
             raw = b"".join(b"/" + quote_from_bytes(step, _AS_IT_IS).encode() for step in path)
             outcome = self._match_unusual(table, raw or b"/", method)
@@ -353,7 +361,7 @@ def _checked(
     if refusal is not None:
         return Ambiguous(refusal)
     if not rule.prefix:
-        return Found(rule.spec.payload, path)
+        return Found(rule.payload, path)
     rest = _strip(path, rule)
     if rest[:2] == b"//":
         return Ambiguous("without strip_prefix the path begins with two slashes")
@@ -361,7 +369,7 @@ def _checked(
     refusal = _disagreement(table, rule, found, method, rule.prefix)
     if refusal is not None:
         return Ambiguous(f"without strip_prefix: {refusal}")
-    return Found(rule.spec.payload, rest)
+    return Found(rule.payload, rest)
 
 
 def _disagreement(
@@ -374,7 +382,8 @@ def _disagreement(
     """
     for text in found.paths:
         parts = prefix + segments(text)
-        if not _is_agreed(find(table.root, parts, 0), rule, method):
+        leaf = find(table.root, parts, 0)
+        if not _is_agreed(None if leaf is None else (leaf,), rule, method):
             return "another reading of the path belongs to no route or one of another policy"
         if rule.is_folded:
             lower, folded = [part.lower() for part in parts], [fold(part) for part in parts]
@@ -442,5 +451,5 @@ def _methods_to_try(rule: Rule[T], table: Table[T]) -> Iterable[str]:
     """Return the methods that `rule` must be able to serve."""
     if rule.spec.methods is not None:
         return sorted(rule.spec.methods)
-    listed = table.leaves[rule.pattern].by_method
+    listed = table.leaves[rule.pattern].by_method or ()
     return [next((name for name in USUAL_METHODS if name not in listed), "M-SEARCH")]
