@@ -8,12 +8,13 @@ from typing import Annotated
 import typer
 
 from proxy import __version__
+from proxy.adapters.telemetry import LogFormat
 from proxy.cli import report, session, token
 from proxy.cli.check import check
 from proxy.cli.demo import demo
 from proxy.cli.health import health
 from proxy.cli.opening import load_or_fail
-from proxy.cli.options import DEFAULT_CONFIG, ConfigFile
+from proxy.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile
 from proxy.config.schema import json_schema
 from proxy.run import serve as serving
 
@@ -33,14 +34,16 @@ app.command()(demo)
 
 
 @app.command()
-def serve(config: ConfigFile = DEFAULT_CONFIG) -> None:
+def serve(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     """Run the gate until SIGTERM or Ctrl-C, which drain it; a second one hurries."""
-    raise typer.Exit(serving.serve(load_or_fail(config)))
+    log_format: LogFormat | None = "json" if as_json else None
+    raise typer.Exit(serving.serve(load_or_fail(config), log_format=log_format))
 
 
 @app.command()
-def schema() -> None:
+def schema(as_json: AsJson = True) -> None:
     """Print the JSON Schema of the configuration file."""
+    del as_json  # it is never anything else
     typer.echo(json.dumps(json_schema(), indent=2))
 
 

@@ -15,7 +15,7 @@ from typing import Final
 
 HEAD_BYTES: Final = 8 * 1024
 HEAD_TIMEOUT_S: Final = 5.0
-MAX_CONNECTIONS: Final = 64
+MAX_CONNECTIONS: Final = 256
 
 Probe = Callable[[], Awaitable[bool]]
 

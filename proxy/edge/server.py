@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 import ssl
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -75,6 +76,8 @@ class GateServer:
             options: dict[str, Any] = {"sock": sock, "ssl": ssl_context, "backlog": 1024}
             if handshake:
                 options["ssl_handshake_timeout"] = handshake
+            if sock.family == socket.AF_UNIX and sys.version_info >= (3, 13):
+                options["cleanup_socket"] = False  # other workers go on listening there
             self._servers.append(await make(self._manager, **options))
 
     async def drain(self, timeout_s: float) -> None:

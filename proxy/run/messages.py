@@ -19,6 +19,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from proxy.adapters.telemetry import LogFormat
 from proxy.run.channel import ChannelError, Message
 
 
@@ -41,6 +42,8 @@ class Boot:
     own_addresses: list[Any]
     """Every listener of the gate, to which no upstream may lead (security.md, F7): `[address,
     port]`, or a path."""
+    log_format: LogFormat = "auto"
+    """What `log.format` says, or the command line instead of it."""
     store: dict[str, Any] | None = field(default=None, repr=False)
     """Address of the embedded store, with its password; `None` where it is not used."""
     keys: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False)

@@ -28,6 +28,8 @@ class WorkerProcess:
 
     def __init__(self, number: int, process: asyncio.subprocess.Process, channel: Channel) -> None:
         self.number = number
+        self.is_killed = False
+        """True when the supervisor itself has ended it by force."""
         self._process = process
         self._channel = channel
 
@@ -86,8 +88,10 @@ class WorkerProcess:
 
     async def kill(self) -> None:
         """End the process now (SIGKILL), and wait until it is gone."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+        if self._process.returncode is None:
+            self.is_killed = True
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._process.wait(), KILL_TIMEOUT_S)
         await self.close()

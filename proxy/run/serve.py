@@ -6,7 +6,7 @@ import logging
 from typing import Final
 
 from proxy.adapters.store import StoreMisconfigured
-from proxy.adapters.telemetry import start_telemetry
+from proxy.adapters.telemetry import LogFormat, start_telemetry
 from proxy.config.loader import LoadedConfig
 from proxy.errors import StoreUnavailable
 from proxy.run import loop
@@ -16,16 +16,20 @@ from proxy.run.supervisor import Supervisor
 EXIT_REFUSED: Final = 1
 EXIT_CONFIGURATION: Final = 2
 EXIT_STORE: Final = 3
+EXIT_CRASH: Final = 70  # EX_SOFTWARE of sysexits.h
 
 _log = logging.getLogger("latchgate.supervisor")
 
 
-def serve(loaded: LoadedConfig) -> int:
-    """Run the gate; return the exit status of reference.md §3."""
-    log = loaded.config.log
-    telemetry = start_telemetry(log.format, process="supervisor", has_access=False)
+def serve(loaded: LoadedConfig, *, log_format: LogFormat | None = None) -> int:
+    """Run the gate; return the exit status of reference.md §3.
+
+    `log_format` takes the place of the configured one.
+    """
+    format_ = log_format or loaded.config.log.format
+    telemetry = start_telemetry(format_, process="supervisor", has_access=False)
     try:
-        return loop.run(_supervise(loaded))
+        return loop.run(_supervise(loaded, format_))
     except ListenError as error:
         _log.critical("%s", error)
         return EXIT_REFUSED
@@ -35,9 +39,12 @@ def serve(loaded: LoadedConfig) -> int:
     except StoreUnavailable as error:
         _log.critical("%s", error)
         return EXIT_STORE
+    except Exception:  # noqa: BLE001 - whatever it was, it is logged through the safe filter
+        _log.critical("the supervisor crashed", exc_info=True)
+        return EXIT_CRASH
     finally:
         telemetry.close()
 
 
-async def _supervise(loaded: LoadedConfig) -> int:
-    return await Supervisor(loaded).run()
+async def _supervise(loaded: LoadedConfig, log_format: LogFormat) -> int:
+    return await Supervisor(loaded, log_format=log_format).run()

@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack
 from typing import Any, Final
 
 from proxy.adapters.tasks import spawn
+from proxy.adapters.telemetry import LogFormat
 from proxy.adapters.upstreams import OwnAddress
 from proxy.config.addresses import Address
 from proxy.config.loader import LoadedConfig
@@ -20,7 +21,7 @@ from proxy.run import messages
 from proxy.run.announce import announce
 from proxy.run.channel import ChannelError, Message
 from proxy.run.cores import usable_cores
-from proxy.run.crew import DEFAULT_POLICY, Crew, GiveUp, RestartPolicy
+from proxy.run.crew import DEFAULT_POLICY, Crew, GiveUp, RestartPolicy, State
 from proxy.run.listeners import Listeners, bind_all
 from proxy.run.messages import Boot
 from proxy.run.process import WorkerProcess
@@ -41,8 +42,15 @@ _log = logging.getLogger("latchgate.supervisor")
 class Supervisor:
     """One gate: its listeners, its workers, and what they share."""
 
-    def __init__(self, loaded: LoadedConfig, *, policy: RestartPolicy = DEFAULT_POLICY) -> None:
+    def __init__(
+        self,
+        loaded: LoadedConfig,
+        *,
+        log_format: LogFormat = "auto",
+        policy: RestartPolicy = DEFAULT_POLICY,
+    ) -> None:
         self._loaded = loaded
+        self._log_format = log_format
         self._config = loaded.config
         wanted = self._config.server.workers
         self._crew = Crew(usable_cores() if wanted == "auto" else wanted, policy)
@@ -167,13 +175,13 @@ class Supervisor:
             for scheme, document in self._shared.providers.documents().items():
                 await _tell(process, messages.keys(scheme, document))
             if self._crew.is_draining:
-                await _tell(process, messages.drain(self._config.server.drain))
+                return
             await self._listen(process)
             status = await process.ended()
         finally:
-            del self._processes[number]
+            self._processes.pop(number, None)
             await process.kill()
-        if status or not self._crew.is_draining:
+        if not process.is_killed and (status or not self._crew.is_draining):
             _log.warning("worker %d (process %d) ended: %s", number, process.pid, _words(status))
 
     def _boot(self, number: int) -> Boot:
@@ -186,6 +194,7 @@ class Supervisor:
             base=str(self._loaded.base),
             sockets=[sock.fileno() for sock in self._listeners.of(number)],
             own_addresses=self._own_addresses,
+            log_format=self._log_format,
             store=None if address is None else address.to_json(),
             keys=self._shared.providers.documents(),
         )
@@ -237,6 +246,9 @@ class Supervisor:
         self._listeners.close()
         everybody = spawn(_all(tending), name="end of the workers")
         hurry = spawn(self._hurry.wait(), name="second signal")
+        for number, process in list(self._processes.items()):
+            if self._crew.state_of(number) is State.STARTING:  # it has nothing to drain
+                await process.kill()
         timeout_s = self._config.server.drain
         await self._tell_all(messages.drain(timeout_s))
         await asyncio.wait(

@@ -68,7 +68,7 @@ class Worker:
         """
         log = self._loaded.config.log
         telemetry = start_telemetry(
-            log.format, process=f"worker {self._boot.worker}", has_access=log.access
+            self._boot.log_format, process=f"worker {self._boot.worker}", has_access=log.access
         )
         try:
             await self._start(telemetry)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from json.encoder import encode_basestring_ascii as quoted
+from typing import Final
 
 from proxy.adapters.telemetry.clock import Clock
 from proxy.adapters.telemetry.text import clean, clean_path, clip, escape
 from proxy.model import AccessRecord
+
+MAX_WORD: Final = 256
+"""Characters of one value other than path and detail."""
 
 
 class AccessLog:
@@ -30,9 +35,9 @@ class AccessLog:
         level = "warning" if record.status >= 500 else "info"
         return (
             f'{{"time":"{self._clock.iso(record.started_at)}","level":"{level}","event":"request",'
-            f'"process":{self._process},"request_id":{_value(record.request_id)},'
+            f'"process":{self._process},"request_id":{_quoted(record.request_id)},'
             f'"method":{_value(record.method)},"host":{_value(record.host)},'
-            f'"path":{quoted(clean_path(record.path))},"status":{record.status},'
+            f'"path":{_path(record.path)},"status":{record.status},'
             f'"decision":{_value(record.decision)},"code":{_value(record.code)},'
             f'"detail":{quoted(clean(record.detail)) if record.detail else "null"},'
             f'"route":{_value(record.route)},"scheme":{_value(record.scheme)},'
@@ -57,10 +62,21 @@ class AccessLog:
         )
 
 
+def _quoted(text: str) -> str:
+    """Return a JSON string whose decoded form is harmless too."""
+    return quoted(escape(clip(text, MAX_WORD)))
+
+
+@lru_cache(maxsize=4096)  # most values of most lines were in the lines before
 def _value(text: str | None) -> str:
     """Return a JSON string, or `null`."""
-    return "null" if text is None else quoted(escape(clip(text, 256)))
+    return "null" if text is None else _quoted(text)
+
+
+@lru_cache(maxsize=4096)  # as above
+def _path(text: str) -> str:
+    return quoted(clean_path(text))
 
 
 def _word(text: str | None) -> str:
-    return "-" if text is None else escape(clip(text, 256))
+    return "-" if text is None else escape(clip(text, MAX_WORD))

@@ -189,14 +189,13 @@ async def serve(directory: Path) -> AsyncIterator[Serve]:
     """Return a function that runs `latchgate serve` on a configuration's text."""
     gates: list[GateProcess] = []
 
-    async def start(text: str, **environment: str) -> GateProcess:
+    async def start(text: str, *arguments: str) -> GateProcess:
         file = directory / "latchgate.yaml"
         file.write_text(text)
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "proxy", "serve", "-c", str(file)),
+            *(sys.executable, "-m", "proxy", "serve", "-c", str(file), *arguments),
             cwd=ROOT,
             stderr=asyncio.subprocess.PIPE,
-            env={**os.environ, **environment},
         )
         gates.append(GateProcess(process, directory))
         return gates[-1]
