@@ -355,12 +355,17 @@ def _folded(text: bytes) -> Iterator[bytes]:
         return
     parts = text.split(b"/")
     yield b"/".join(part.strip(b" ") for part in parts)
-    yield b"/".join(part.strip(b" ").rstrip(b" .") for part in parts)
+    yield b"/".join(_trimmed(part) for part in parts)
     if b":$" in text:  # an NTFS stream: `/admin:$i30:$INDEX_ALLOCATION/` is `/admin/`
         yield b"/".join(p.partition(b":")[0] if b":$" in p else p for p in parts)
     if not text.isascii():
         as_text = text.decode("utf-8", "surrogateescape")
         yield unicodedata.normalize("NFKC", as_text).encode("utf-8", "surrogateescape")
+
+
+def _trimmed(part: bytes) -> bytes:
+    """Cut dots and spaces off; dot segments stay what they are."""
+    return part if part in (b".", b"..") else part.strip(b" ").rstrip(b" .")
 
 
 def _other_charsets(text: bytes) -> Iterator[bytes]:
