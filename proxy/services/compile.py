@@ -27,6 +27,7 @@ from proxy.config.models import (
 from proxy.core.cookies import find_cookie, parse_cookies
 from proxy.core.cors import CorsPolicy
 from proxy.core.cross_site import CrossSitePolicy
+from proxy.core.formats.native import native_origin
 from proxy.core.headers import HeaderRules, compile_pass_headers
 from proxy.core.identity import IdentityPlan
 from proxy.core.jose import TokenVerifier, assertion_issuer
@@ -314,8 +315,23 @@ def compile_problems(config: Config) -> Iterator[Problem]:
     for name, upstream in config.upstreams.items():
         if any(server.scheme == "https" for server in upstream.servers):
             yield from _attempt(("upstreams", name, "tls"), partial(tls_context, upstream.tls))
+    yield from _origin_problems(config)
     yield from _route_problems(config)
     yield from _match_problems(config)
+
+
+def _origin_problems(config: Config) -> Iterator[Problem]:
+    """Find foreign schemes whose name is the origin of other people (security.md, K6)."""
+    taken = {native_origin(config.tokens.issuer if config.tokens is not None else None)}
+    taken |= {
+        scheme_issuer(config, scheme)
+        for scheme in config.schemes.values()
+        if isinstance(scheme, JwtSchemeConfig)
+    }
+    for name, scheme in config.schemes.items():
+        if isinstance(scheme, SessionSchemeConfig) and scheme.format != "native" and name in taken:
+            message = "the name is the origin of other identities: people of both would be the same"
+            yield Problem(("schemes", name), message)
 
 
 def _mapping_problems(path: tuple[str, ...], mapping: IdentityMapping) -> Iterator[Problem]:
