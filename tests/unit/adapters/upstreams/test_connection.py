@@ -71,6 +71,31 @@ def test_f2_a_request_that_was_not_sent_out_is_not_over():
     assert [] == wire.pool.kept
 
 
+def test_f2_bytes_that_nobody_asked_for_close_it():
+    """Before the first request, or between two."""
+    for requests in (0, 1):
+        wire = Wire()
+        for _ in range(requests):
+            wire.ask()
+            wire.feed([OK + b"ab"])
+        wire.feed([OK])
+
+        assert wire.transport.is_aborted
+        assert not wire.connection.is_usable(wire.clock.now)
+
+
+def test_f2_a_half_close_behind_the_response_is_noticed():
+    """A server that will not answer again is not asked again."""
+    wire = Wire()
+    receiver = wire.ask()
+    receiver.on_end = lambda _: None
+    wire.feed([OK + b"ab"])
+    wire.connection.eof_received()
+    wire.connection.free()
+
+    assert [] == wire.pool.kept
+
+
 def test_f2_a_server_that_has_closed_is_not_kept():
     """The end may stand right behind the response."""
     wire = Wire()

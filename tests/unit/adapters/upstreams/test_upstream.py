@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+import threading
+import time
 
 import pytest
 
@@ -142,7 +145,7 @@ async def test_f2_bytes_while_idle_close_the_connection(serve, reach, get):
     """Nobody asked: what comes is not the next answer."""
     speak = asyncio.Event()
     server = await serve([REQUEST, HELLO, Wait(speak), HELLO], [REQUEST, HELLO])
-    upstream = reach(server)
+    upstream = reach(server, keepalive_s=600.0)
 
     await ask(upstream, get)
     speak.set()
@@ -186,20 +189,43 @@ async def test_an_early_refusal_stops_the_body(serve, reach):
     assert b"xxx" not in server.seen[0].received
 
 
-async def test_an_early_answer_survives_a_reset(serve, reach):
-    """A server that answers and closes with unread bytes resets; the answer still arrives."""
-    refusal = b"HTTP/1.1 413 Too large\r\nContent-Length: 5\r\n\r\nsorry"
-    server = await serve([REQUEST, Take(1), refusal, Close()])
-    head = RequestHead("POST", b"/", [(b"Host", b"a")], body="chunked")
-    with await reach(server).open(head) as exchange:
-        # The loop is not given a turn to read between the writes, so the reset is met by a write.
-        await exchange.send(b"x")
-        with contextlib.suppress(UpstreamError):
-            for _ in range(400):
-                await exchange.send(b"y" * 16384)
-        assert 413 == (await exchange.head()).status
-        assert b"sorry" == await exchange.read()
-        assert b"" == await exchange.read()
+def refuse_and_reset(listener, done):
+    """Answer the head, then close with bytes of the body unread, which resets the connection."""
+    accepted, _ = listener.accept()
+    with accepted:
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += accepted.recv(1)
+        accepted.sendall(b"HTTP/1.1 413 Too large\r\nContent-Length: 5\r\n\r\nsorry")
+        accepted.recv(1, socket.MSG_PEEK)
+    done.set()
+
+
+def write_into_reset(connection, done):
+    """Write until the reset is met; the event loop gets no turn, so it learns of it by a write."""
+    connection.write(b"x")
+    assert done.wait(5)
+    for _ in range(3):
+        connection.write(b"y")
+        time.sleep(0.01)
+
+
+async def test_an_early_answer_survives_a_reset(reach):
+    """The answer was there before the write that failed, so the client sees it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        done = threading.Event()
+        server = threading.Thread(target=refuse_and_reset, args=(listener, done), daemon=True)
+        server.start()
+        upstream = reach(UpstreamServer("http", *listener.getsockname()))
+        head = RequestHead("POST", b"/", [(b"Host", b"a")], body="chunked")
+        with await upstream.open(head) as exchange:
+            write_into_reset(exchange._connection, done)
+
+            assert 413 == (await exchange.head()).status
+            assert b"sorry" == await exchange.read()
+            assert b"" == await exchange.read()
+        server.join(5)
+    assert 0 == upstream.servers[0].busy
 
 
 async def test_f3_a_stale_connection_is_replaced_once(serve, reach, get):
@@ -219,9 +245,26 @@ async def test_f3_there_is_no_third_attempt(serve, reach, get):
     upstream = reach(server)
     await ask(upstream, get)
 
-    with pytest.raises(UpstreamUnreachable):
-        await ask(upstream, get)
+    with await upstream.open(get) as exchange:
+        for _ in range(2):  # however often it is asked
+            with pytest.raises(UpstreamUnreachable):
+                await exchange.head()
     assert 2 == len(server.seen)
+
+
+async def test_f3_a_second_attempt_that_finds_nobody_was_the_last(serve, reach, get):
+    """The server is gone for good: asking again does not connect again."""
+    server = await serve([REQUEST, HELLO, REQUEST, Close()], [REQUEST, HELLO])
+    upstream = reach(server)
+    await ask(upstream, get)
+    with await upstream.open(get) as exchange:
+        upstream.servers[0].address = UpstreamServer("http", "127.0.0.1", 1)
+        with pytest.raises(UpstreamUnreachable):
+            await exchange.head()
+        upstream.servers[0].address = server.address
+        with pytest.raises(UpstreamUnreachable):
+            await exchange.head()
+    assert 1 == len(server.seen)
 
 
 @pytest.mark.parametrize("end", [Close(), Reset()])
