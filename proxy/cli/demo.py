@@ -200,7 +200,7 @@ def steps(directory: Path, port: int, people: list[dict[str, str]]) -> list[Step
         "-H 'Connection: Upgrade' -H 'Upgrade: websocket' -H 'Sec-WebSocket-Version: 13'"
         " -H 'Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg=='"
     )
-    command = f"{shlex.quote(_shown_program())} session revoke {customer['id']}"
+    command = f"{_shown_program()} session revoke {customer['id']}"
     config = shlex.quote(str(directory / "latchgate.yaml"))
     return [
         Step("No credential: 401", f"curl -i {base}/account", "401 Unauthorized"),
@@ -216,11 +216,13 @@ def steps(directory: Path, port: int, people: list[dict[str, str]]) -> list[Step
 
 
 def _shown_program() -> str:
-    """Return how the person at the terminal calls us."""
-    program = Path(sys.argv[0])
+    """Return how the person at the terminal calls us, quoted for a shell."""
+    program = Path(sys.argv[0]).absolute()
+    if program.name == "__main__.py":
+        return f"{shlex.quote(sys.executable)} -m proxy"
     with contextlib.suppress(ValueError):
-        return str(program.absolute().relative_to(Path.cwd()))
-    return str(program)
+        return shlex.quote(str(program.relative_to(Path.cwd())))
+    return shlex.quote(str(program))
 
 
 def _print(directory: Path, port: int, lines: list[Step]) -> None:
