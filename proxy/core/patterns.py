@@ -128,17 +128,6 @@ class Node(Generic[L]):
                 node = node.literals.setdefault(step, Node())
         return node
 
-    def covers_more(self) -> bool:
-        """Tell whether patterns below match whatever a `**` here would, one segment or more."""
-        node = self.parameter
-        while node is not None:
-            if node.rest is not None:
-                return True
-            if node.exact is None:
-                return False
-            node = node.parameter
-        return False
-
 
 def find(node: Node[L], path: tuple[bytes, ...] | list[bytes], index: int) -> L | None:
     """Return what the most specific pattern holds that matches `path[index:]` from `node` on.

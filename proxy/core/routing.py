@@ -269,7 +269,7 @@ class Router(Generic[T]):
 
     def _table_above(self, host: str | None) -> Table[T]:
         """Return the table of the longest wildcard that covers `host`, else that of any host."""
-        if self._has_wildcards and host is not None and host[:1] != "[":
+        if self._has_wildcards and host is not None:
             dot = host.find(".")
             while dot >= 0:
                 table = self._tables.get(host[dot:])
@@ -302,10 +302,6 @@ class Router(Generic[T]):
         while fresh in literals:
             fresh += b"x"
         for rule in rules:
-            node = self._tables[rule.host].root.place(rule.pattern)
-            if rule.pattern.has_rest and node.exact is not None and node.covers_more():
-                yield rule.index, "never matches: more specific paths of the same host cover it"
-                continue
             for method in _methods_to_try(rule, self._tables[rule.host]):
                 detail = self._why_unmatched(rule, method, fresh)
                 if detail is not None:

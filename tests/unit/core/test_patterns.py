@@ -115,24 +115,6 @@ def test_a_parameter_matches_no_empty_segment():
     assert find(tree("/a/{x}/b"), (b"a",), 0) is None
 
 
-@pytest.mark.parametrize(
-    ("texts", "is_covered"),
-    [
-        (("/a/{x}/**",), True),
-        (("/a/{x}", "/a/{x}/{y}/**"), True),
-        (("/a/{x}/{y}/**",), False),
-        (("/a/{x}",), False),
-        (("/a/b/**",), False),
-        (("/a",), False),
-    ],
-)
-def test_a_rest_may_be_covered_by_what_is_below_it(texts, is_covered):
-    """`/a/{x}/**` leaves nothing to `/a/**` but `/a` itself."""
-    root = tree(*texts)
-
-    assert is_covered == root.place(parse_pattern("/a")).covers_more()
-
-
 def test_a_pattern_folds_its_literals():
     """Parameters and rest stay what they are."""
     pattern = parse_pattern("/A./{x}/B/**")
