@@ -313,16 +313,16 @@ def _socket_path(text: str) -> str:
 def _unix_store(text: str, info: ValidationInfo | None) -> StoreUrl:
     place, _, query_text = text.partition("?")
     rest = _socket_path(place)
-    user = None
+    user = ""
     if "@" in rest and not rest.startswith("/"):
         user, _, rest = rest.partition("@")
     query = _query(query_text, {"db", "password"})
     password = query.get("password")
     return StoreUrl(
         "unix",
-        path=base_of(info) / unquote_to_bytes(rest).decode(),
+        path=base_of(info) / parse_text(_unquoted(rest)),
         db=_database(query.get("db", "0")),
-        username=user or None,
+        username=_unquoted(user) or None,
         password=Secret(password) if password else None,
     )
 
@@ -369,7 +369,7 @@ def _unquoted(text: str) -> str:
     try:
         return unquote_to_bytes(text).decode()
     except UnicodeDecodeError:
-        raise ValueError("the user or password is not UTF-8 after percent-decoding") from None
+        raise ValueError("is not UTF-8 after percent-decoding") from None
 
 
 def _pattern(pattern: str, example: str) -> WithJsonSchema:

@@ -148,12 +148,15 @@ class _Reading:
     def _validated(self, tree: Tree) -> Config | None:
         """Cut until the rest is valid, and report every mistake that is one by itself."""
         while (plain := tree.plain()) is not None:
+            before = tree.cuts
             try:
                 config = Config.model_validate(
                     plain, context={BASE: self._base}, by_alias=True, by_name=False
                 )
             except ValidationError as error:
                 self._cut_all(tree, error.errors())
+                if tree.cuts == before:
+                    raise AssertionError("a mistake is nowhere in the file") from None
             else:
                 return complete(config, self._base)
         return None

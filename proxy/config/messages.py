@@ -31,11 +31,16 @@ _FOREIGN_FORMATS: Final = frozenset(
 
 
 def show_path(path: Path) -> str:
-    """Return `routes[3].match.host`; the root is `(document)`."""
+    """Return `routes[3].match.host`; the root is `(document)`.
+
+    A key that stands in a secret's place is not shown: it may be the secret itself.
+    """
     text = ""
-    for part in path:
+    for index, part in enumerate(path):
         if isinstance(part, int):
             text += f"[{part}]"
+        elif part != "file" and _is_in_secret(path[:index]):
+            return f"{text}.…"
         else:
             word = part if _PLAIN_KEY.fullmatch(part) else _quoted(part)
             text += f".{word}" if text else word
@@ -81,6 +86,13 @@ def did_you_mean(word: str, known: Mapping[str, Any] | frozenset[str]) -> str:
     """Return `; did you mean …?` or nothing."""
     guess = nearest(word, known)
     return f"; did you mean `{guess}`?" if guess is not None else ""
+
+
+def _is_in_secret(path: Path) -> bool:
+    names = [part for part in path if isinstance(part, str)]
+    if names[:1] == ["schemes"]:
+        return names[2:] in (["keys", "secret"], ["store"])
+    return names in (["secrets", "key"], ["store", "url"])
 
 
 def _one_of(error: Mapping[str, Any], path: Path) -> str:

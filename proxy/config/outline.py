@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import types
 import typing
 from collections.abc import Iterable, Iterator
@@ -95,9 +96,18 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     return folded[found[0]] if found else None
 
 
-def places_of(key: str) -> list[str]:
+def places_of(key: str) -> tuple[str, ...]:
     """Return where in a configuration `key` may stand."""
-    return [path for path, _ in outline() if path.rpartition(".")[2] == key]
+    return _places().get(key, ())
+
+
+@functools.cache
+def _places() -> dict[str, tuple[str, ...]]:
+    places: dict[str, tuple[str, ...]] = {}
+    for path, _ in outline():
+        key = path.rpartition(".")[2]
+        places[key] = tuple(dict.fromkeys((*places.get(key, ()), path)))
+    return places
 
 
 def _walk(root: Node, path: Path) -> tuple[list[Any], FieldInfo | None]:

@@ -205,7 +205,7 @@ def _yields(scheme: SchemeConfig, key: str) -> bool:
 
 def _check_rule(survey: Survey, path: tuple[str | int, ...], rule: object) -> Iterator[Problem]:
     is_any, is_all = (getattr(rule, key) is not None for key in ("any", "all"))
-    if is_any == is_all and survey.is_whole(*path):
+    if is_any == is_all and survey.is_whole(*path) and not survey.is_odd(*path):
         yield Problem(path, "must be {any: […]} or {all: […]}, one of the two")
 
 

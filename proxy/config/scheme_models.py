@@ -221,7 +221,7 @@ class JwtSchemeConfig(Section):
 
 def _scheme_type(value: Any) -> str | None:
     kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", "session")
-    return f"<{kind}>" if kind in {"session", "jwt"} else None
+    return f"<{kind}>" if isinstance(kind, str) and kind in {"session", "jwt"} else None
 
 
 SchemeConfig = Annotated[

@@ -22,6 +22,10 @@ class Survey:
         """Tell whether nothing at, below or around `path` was cut out as a mistake."""
         return self.tree.is_whole(self.tree.original(path))
 
+    def is_odd(self, *path: str | int) -> bool:
+        """Tell whether the mapping at `path` had keys that nobody knows."""
+        return self.tree.is_odd(self.tree.original(path))
+
     def is_named(self, section: str, name: str) -> bool:
         """Tell whether the file gives `name` in `section`, rightly or wrongly."""
         return name in self.tree.names(section) or self.tree.is_cut((section,))

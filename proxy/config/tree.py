@@ -55,17 +55,21 @@ class Tree:
         self.source_map = SourceMap(root)
         self._cuts: set[Path] = set()
         self._touched: set[Path] = set()
+        self._left: dict[Path, list[int]] = {}
+        self._dropped: set[Path] = set()
         for path in _broken(root, ()):
             self.cut(path)
 
     def cut(self, path: Path) -> None:
         """Take the value at `path` out, as if it were not in the file."""
         self._cuts.add(path)
+        self._left.pop(path[:-1], None)
         self._touched.update(path[:length] for length in range(len(path) + 1))
 
     def drop(self, path: Path, meant: Path | None) -> None:
         """Take an unknown key out. It changes nothing, except where `meant` is the key it should be."""
         self._cuts.add(path)
+        self._dropped.add(path[:-1])
         if meant is not None:
             self._touched.update(meant[:length] for length in range(len(meant) + 1))
 
@@ -76,6 +80,15 @@ class Tree:
     def is_whole(self, path: Path) -> bool:
         """Tell whether nothing at, below or around `path` was cut."""
         return path not in self._touched and not self.is_cut(path)
+
+    def is_odd(self, path: Path) -> bool:
+        """Tell whether unknown keys were dropped from the mapping at `path`."""
+        return path in self._dropped
+
+    @property
+    def cuts(self) -> int:
+        """How much has been taken out."""
+        return len(self._cuts)
 
     def plain(self) -> Any:
         """Return what is left as dictionaries, lists and scalars; `None` where nothing is."""
@@ -94,9 +107,11 @@ class Tree:
         node: Node | None = self.root
         found: Path = ()
         for index, given in enumerate(path):
-            part = "from" if given == "from_" else given
+            part = given
+            if isinstance(node, MappingNode) and given == "from_" and given not in node.entries:
+                part = "from"
             if isinstance(node, SequenceNode) and isinstance(part, int):
-                left = [i for i in range(len(node.items)) if (*found, i) not in self._cuts]
+                left = self._items_left(node, found)
                 if part >= len(left):
                     return found
                 found = (*found, left[part])
@@ -107,6 +122,13 @@ class Tree:
             elif isinstance(part, str) and not _is_tag(part) and index == len(path) - 1:
                 return (*found, part) if isinstance(node, MappingNode) else found
         return found
+
+    def _items_left(self, node: SequenceNode, path: Path) -> list[int]:
+        """Return the indexes of the items that are not cut."""
+        if path not in self._left:
+            count = len(node.items)
+            self._left[path] = [i for i in range(count) if (*path, i) not in self._cuts]
+        return self._left[path]
 
     def _plain(self, node: Node, path: Path) -> Any:
         if isinstance(node, ScalarNode):
