@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import signal
 import stat
@@ -261,7 +262,7 @@ async def test_s11_the_gates_own_user_cannot_change_the_server(tmp_path, command
 
 async def test_the_password_never_shows(tmp_path, caplog):
     """Neither `repr` nor any log line, nor what the server is told, has the password."""
-    caplog.set_level(0)
+    caplog.set_level(logging.DEBUG, logger="latchgate")
     async with running(tmp_path / "store") as server:
         address = server.endpoint()
     shown = repr(address) + str(address) + repr(server) + caplog.text

@@ -13,7 +13,7 @@ import pytest
 from aiohttp.http_exceptions import BadHttpMessage
 
 from proxy.adapters.telemetry import start_telemetry
-from proxy.adapters.telemetry.logs import Telemetry
+from proxy.adapters.telemetry.logs import OWN_LOGGERS, Telemetry
 from proxy.errors import StoreUnavailable
 
 
@@ -40,6 +40,7 @@ def make_log(tmp_path) -> Iterator:
     """Start logs that are taken out of the process again."""
     root = logging.getLogger()
     before = root.handlers[:], root.level, sys.excepthook, logging.raiseExceptions
+    levels = {name: logging.getLogger(name).level for name in OWN_LOGGERS}
     logs = []
 
     def make(format_: str = "json") -> Log:
@@ -52,6 +53,8 @@ def make_log(tmp_path) -> Iterator:
         os.close(log._fd)
     logging.captureWarnings(False)
     root.handlers[:], root.level, sys.excepthook, logging.raiseExceptions = before
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
 
 
 def test_a_record_becomes_one_json_line(make_log):
