@@ -24,10 +24,13 @@ class Readiness:
         *,
         has_workers: Callable[[], bool],
         missing_keys: Callable[[], list[str]],
-        stores: Mapping[str, Store],
+        stores: Mapping[str, tuple[Store, str]],
         clock: Callable[[], float],
     ) -> None:
-        """Prepare to look; `stores` are by the name to show, `clock` is monotonic seconds."""
+        """Prepare to look; `clock` is monotonic seconds.
+
+        `stores` are by the name to show, each with a key that the gate's user there may read.
+        """
         self._has_workers = has_workers
         self._missing_keys = missing_keys
         self._stores = stores
@@ -50,13 +53,15 @@ class Readiness:
     async def _reasons_now(self) -> list[str]:
         reasons = [] if self._has_workers() else ["not every worker serves"]
         reasons += [f"no keys for scheme {name}" for name in self._missing_keys()]
-        failures = await asyncio.gather(*(_problem(*item) for item in self._stores.items()))
+        failures = await asyncio.gather(
+            *(_problem(name, *place) for name, place in self._stores.items())
+        )
         return reasons + [failure for failure in failures if failure]
 
 
-async def _problem(name: str, store: Store) -> str | None:
+async def _problem(name: str, store: Store, key: str) -> str | None:
     try:
-        await store.fetch(["ready"])  # unlike PING this fails while the data are being loaded
+        await store.fetch([key])  # unlike PING this fails while the data are being loaded
     except StoreUnavailable:
         return f"the store {name} does not answer"
     return None

@@ -81,7 +81,7 @@ class Shared:
         if self._health is None:
             return
         stores = self._open_stores()
-        for store in stores.values():
+        for store, _ in stores.values():
             self._stack.push_async_callback(store.close)
         readiness = Readiness(
             has_workers=has_workers,
@@ -93,24 +93,29 @@ class Shared:
         await server.start(self._health.of(0))
         self._stack.push_async_callback(server.close)
 
-    def _open_stores(self) -> dict[str, Store]:
-        stores: dict[str, Store] = {}
-        for url in store_urls(self._config):
+    def _open_stores(self) -> dict[str, tuple[Store, str]]:
+        """Return each store with a key below the prefix that the gate reads there."""
+        stores: dict[str, tuple[Store, str]] = {}
+        for url, prefix in store_prefixes(self._config).items():
             address = self.store_address if url.kind == "embedded" else address_of(url)
             if address is not None:
-                stores[str(url)] = open_store(address, timeout_s=self._config.store.timeout)
+                store = open_store(address, timeout_s=self._config.store.timeout)
+                stores[str(url)] = (store, f"{prefix}ready")
         return stores
+
+
+def store_prefixes(config: Config) -> dict[StoreUrl, str]:
+    """Return every store that the configuration uses, the gate's own first, and its prefix there."""
+    stores = {config.store.url: config.store.prefix} if needs_store(config) else {}
+    for scheme in config.schemes.values():
+        if isinstance(scheme, SessionSchemeConfig) and scheme.store is not None:
+            stores.setdefault(scheme.store, scheme.prefix)
+    return stores
 
 
 def store_urls(config: Config) -> list[StoreUrl]:
     """Return every store that the configuration uses, each once, the gate's own first."""
-    own = [config.store.url] if needs_store(config) else []
-    foreign = [
-        scheme.store
-        for scheme in config.schemes.values()
-        if isinstance(scheme, SessionSchemeConfig) and scheme.store is not None
-    ]
-    return list(dict.fromkeys([*own, *foreign]))
+    return list(store_prefixes(config))
 
 
 async def _cancel(task: asyncio.Task[Any]) -> None:

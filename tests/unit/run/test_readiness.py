@@ -16,6 +16,7 @@ class FakeStore:
 
     async def fetch(self, keys: Sequence[str]) -> list[bytes | None]:
         """Answer one look-up."""
+        assert list(keys) == ["latchgate:ready"]  # a user with rights below the prefix may read it
         self.asked += 1
         if not self.is_up:
             raise StoreUnavailable("no answer")
@@ -33,7 +34,7 @@ class Gate:
         self.readiness = Readiness(
             has_workers=lambda: self.has_workers,
             missing_keys=lambda: self.missing,
-            stores={"redis://store:6379/0": self.store},  # type: ignore[dict-item]  # a fake of the port's one method that is used
+            stores={"redis://store:6379/0": (self.store, "latchgate:ready")},  # type: ignore[dict-item]  # a fake of the port's one method that is used
             clock=lambda: self.now,
         )
 
