@@ -119,7 +119,7 @@ class _Reading:
             for value, shown in sorted(found.replaced.items(), key=lambda item: -len(item[0]))
             if len(value) >= _SHORTEST_SCRUBBED
         }
-        self._seen: set[tuple[Position, str]] = set()
+        self._seen: set[tuple[Position, document.Path, str]] = set()
         self._wrong: set[document.Path] = set()
         for mistake in found.mistakes:
             self._report(mistake.position, mistake.path, mistake.message)
@@ -223,9 +223,11 @@ class _Reading:
     ) -> None:
         for value, shown in self._scrubbed.items():
             message = message.replace(value, shown)
-        if (position, message) in self._seen:
+        # An alias has one mistake, however often it is used.
+        mistake = (position, path[-1:], message)
+        if mistake in self._seen:
             return
-        self._seen.add((position, message))
+        self._seen.add(mistake)
         if not is_warning:
             self._wrong.add(path)
         found = ConfigError(

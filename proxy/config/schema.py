@@ -36,8 +36,11 @@ def json_schema() -> dict[str, Any]:
 
 
 def default_of(field: FieldInfo) -> Any:
-    """Return the default of a key as the file would say it; `None` where there is none."""
-    value = field.get_default(call_default_factory=True)
+    """Return the default of a key as the file would say it.
+
+    `None` where there is none, or where it comes from another key.
+    """
+    value = field.get_default()
     if value is PydanticUndefined or isinstance(value, Section) or value in ("", {}):
         return None
     if value is None:

@@ -7,7 +7,13 @@ from typing import Final
 
 from proxy.config.addresses import StoreUrl, host_of, is_loopback, parse_http_url
 from proxy.config.header_names import why_no_source
-from proxy.config.models import Config, JwtSchemeConfig, SessionSchemeConfig, TokensConfig
+from proxy.config.models import (
+    Config,
+    JwtSchemeConfig,
+    KeysConfig,
+    SessionSchemeConfig,
+    TokensConfig,
+)
 from proxy.config.store_models import decode_key
 from proxy.config.survey import Survey
 from proxy.errors import Problem
@@ -108,12 +114,12 @@ def check_key_sources(survey: Survey) -> Iterator[Problem]:
         if not survey.is_whole(*path):
             continue
         keys = scheme.keys
-        given = [key for key in _KEY_SOURCES if getattr(keys, key)]
-        if len(given) != 1:
+        source = _key_source(keys)
+        if source is None:
             names = ", ".join(_KEY_SOURCES)
             yield Problem(path, f"exactly one of these must be given: {names}")
             continue
-        if given[0] in {"jwks_url", "discovery"}:
+        if source in {"jwks_url", "discovery"}:
             yield from _check_remote(survey, name, scheme)
             continue
         for key in ("max_stale", "http"):
@@ -126,6 +132,8 @@ def check_algorithms(survey: Survey) -> Iterator[Problem]:
     for name, scheme in jwt_schemes(survey.config):
         path = ("schemes", name, "algorithms")
         if not survey.is_whole(*path) or not survey.is_whole("schemes", name, "keys"):
+            continue
+        if _key_source(scheme.keys) is None:
             continue
         symmetric = [item.startswith("HS") for item in scheme.algorithms]
         if any(symmetric) and not all(symmetric):
@@ -165,7 +173,7 @@ def check_local_keys(survey: Survey) -> Iterator[Problem]:
     """Find schemes that would not accept the very tokens that the gate issues."""
     tokens = survey.config.tokens
     for name, scheme in jwt_schemes(survey.config):
-        if not scheme.keys.local or not survey.is_whole("tokens"):
+        if _key_source(scheme.keys) != "local" or not survey.is_whole("tokens"):
             continue
         if tokens is None:
             message = "needs the section `tokens`, which makes the gate's own keys"
@@ -211,6 +219,12 @@ def check_secrets(survey: Survey) -> Iterator[Problem]:
         message = "needs `secrets: {key: …}`, since signing keys are kept in a store of others"
         yield Problem(path, message)
         return
+
+
+def _key_source(keys: KeysConfig) -> str | None:
+    """Return which source of keys is given; `None` for none or several."""
+    given = [key for key in _KEY_SOURCES if getattr(keys, key)]
+    return given[0] if len(given) == 1 else None
 
 
 def _has_cookie(survey: Survey, name: str, scheme: SessionSchemeConfig) -> bool:

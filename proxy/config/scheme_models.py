@@ -195,8 +195,8 @@ class JwtSchemeConfig(Section):
         | Annotated[list[Text], AfterValidator(unique), Tag(OTHER)],
         Discriminator(word_or_other),
         BeforeValidator(_parse_audience, json_schema_input_type=Text | list[Text]),
-    ] = []
-    """Any of these must be in the token's `aud`; any must be written out. Local keys: tokens.audience."""
+    ] = Field(default_factory=list)
+    """Any of these must be in the token's `aud`; `any` must be written out. Local keys: tokens.audience."""
     algorithms: Annotated[list[Algorithm], AfterValidator(unique)] = Field(
         default=["RS256", "ES256", "EdDSA"], min_length=1
     )
