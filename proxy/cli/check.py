@@ -23,7 +23,7 @@ def check(
     config: ConfigFile = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
-    """Check the configuration; status 2 if it has mistakes. Says first what is public."""
+    """Check the configuration and run its tests; status 2 for mistakes. Says first what is public."""
     try:
         loaded = load(config_path(config))
     except ConfigErrors as errors:
@@ -57,6 +57,8 @@ def _say(loaded: LoadedConfig, findings: list[Finding]) -> None:
         _count(len(settings.upstreams), "upstream"),
         _count(len(loaded.warnings), "warning"),
     ]
+    if settings.tests:
+        counts.append(f"{_count(len(settings.tests), 'test')} passed")
     failed = sum(not finding.is_good for finding in findings)
     verdict = f"good, but {_count(failed, 'connection')} failed" if failed else "good"
     report.say(f"{loaded.file}: {verdict} ({', '.join(counts)})")

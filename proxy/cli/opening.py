@@ -20,10 +20,14 @@ from proxy.services.runtime import open_own_store
 T = TypeVar("T")
 
 
-def load_or_fail(config: str) -> LoadedConfig:
-    """Load the configuration, or print every mistake and end with status 2."""
+def load_or_fail(config: str, *, runs_tests: bool = True) -> LoadedConfig:
+    """Load the configuration, or print every mistake and end with status 2.
+
+    Without `runs_tests` a failing policy test is no mistake: whoever has to end a session now is
+    not held up by it.
+    """
     try:
-        return load(config_path(config))
+        return load(config_path(config), runs_tests=runs_tests)
     except ConfigErrors as errors:
         report.fail_config(errors)
 

@@ -43,7 +43,7 @@ def new(
     as_json: AsJson = False,
 ) -> None:
     """Make a session and print its cookie, which is a credential."""
-    settings = load_or_fail(config).config
+    settings = load_or_fail(config, runs_tests=False).config
     login = Login(
         subject,
         email=email,
@@ -86,7 +86,7 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """List the live sessions, the newest first."""
-    settings = load_or_fail(config).config
+    settings = load_or_fail(config, runs_tests=False).config
     found = report.complete(_list(settings, scheme, subject))
     if as_json:
         report.say_json([_summary(item) for item in found])
@@ -115,7 +115,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show one session and what it says."""
-    settings = load_or_fail(config).config
+    settings = load_or_fail(config, runs_tests=False).config
 
     async def work() -> ListedSession | None:
         _, found = pick_session_scheme(settings, scheme)
@@ -146,7 +146,7 @@ def revoke(
     """End one session, all of a person's, or all that there are."""
     if (session_id is not None) + (subject is not None) + every != 1:
         report.fail("name one of ID, --subject or --all", report.EXIT_USAGE)
-    settings = load_or_fail(config).config
+    settings = load_or_fail(config, runs_tests=False).config
 
     async def work() -> int:
         _, found = pick_session_scheme(settings, scheme)

@@ -70,7 +70,7 @@ def mint(
     as_json: AsJson = False,
 ) -> None:
     """Make an access token of the gate's own issuer and print it; it is a credential."""
-    settings = load_or_fail(config).config
+    settings = load_or_fail(config, runs_tests=False).config
     claims = report.parse_claims(claim)
 
     async def work() -> MintedToken:
@@ -105,7 +105,7 @@ def inspect(
 ) -> None:
     """Show what a token says and whether a scheme accepts it; status 1 if it does not."""
     raw = _read_token(token, config)
-    settings = load_or_fail(config).config
+    settings = load_or_fail(config, runs_tests=False).config
     name, outcome = report.complete(_judge(settings, raw, scheme))
     is_valid = isinstance(outcome, Authenticated)
     parts = {"header": _decoded(raw, 0), "claims": _decoded(raw, 1)}
@@ -151,7 +151,7 @@ def revoke(
     if sum(named) != 1:
         report.fail("name one of TOKEN, --jti, --subject, --issuer or --all", report.EXIT_USAGE)
     raw = None if token is None else _read_token(token, config)
-    settings = load_or_fail(config).config
+    settings = load_or_fail(config, runs_tests=False).config
     if every:
         what = report.complete(_revoke_all(settings))
     elif raw is not None:

@@ -28,6 +28,11 @@ def check_references(survey: Survey) -> Iterator[Problem]:
         for place, upstream in enumerate(getattr(item, "issued_by", ())):
             path = ("schemes", name, "issued_by", place)
             yield from _unknown(survey, "upstreams", upstream, path)
+    for index, test in enumerate(config.tests):
+        if test.as_ is not None:
+            yield from _unknown(
+                survey, "schemes", test.as_.scheme, ("tests", index, "as", "scheme")
+            )
 
 
 def check_route_names(survey: Survey) -> Iterator[Problem]:

@@ -62,6 +62,7 @@ def load_config(
     path: Path | Literal["-"],
     *,
     checks: Sequence[Check] = (),
+    last_checks: Sequence[Check] = (),
     environment: Mapping[str, str] | None = None,
 ) -> LoadedConfig:
     """Read the configuration at `path` (`-`: standard input); see `parse_config`.
@@ -78,7 +79,14 @@ def load_config(
         except OSError as error:
             reason = f"the file cannot be read: {error.strerror}"
             raise ConfigErrors([ConfigError(file, 1, 1, show_path(()), reason)]) from None
-    return parse_config(raw, file=file, base=base, checks=checks, environment=environment)
+    return parse_config(
+        raw,
+        file=file,
+        base=base,
+        checks=checks,
+        last_checks=last_checks,
+        environment=environment,
+    )
 
 
 def parse_config(
@@ -87,16 +95,18 @@ def parse_config(
     file: str,
     base: Path,
     checks: Sequence[Check] = (),
+    last_checks: Sequence[Check] = (),
     environment: Mapping[str, str] | None = None,
 ) -> LoadedConfig:
     """Return the configuration that `raw` says; `base` is where relative paths start.
 
-    `checks` look at it after the checks of this package. Raises `ConfigErrors` with all mistakes,
+    `checks` look at it after the checks of this package, `last_checks` only if there is no mistake
+    so far. Raises `ConfigErrors` with all mistakes,
     in the order of the file; no message repeats a value that came from the environment.
     """
     found = read_document(raw, os.environ if environment is None else environment)
     reading = _Reading(file, base, found)
-    config = reading.read(checks)
+    config = reading.read(checks, last_checks)
     if config is None or reading.errors:
         raise ConfigErrors(_in_order(reading.errors))
     assert reading.tree is not None  # noqa: S101 - a document without root has an error
@@ -128,7 +138,7 @@ class _Reading:
         elif found.root is not None and not found.mistakes:
             self._report(found.root.position, (), "a configuration is a mapping of keys")
 
-    def read(self, checks: Sequence[Check]) -> Config | None:
+    def read(self, checks: Sequence[Check], last_checks: Sequence[Check]) -> Config | None:
         """Validate, complete and check; `None` where nothing can be made of the document."""
         if self.tree is None:
             return None
@@ -143,6 +153,8 @@ class _Reading:
         config = self._without_gaps(self.tree, survey, self._wrong - before)
         if config is not None:
             self._run(self.tree, config, checks)
+            if not self.errors:
+                self._run(self.tree, config, last_checks)
         return config
 
     def _validated(self, tree: Tree) -> Config | None:

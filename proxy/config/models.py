@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from proxy.config.addresses import Address, StoreUrl, UpstreamServer
+from proxy.config.policy_models import PolicyActor, PolicyTest
 from proxy.config.route_models import (
     ClaimRule,
     CorsConfig,
@@ -60,6 +61,8 @@ __all__ = [
     "LimitsConfig",
     "LogConfig",
     "MatchConfig",
+    "PolicyActor",
+    "PolicyTest",
     "RequireConfig",
     "RolesRule",
     "RouteConfig",
@@ -104,5 +107,7 @@ class Config(Section):
     """What people see of the gate itself."""
     routes: list[RouteConfig] = Field(default=[])
     """What is served, and to whom. What no route matches is 404."""
+    tests: list[PolicyTest] = Field(default=[])
+    """What must become of requests; checked by `check`, and before the gate starts."""
     log: LogConfig = LogConfig()
     """What is logged, and how."""

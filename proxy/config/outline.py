@@ -22,7 +22,7 @@ ANY_ITEM: Final = "[]"
 
 LATER: Final = frozenset(
     {
-        "admin", "clients", "decision", "login", "tests", "verdicts",
+        "admin", "clients", "decision", "login", "verdicts",
         "store.max_staleness", "store.on_outage", "store.durability",
         "tokens.refresh", "tokens.reuse_grace", "tokens.otp", "tokens.encrypt",
         "branding.logo",

@@ -9,16 +9,18 @@ from proxy.adapters.store.checks import check_stores
 from proxy.config.loader import Check, LoadedConfig, load_config, parse_config
 from proxy.run.messages import Boot
 from proxy.services.compile import compile_problems
+from proxy.services.policy_tests import policy_problems
 
 CHECKS: Final[tuple[Check, ...]] = (compile_problems, check_stores)
 
 
-def load(path: Path | Literal["-"]) -> LoadedConfig:
+def load(path: Path | Literal["-"], *, runs_tests: bool = True) -> LoadedConfig:
     """Read, check and compile the configuration at `path`, without binding or connecting.
 
-    Raises `ConfigErrors` with every mistake.
+    Its policy tests are run as well, unless a command says otherwise that has to work with what
+    there is. Raises `ConfigErrors` with every mistake.
     """
-    return load_config(path, checks=CHECKS)
+    return load_config(path, checks=CHECKS, last_checks=[policy_problems] if runs_tests else [])
 
 
 def load_booted(boot: Boot) -> LoadedConfig:

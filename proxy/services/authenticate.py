@@ -11,9 +11,11 @@ from dataclasses import dataclass
 
 from proxy.core.credentials import unverified_issuer
 from proxy.core.rules import is_same_subject
+from proxy.errors import DependencyUnavailable
 from proxy.model import Absent, Authenticated, Outcome, Refusal, Rejected
 from proxy.services.route import Both, Route
 from proxy.services.schemes.port import Carried, Found, Scheme
+from proxy.services.trace import Trace, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +27,19 @@ class Opened:
     scheme: Scheme
 
 
-async def authenticate(route: Route, carried: Carried, now: float) -> Opened | Refusal:
+async def authenticate(
+    route: Route, carried: Carried, now: float, trace: Trace | None = None
+) -> Opened | Refusal:
     """Return the credential that opens `route`, or why none does (401, or 403 for `both`).
+
+    `trace` notes what each scheme that was asked has said.
 
     Raises `Ambiguous` (S2) and `DependencyUnavailable`.
     """
     found = _assign(route.schemes, carried)
     if route.both == "first":
-        return await _first(found, now)
-    return await _all(found, route.both, now, has_same_subjects=route.has_same_subjects)
+        return await _first(found, now, trace)
+    return await _all(found, route.both, now, trace, has_same_subjects=route.has_same_subjects)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +79,20 @@ def _assign(schemes: Sequence[Scheme], carried: Carried) -> list[_Candidate]:
     return candidates
 
 
-async def _judge(candidate: _Candidate, now: float) -> Outcome:
+async def _judge(candidate: _Candidate, now: float, trace: Trace | None) -> Outcome:
+    if trace is None:
+        return await _ask(candidate, now)
+    place = None if candidate.found is None else candidate.found.place
+    try:
+        outcome = await _ask(candidate, now)
+    except DependencyUnavailable as down:
+        trace.judged(Verdict(candidate.scheme, place, None, down.code, down.detail))
+        raise
+    trace.judged(Verdict(candidate.scheme, place, outcome))
+    return outcome
+
+
+async def _ask(candidate: _Candidate, now: float) -> Outcome:
     if candidate.refused is not None:
         return candidate.refused
     if candidate.found is None:
@@ -81,10 +100,12 @@ async def _judge(candidate: _Candidate, now: float) -> Outcome:
     return await candidate.scheme.judge(candidate.found, now)
 
 
-async def _first(candidates: Sequence[_Candidate], now: float) -> Opened | Refusal:
+async def _first(
+    candidates: Sequence[_Candidate], now: float, trace: Trace | None
+) -> Opened | Refusal:
     absent = Absent()
     for candidate in candidates:
-        outcome = await _judge(candidate, now)
+        outcome = await _judge(candidate, now, trace)
         match outcome:
             case Authenticated():
                 assert candidate.found is not None  # noqa: S101 - only a found credential is judged
@@ -97,13 +118,18 @@ async def _first(candidates: Sequence[_Candidate], now: float) -> Opened | Refus
 
 
 async def _all(
-    candidates: Sequence[_Candidate], both: Both, now: float, *, has_same_subjects: bool
+    candidates: Sequence[_Candidate],
+    both: Both,
+    now: float,
+    trace: Trace | None,
+    *,
+    has_same_subjects: bool,
 ) -> Opened | Refusal:
     """Ask every scheme; `refuse` takes one credential, `same_subject` several of one person."""
     opened: list[Opened] = []
     absent = Absent()
     for candidate in candidates:
-        outcome = await _judge(candidate, now)
+        outcome = await _judge(candidate, now, trace)
         match outcome:
             case Authenticated():
                 assert candidate.found is not None  # noqa: S101 - only a found credential is judged

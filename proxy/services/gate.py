@@ -27,6 +27,7 @@ from proxy.services.decision import Answer, Decision, Forward, Refuse
 from proxy.services.route import Route
 from proxy.services.schemes.port import Ambiguous as AmbiguousCredential
 from proxy.services.schemes.port import Carried
+from proxy.services.trace import Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ class _Asked:
     route: Route
     path: bytes
     is_preflight: bool
+    trace: Trace | None = None
 
 
 class Gate:
@@ -77,11 +79,14 @@ class Gate:
         self._forwarding = forwarding
         self._gate_id = gate_id
 
-    async def decide(self, view: RequestView, now: float) -> Decision:
-        """Return what becomes of the request; `now` is epoch seconds. Never raises a ProxyError."""
+    async def decide(self, view: RequestView, now: float, trace: Trace | None = None) -> Decision:
+        """Return what becomes of the request; `now` is epoch seconds. Never raises a ProxyError.
+
+        `trace` is filled with how it came to that; the decision is the same with and without one.
+        """
         client = self._forwarding.read(view)
         request_id = self._forwarding.request_id(view, client) or new_request_id()
-        asked = self._read(view, client, request_id)
+        asked = self._read(view, client, request_id, trace)
         if not isinstance(asked, _Asked):
             return asked
         if asked.is_preflight:
@@ -90,7 +95,9 @@ class Gate:
 
     # What is asked?
 
-    def _read(self, view: RequestView, client: ClientInfo, request_id: str) -> _Asked | Decision:
+    def _read(
+        self, view: RequestView, client: ClientInfo, request_id: str, trace: Trace | None
+    ) -> _Asked | Decision:
         def deny(code: str, detail: str = "", headers: tuple[Header, ...] = ()) -> Refuse:
             return Refuse("deny", Refusal(code, detail, headers), client, request_id)
 
@@ -111,19 +118,35 @@ class Gate:
             return Answer(204, client, request_id)
         name = host.name if host else None
         wanted = is_preflight(view)
+        if trace is not None:
+            trace.asked(name, target.path, view.method)
         if wanted is not None:
             found = self._router.match(name, target.path, wanted)
             payload = found.payload if isinstance(found, FoundRoute) else None
             if isinstance(payload, Route) and (payload.cors or payload.is_cors_upstream):
                 assert isinstance(found, FoundRoute)  # noqa: S101 - where the payload came from
+                if trace is not None:
+                    trace.asked(name, target.path, wanted)
+                    trace.chose(payload, is_preflight=True)
                 return _Asked(
-                    view, client, request_id, target, payload, found.path, is_preflight=True
+                    view,
+                    client,
+                    request_id,
+                    target,
+                    payload,
+                    found.path,
+                    is_preflight=True,
+                    trace=trace,
                 )
         match self._router.match(name, target.path, view.method):
             case FoundRoute(payload=Reserved(page=page)):
                 return self._own_page(page, view, client, request_id)
             case FoundRoute(payload=Route() as route, path=path):
-                return _Asked(view, client, request_id, target, route, path, is_preflight=False)
+                if trace is not None:
+                    trace.chose(route, is_preflight=False)
+                return _Asked(
+                    view, client, request_id, target, route, path, is_preflight=False, trace=trace
+                )
             case MethodNotAllowed(allow=allow):
                 header = (b"Allow", ", ".join(allow).encode())
                 return deny("method_not_allowed", f"{view.method} matches no route", (header,))
@@ -158,6 +181,8 @@ class Gate:
             is_trusted=asked.client.is_trusted_peer,
             passed=route.passed_headers,
         )
+        if asked.trace is not None:
+            asked.trace.cleaned = kept
         cleaned = [h for h in kept if h[0].lower() not in (b"cookie", b"authorization")]
         cleaned = route.credentials.clean_headers(cleaned, None)
         query = route.credentials.clean_query(asked.target.query, None)
@@ -179,18 +204,22 @@ class Gate:
             return self._forward(asked, None, now)
         carried = Carried(view, asked.target.query, parse_cookies(view.values(b"cookie")))
         try:
-            opened = await authenticate(route, carried, now)
+            opened = await authenticate(route, carried, now, asked.trace)
         except AmbiguousCredential as twice:
             return self._refuse(asked, _twice(twice, asked))
         except DependencyUnavailable as down:
             return self._refuse(asked, Refusal(down.code, down.detail), kind="unavailable")
         if isinstance(opened, Refusal):
             return self._refuse_authentication(asked, opened)
+        if asked.trace is not None:
+            asked.trace.opened(opened.scheme, opened.found)
         identity = opened.outcome.identity
         if (forged := _forged(asked, is_ambient=opened.outcome.is_ambient)) is not None:
             return self._refuse(asked, forged, identity)
         if route.require is not None:
             refusal = route.require(identity)
+            if asked.trace is not None:
+                asked.trace.require = refusal or "passed"
             if refusal is not None:
                 return self._refuse(asked, _with_scope(refusal, route), identity)
         return self._forward(asked, opened, now)
@@ -242,6 +271,8 @@ class Gate:
         cleaned = self._rules.strip(
             view.headers, is_trusted=asked.client.is_trusted_peer, passed=route.passed_headers
         )
+        if asked.trace is not None:
+            asked.trace.kept, asked.trace.cleaned = kept, cleaned
         return Forward(
             route=route,
             client=asked.client,
@@ -291,9 +322,12 @@ def _cors_headers(asked: _Asked) -> tuple[Header, ...]:
 
 def _forged(asked: _Asked, *, is_ambient: bool) -> Refusal | None:
     """Return a refusal where another site may have made the browser send this (security.md, S3)."""
-    if is_ambient or asked.view.peer.has_client_certificate:
-        return asked.route.cross_site.check(asked.view, asked.client)
-    return None
+    if not is_ambient and not asked.view.peer.has_client_certificate:
+        return None
+    refusal = asked.route.cross_site.check(asked.view, asked.client)
+    if asked.trace is not None:
+        asked.trace.cross_site = refusal or "passed"
+    return refusal
 
 
 def _twice(twice: AmbiguousCredential, asked: _Asked) -> Refusal:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 from proxy.adapters.upstreams import Upstream
 from proxy.config.models import Config, RouteConfig, SessionSchemeConfig
@@ -15,7 +16,14 @@ from proxy.services.credentials import CredentialPlan
 from proxy.services.gate import Page, Payload, Reserved
 from proxy.services.route import Assertions, Route
 from proxy.services.schemes.port import Scheme
-from proxy.services.tokens import AssertionMinter
+
+
+class Minter(Protocol):
+    """Says in signed form who came in; see services.tokens.AssertionMinter."""
+
+    def mint(self, identity: Identity, audience: str, now: float, *, as_bearer: bool) -> str:
+        """Return a signed assertion. Raises `IdentityRefused` and `KeysUnavailable`."""
+        ...
 
 
 def build_router(
@@ -23,7 +31,7 @@ def build_router(
     schemes: Mapping[str, Scheme],
     upstreams: Mapping[str, Upstream],
     rules: HeaderRules,
-    minter: AssertionMinter | None,
+    minter: Minter | None,
     published: Callable[[], bytes],
 ) -> Router[Payload]:
     """Return the router over every route, and `/_auth/` under every host that a route names."""
@@ -59,7 +67,7 @@ class _RouteBuilder:
         schemes: Mapping[str, Scheme],
         upstreams: Mapping[str, Upstream],
         rules: HeaderRules,
-        minter: AssertionMinter | None,
+        minter: Minter | None,
     ) -> None:
         self._config = config
         self._schemes = schemes

@@ -22,14 +22,13 @@ from proxy.adapters.upstreams import OwnAddress, Upstream, UpstreamSettings
 from proxy.config.loader import LoadedConfig, load_config
 from proxy.config.models import Config
 from proxy.core.forwarding import ForwardingPolicy
-from proxy.core.headers import HeaderRules
 from proxy.core.revocation import RevocationKeys
 from proxy.errors import SecretsError, StoreUnavailable
 from proxy.services import compile as compiling
+from proxy.services.assembly import assemble
 from proxy.services.gate import Gate
 from proxy.services.keyrings import open_signing_keys
 from proxy.services.revocations import RevocationWatch
-from proxy.services.routes import build_router
 from proxy.services.schemes.build import SchemeBuilder, longest_marker_life_s
 from proxy.services.signing import SigningKeys
 from proxy.services.tokens import AssertionMinter
@@ -113,11 +112,14 @@ class Runtime:
             if keys.assertions is not None and base is not None
             else None
         )
-        rules = HeaderRules(compiling.identity_names(config))
-        forwarding = ForwardingPolicy(config.server.trusted_proxies, config.server.forwarded)
-        gate_id = gate_id or pick_gate_id(config)
-        router = build_router(config, builder.build(), upstreams, rules, minter, keys.published)
-        gate = Gate(router=router, rules=rules, forwarding=forwarding, gate_id=gate_id)
+        assembly = assemble(
+            config,
+            builder.build(),
+            upstreams,
+            minter=minter,
+            published=keys.published,
+            gate_id=gate_id or pick_gate_id(config),
+        )
         if store is not None:
             await _ask_store(store, config, health)
             tasks.append(spawn(_watch_store(store, config, health), name="store"))
@@ -132,9 +134,9 @@ class Runtime:
             tasks.append(spawn(_refresh_keys(ring, clock), name="signing keys"))
         return cls(
             config=config,
-            gate=gate,
-            forwarding=forwarding,
-            gate_id=gate_id,
+            gate=assembly.gate,
+            forwarding=assembly.forwarding,
+            gate_id=assembly.gate_id,
             upstreams=upstreams,
             store=store,
             token_keys=keys.tokens,

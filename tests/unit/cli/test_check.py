@@ -75,3 +75,18 @@ def test_a_store_out_of_reach_is_status_3_and_names_no_password(latchgate):
     assert "hunter2" not in result.output
     found = latchgate.json("check", "--connect", status=3)
     assert [False, False] == [item["is_good"] for item in found["connections"]]
+
+
+def test_policy_tests_are_run_and_counted(latchgate):
+    """A failing one is a mistake at its place, status 2, and the gate does not start with it."""
+    latchgate.write(GOOD + 'tests: [{request: "GET /", expect: forward}]\n')
+    result = latchgate.run("check")
+    assert 0 == result.exit_code
+    assert "0 warnings, 1 test passed)" in result.stdout
+    latchgate.write(GOOD + 'tests: [{request: "GET /", expect: 401}]\n')
+    for command in ("check", "serve"):
+        result = latchgate.run(command)
+        assert 2 == result.exit_code
+        assert f"{latchgate.file}:8:36: tests[0].expect: expected 401, but " in result.stderr
+    found = latchgate.json("check", status=2)
+    assert "tests[0].expect" == found["errors"][0]["path"]

@@ -1,0 +1,99 @@
+"""A scheme that knows its answer beforehand: for policy tests, which have no store and no keys.
+
+It is asked by the same code as a real one, at the same places, and is given the same rivals.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from proxy.config.models import Config, JwtSchemeConfig, PolicyActor, SessionSchemeConfig
+from proxy.core.compact import encode_segment
+from proxy.core.formats.native import native_origin
+from proxy.model import Authenticated, Identity, Outcome
+from proxy.services import compile as compiling
+from proxy.services.schemes.port import Carried, Found, Place, Scheme
+
+
+@dataclass(frozen=True, slots=True)
+class StandIn:
+    """Stands for one entry of `schemes:`; every request carries its identity's credential."""
+
+    name: str
+    places: tuple[Place, ...]
+    is_native: bool
+    issuer: str | None
+    identity: Identity | None
+    """`None`: no request carries a credential of this scheme."""
+
+    def find(self, carried: Carried) -> Found | None:
+        """Return a credential at the scheme's first place, whatever the request is."""
+        del carried
+        if self.identity is None:
+            return None
+        return Found(self.places[0], _like_a_token(self.issuer))
+
+    async def judge(self, found: Found, now: float) -> Outcome:
+        """Say whose the credential is: always the same person's."""
+        del now
+        assert self.identity is not None  # noqa: S101 - only a found credential is judged
+        return Authenticated(self.identity, found.place.is_ambient)
+
+
+def stand_ins(config: Config, actor: PolicyActor | None) -> dict[str, Scheme]:
+    """Return a stand-in for every scheme of `config`; that of `actor` lets them in."""
+    found: dict[str, Scheme] = {}
+    for name, scheme in config.schemes.items():
+        origin, issuer = _origin(config, name, scheme)
+        found[name] = StandIn(
+            name,
+            compiling.places_of(scheme),
+            scheme.keys.local if isinstance(scheme, JwtSchemeConfig) else scheme.format == "native",
+            issuer,
+            _identity(actor, origin) if actor is not None and actor.scheme == name else None,
+        )
+    return found
+
+
+def _origin(
+    config: Config, name: str, scheme: SessionSchemeConfig | JwtSchemeConfig
+) -> tuple[str, str | None]:
+    """Return the origin of a scheme's people (security.md, K6), and the issuer of its tokens."""
+    if isinstance(scheme, JwtSchemeConfig):
+        issuer = compiling.scheme_issuer(config, scheme)
+        return issuer, issuer
+    if scheme.format != "native":
+        return name, None
+    return native_origin(config.tokens.issuer if config.tokens is not None else None), None
+
+
+def _identity(actor: PolicyActor, origin: str) -> Identity:
+    roles, scopes = tuple(actor.roles or ()), tuple(actor.scopes or ())
+    told: Mapping[str, Any] = {
+        "roles": list(roles),
+        "scopes": list(scopes),
+        "scope": " ".join(scopes),
+        "email": actor.email,
+        "name": actor.name,
+        **actor.claims,
+        "iss": origin,
+        "sub": actor.subject,
+    }
+    return Identity(
+        origin=origin,
+        subject=actor.subject,
+        scheme=actor.scheme,
+        email=actor.email,
+        name=actor.name,
+        roles=roles,
+        scopes=scopes,
+        claims={key: value for key, value in told.items() if value is not None},
+    )
+
+
+def _like_a_token(issuer: str | None) -> bytes:
+    """Return what names `issuer` as a token does: where rivals read one place it picks the scheme."""
+    return b"e30.%b." % encode_segment(json.dumps({"iss": issuer}).encode())
