@@ -10,6 +10,12 @@ _PART: Final = re.compile(r"\$\$\{|\$\{(?P<inside>[^{}]*)\}|\$\{")
 _INSIDE: Final = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>.*))?", re.DOTALL)
 
 
+def variables_in(text: str) -> frozenset[str]:
+    """Return the names of the variables that `text` may take a value from."""
+    insides = (_INSIDE.fullmatch(match["inside"] or "") for match in _PART.finditer(text))
+    return frozenset(inside["name"] for inside in insides if inside is not None)
+
+
 class ExpansionError(ValueError):
     """A variable that is not set, or a `${` that is none. Never repeats a value."""
 

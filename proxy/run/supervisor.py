@@ -20,11 +20,13 @@ from proxy.config.loader import LoadedConfig
 from proxy.run import messages
 from proxy.run.announce import announce
 from proxy.run.channel import ChannelError, Message
+from proxy.run.control import ControlError, ControlSocket, served_file
 from proxy.run.cores import usable_cores
 from proxy.run.crew import DEFAULT_POLICY, Crew, GiveUp, RestartPolicy, State
 from proxy.run.listeners import Listeners, bind_all
 from proxy.run.messages import Boot
 from proxy.run.process import WorkerProcess
+from proxy.run.running import answer_about
 from proxy.run.shared import Shared
 from proxy.services.compile import needs_store
 from proxy.services.runtime import pick_gate_id
@@ -74,6 +76,7 @@ class Supervisor:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._shared.close)
             self._bind(stack)
+            await self._open_control(stack)
             await self._until_stopped(self._shared.start(lambda: self._crew.is_ready))
             if not self._stop.is_set():
                 tending = [
@@ -99,6 +102,18 @@ class Supervisor:
             self._own_addresses.append(
                 (address.host, address.port) if is_tcp else str(address.path)
             )
+
+    async def _open_control(self, stack: AsyncExitStack) -> None:
+        """Let commands ask what this gate runs; where that is not possible it runs all the same."""
+        file = served_file(self._loaded.file)
+        if file is None:
+            return
+        control = ControlSocket(file, answer_about(self._loaded))
+        stack.push_async_callback(control.close)
+        try:
+            await control.open()
+        except ControlError as error:
+            _log.info("commands cannot ask this gate what it runs: %s", error)
 
     async def _until_stopped(self, starting: Any) -> None:
         """Await the start, unless a signal comes first: then what was started is cleaned up."""

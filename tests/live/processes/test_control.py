@@ -1,0 +1,62 @@
+"""What a running gate tells of itself, and what is left of that when it ends."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from proxy.run.running import find_running
+from tests.live.processes.conftest import kill
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def runtime(directory, monkeypatch):
+    """Look where the test's gates have their sockets."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(directory))
+
+
+async def test_a_running_gate_tells_what_it_runs_and_leaves_nothing(serve, public, directory):
+    """From its start until SIGTERM; then socket and directory are gone."""
+    gate = await serve(public)
+    await gate.ready()
+    file = directory / "latchgate.yaml"
+    running = await find_running(str(file))
+
+    assert running is not None
+    assert (gate.process.pid, public.encode()) == (running.pid, running.text)
+    gate.send(signal.SIGTERM)
+    assert 0 == await gate.exit()
+    assert await find_running(str(file)) is None
+    assert not (directory / "latchgate").exists()
+
+
+async def test_a_killed_gates_socket_is_taken_over(serve, public, directory):
+    """What it left behind keeps nobody, and two gates of one file end in either order."""
+    first = await serve(public)
+    await first.ready()
+    kill(first.process.pid)
+    await first.exit()
+    file = str(directory / "latchgate.yaml")
+    assert await find_running(file) is None
+    second = await serve(public.replace("unix:h", "unix:h2"))
+    await second.ready()
+    third = await serve(public.replace("unix:h", "unix:h3"))
+    await third.ready()
+    second.send(signal.SIGTERM)
+    assert 0 == await second.exit()
+    running = await find_running(file)
+
+    assert running is not None
+    assert third.process.pid == running.pid
+
+
+async def test_a_gate_without_a_place_for_its_socket_runs_all_the_same(serve, public, directory):
+    """One log line, and requests are served."""
+    (directory / "latchgate").write_text("in the way")
+    gate = await serve(public)
+    await gate.ready()
+
+    assert 200 == (await gate.get())[0]
