@@ -12,9 +12,11 @@ from proxy.adapters.telemetry import LogFormat
 from proxy.cli import report, session, token
 from proxy.cli.check import check
 from proxy.cli.demo import demo
+from proxy.cli.explain import explain
 from proxy.cli.health import health
 from proxy.cli.opening import load_or_fail
 from proxy.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile
+from proxy.cli.routes import routes
 from proxy.config.schema import json_schema
 from proxy.run import serve as serving
 
@@ -29,6 +31,8 @@ app = typer.Typer(
 app.add_typer(session.app, name="session")
 app.add_typer(token.app, name="token")
 app.command()(check)
+app.command()(explain)
+app.command()(routes)
 app.command()(health)
 app.command()(demo)
 

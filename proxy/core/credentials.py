@@ -102,6 +102,18 @@ def remove_query_parameter(query: bytes | None, name: str) -> bytes | None:
     return b"&".join(kept) or None
 
 
+def mask_query_parameter(query: bytes, name: str) -> bytes:
+    """Return the query with `…` as the value of `name`, in every spelling: to be shown to people."""
+    masked = name.encode()
+    return b"&".join(
+        b";".join(
+            piece.partition(b"=")[0] + "=…".encode() if _is_spelling(piece, masked) else piece
+            for piece in part.split(b";")
+        )
+        for part in query.split(b"&")
+    )
+
+
 def unverified_issuer(token: bytes) -> str | None:
     """Return what a signed token claims as its issuer, believing nothing; `None` if nothing.
 

@@ -7,7 +7,7 @@ server could read as one of another policy is `Ambiguous`.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, NamedTuple, TypeVar
 from urllib.parse import quote_from_bytes
@@ -246,7 +246,7 @@ class Router(Generic[T]):
         `host` is the name that `parse_host` returns, `None` where the request has no Host; `path`
         is raw, without query.
         """
-        table = self._tables.get(host) or self._table_above(host)
+        table = self.table_of(host)
         if not is_plain(path):
             return self._match_unusual(table, path, method)
         leaf = table.literal.get(path)
@@ -266,6 +266,15 @@ class Router(Generic[T]):
             ):
                 return _FOLDS
         return Found(rule.payload, _strip(path, rule) if rule.prefix else path)
+
+    @property
+    def tables(self) -> Mapping[str | None, Table[T]]:
+        """The tables by host, of wildcards by the part from the first dot on."""
+        return self._tables
+
+    def table_of(self, host: str | None) -> Table[T]:
+        """Return the routes that a host uses: its own, those of a wildcard, or those of any host."""
+        return self._tables.get(host) or self._table_above(host)
 
     def _table_above(self, host: str | None) -> Table[T]:
         """Return the table of the longest wildcard that covers `host`, else that of any host."""

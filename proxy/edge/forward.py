@@ -19,6 +19,7 @@ from proxy.edge.tunnel import allowed_upgrade, check_switch, run_tunnel
 from proxy.errors import ProxyError, UpstreamError, UpstreamInvalid
 from proxy.model import Header, RequestView
 from proxy.services.decision import Forward
+from proxy.services.outgoing import outgoing_headers
 
 if TYPE_CHECKING:
     from proxy.edge.connection import GateConnection
@@ -92,25 +93,14 @@ class Forwarder:
         self, incoming: Incoming, decision: Forward, server: Server, upgrade: str | None
     ) -> RequestHead:
         """Return the upstream's request head: the client's headers, ours, the identity last."""
-        view, route = incoming.view, decision.route
-        headers: list[Header] = []
-        host = view.first(b"host")
-        if route.upstream_host == "preserve":
-            if host is not None:
-                headers.append((b"Host", host))
-        elif route.upstream_host == "upstream":
-            headers.append((b"Host", server.authority))
-        else:
-            headers.append((b"Host", route.upstream_host.encode()))
-        headers += decision.headers
-        headers += self._forwarding.write(
+        view = incoming.view
+        headers = outgoing_headers(
             view,
-            decision.client,
+            decision,
+            forwarding=self._forwarding,
             gate_id=self._gate_id,
-            request_id=decision.request_id,
-            prefix=route.strip_prefix,
+            authority=server.authority,
         )
-        headers += decision.identity_headers
         return RequestHead(
             view.method,
             decision.target,
