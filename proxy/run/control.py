@@ -114,10 +114,14 @@ class ControlSocket:
                     _sweep(directory)
                     fresh = directory / _fresh_name()
                     sock.bind(str(fresh))
-                    fresh.chmod(0o600)
-                    sock.listen(MAX_CONNECTIONS)
-                    self._inode = fresh.lstat().st_ino
-                    fresh.rename(path)
+                    try:
+                        fresh.chmod(0o600)
+                        sock.listen(MAX_CONNECTIONS)
+                        self._inode = fresh.lstat().st_ino
+                        fresh.rename(path)
+                    except OSError:
+                        fresh.unlink(missing_ok=True)
+                        raise
                     self._path = path
                     return
         raise ControlError(f"{directory} disappears again and again")
