@@ -193,3 +193,14 @@ def test_a_file_is_known_by_its_own_path(tmp_path, monkeypatch):
     assert file == served_file("a.yaml") == served_file(str(file))
     assert tmp_path / "link.yaml" == served_file("link.yaml")
     assert served_file("<stdin>") is None
+
+
+async def test_a_strangers_answer_is_not_believed(runtime):
+    """A socket of the right name in a directory that others can write to is nobody."""
+    control = ControlSocket(Path("/etc/gate.yaml"), answers("stranger"))
+    path = await control.open()
+    assert "stranger" == await asked(Path("/etc/gate.yaml"))
+    path.parent.chmod(0o707)
+    assert await asked(Path("/etc/gate.yaml")) is None
+    path.parent.chmod(0o700)
+    await control.close()
