@@ -27,7 +27,9 @@ def routes(
         report.say_json({"configuration": source.to_json(), "routes": found})
         return
     report.complain(str(source))
-    table = Table(*_COLUMNS, box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for column in _COLUMNS:
+        table.add_column(column, no_wrap=column == "PATH")  # half a pattern would be another one
     for policy in found:
         style = "bold red" if policy["public"] else ""
         table.add_row(*(Text(escape(cell), style=style, overflow="fold") for cell in _row(policy)))

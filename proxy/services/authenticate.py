@@ -6,8 +6,9 @@ silently anonymous, and *unavailable* raises, so that an outage is never a logou
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from proxy.core.credentials import unverified_issuer
 from proxy.core.rules import is_same_subject
@@ -79,12 +80,16 @@ def _assign(schemes: Sequence[Scheme], carried: Carried) -> list[_Candidate]:
     return candidates
 
 
-async def _judge(candidate: _Candidate, now: float, trace: Trace | None) -> Outcome:
-    if trace is None:
-        return await _ask(candidate, now)
+def _judging(
+    candidate: _Candidate, now: float, trace: Trace | None
+) -> Coroutine[Any, Any, Outcome]:
+    return _judge(candidate, now) if trace is None else _witnessed(candidate, now, trace)
+
+
+async def _witnessed(candidate: _Candidate, now: float, trace: Trace) -> Outcome:
     place = None if candidate.found is None else candidate.found.place
     try:
-        outcome = await _ask(candidate, now)
+        outcome = await _judge(candidate, now)
     except DependencyUnavailable as down:
         trace.judged(Verdict(candidate.scheme, place, None, down.code, down.detail))
         raise
@@ -92,7 +97,7 @@ async def _judge(candidate: _Candidate, now: float, trace: Trace | None) -> Outc
     return outcome
 
 
-async def _ask(candidate: _Candidate, now: float) -> Outcome:
+async def _judge(candidate: _Candidate, now: float) -> Outcome:
     if candidate.refused is not None:
         return candidate.refused
     if candidate.found is None:
@@ -105,7 +110,7 @@ async def _first(
 ) -> Opened | Refusal:
     absent = Absent()
     for candidate in candidates:
-        outcome = await _judge(candidate, now, trace)
+        outcome = await _judging(candidate, now, trace)
         match outcome:
             case Authenticated():
                 assert candidate.found is not None  # noqa: S101 - only a found credential is judged
@@ -129,7 +134,7 @@ async def _all(
     opened: list[Opened] = []
     absent = Absent()
     for candidate in candidates:
-        outcome = await _judge(candidate, now, trace)
+        outcome = await _judging(candidate, now, trace)
         match outcome:
             case Authenticated():
                 assert candidate.found is not None  # noqa: S101 - only a found credential is judged
