@@ -195,7 +195,7 @@ async def serve(directory: Path) -> AsyncIterator[Serve]:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "proxy", "serve", "-c", str(file), *arguments),
             cwd=ROOT,
-            env={**os.environ, "XDG_RUNTIME_DIR": str(directory)},
+            env={**os.environ, "XDG_RUNTIME_DIR": str(directory), "TMPDIR": str(directory)},
             stderr=asyncio.subprocess.PIPE,
         )
         gates.append(GateProcess(process, directory))
