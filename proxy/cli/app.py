@@ -8,17 +8,16 @@ from typing import Annotated
 import typer
 
 from proxy import __version__
-from proxy.adapters.telemetry import LogFormat
 from proxy.cli import report, session, token
 from proxy.cli.check import check
 from proxy.cli.demo import demo
 from proxy.cli.explain import explain
 from proxy.cli.health import health
-from proxy.cli.opening import load_or_fail
-from proxy.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile
+from proxy.cli.init import init
+from proxy.cli.options import AsJson
 from proxy.cli.routes import routes
+from proxy.cli.serve import serve
 from proxy.config.schema import json_schema
-from proxy.run import serve as serving
 
 app = typer.Typer(
     name="latchgate",
@@ -30,18 +29,13 @@ app = typer.Typer(
 )
 app.add_typer(session.app, name="session")
 app.add_typer(token.app, name="token")
+app.command()(serve)
+app.command()(init)
 app.command()(check)
 app.command()(explain)
 app.command()(routes)
 app.command()(health)
 app.command()(demo)
-
-
-@app.command()
-def serve(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
-    """Run the gate until SIGTERM or Ctrl-C, which drain it; a second one hurries."""
-    log_format: LogFormat | None = "json" if as_json else None
-    raise typer.Exit(serving.serve(load_or_fail(config), log_format=log_format))
 
 
 @app.command()

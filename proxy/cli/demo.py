@@ -5,28 +5,28 @@ Everything is in a directory of its own, which goes when the demo ends; so do th
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import json
 import shlex
-import shutil
-import signal
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
-from aiohttp import ClientError, ClientSession, web
+from aiohttp import web
 
+from proxy.cli.credentials import make_session, make_token
+from proxy.cli.invocation import shown_program
+from proxy.config.addresses import Address
+from proxy.config.models import Config
+from proxy.run import serve as serving
+from proxy.run.loading import load
+from proxy.services.sessions import Login
 from upstream_example.api import make_api
 from upstream_example.site import make_site
-
-START_TIMEOUT_S: Final = 60.0
-STOP_TIMEOUT_S: Final = 10.0
 
 CONFIG: Final = """\
 # The demo's configuration. The applications know nothing of it.
@@ -80,7 +80,7 @@ def demo(
     if (reason := _why_not(port)) is not None:
         typer.echo(f"latchgate demo: {reason}", err=True)
         raise typer.Exit(1)
-    raise typer.Exit(asyncio.run(_run(port)))
+    raise typer.Exit(_run(port))
 
 
 def _why_not(port: int) -> str | None:
@@ -93,25 +93,21 @@ def _why_not(port: int) -> str | None:
     return None
 
 
-async def _run(port: int) -> int:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    directory = Path(tempfile.mkdtemp(prefix="latchgate-demo-"))
-    try:
-        async with _applications(directory), _gate(directory, port) as gate:
-            ended = loop.create_task(gate.wait(), name="gate")
-            stopped = loop.create_task(stop.wait(), name="stop")
-            if not await _is_up(port, ended, stopped):
-                return 0 if stop.is_set() else 1
-            people = [await _person(directory, *person) for person in PEOPLE]
-            _print(directory, port, steps(directory, port, people))
-            await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            stopped.cancel()
-            return 0 if stop.is_set() else 1
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
+def _run(port: int) -> int:
+    with tempfile.TemporaryDirectory(prefix="latchgate-", ignore_cleanup_errors=True) as name:
+        directory = Path(name)
+        file = directory / "latchgate.yaml"
+        file.write_text(CONFIG.format(port=port))
+        loaded = load(file)
+
+        @contextlib.asynccontextmanager
+        async def beside(_addresses: Sequence[Address]) -> AsyncIterator[None]:
+            async with _applications(directory):
+                people = [await _person(loaded.config, directory, *who) for who in PEOPLE]
+                _print(directory, port, steps(directory, port, people))
+                yield
+
+        return serving.serve(loaded, beside=beside)
 
 
 @contextlib.asynccontextmanager
@@ -130,63 +126,13 @@ async def _applications(directory: Path) -> AsyncIterator[None]:
             await runner.cleanup()
 
 
-@contextlib.asynccontextmanager
-async def _gate(directory: Path, port: int) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run `latchgate serve` as a process of its own, and end it in good order."""
-    config = directory / "latchgate.yaml"
-    config.write_text(CONFIG.format(port=port))
-    process = await asyncio.create_subprocess_exec(*_latchgate(), "serve", "-c", str(config))
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.terminate()
-            try:
-                async with asyncio.timeout(STOP_TIMEOUT_S):
-                    await process.wait()
-            except TimeoutError:
-                process.kill()
-                await process.wait()
-
-
-async def _is_up(port: int, ended: asyncio.Task[int], stopped: asyncio.Task[Any]) -> bool:
-    """Wait until the public page answers through the gate."""
-    url = f"http://127.0.0.1:{port}/public/about"
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(START_TIMEOUT_S), ClientSession() as client:
-            while not ended.done() and not stopped.done():
-                with contextlib.suppress(ClientError):
-                    async with client.get(url) as answer:
-                        if answer.status == 200:
-                            return True
-                await asyncio.wait({ended, stopped}, timeout=0.1)
-    return False
-
-
-async def _person(directory: Path, subject: str, role: str) -> dict[str, str]:
-    """Make a session and a token for one person, by the commands that anybody would use."""
-    who = ("--subject", subject, "--role", role, "--email", f"{subject}@example.com")
-    session = await _json(directory, "session", "new", *who)
-    token = await _json(directory, "token", "mint", *who)
-    (directory / f"{subject}.token").write_text(token["token"])
-    return {"cookie": session["cookie"], "id": session["id"], "token": token["token"]}
-
-
-async def _json(directory: Path, *arguments: str) -> dict[str, Any]:
-    config = str(directory / "latchgate.yaml")
-    process = await asyncio.create_subprocess_exec(
-        *_latchgate(), *arguments, "-c", config, "--json", stdout=asyncio.subprocess.PIPE
-    )
-    output, _ = await process.communicate()
-    if process.returncode != 0:
-        raise RuntimeError(f"latchgate {' '.join(arguments[:2])} failed")
-    document: dict[str, Any] = json.loads(output)
-    return document
-
-
-def _latchgate() -> list[str]:
-    return [sys.executable, "-m", "proxy"]
+async def _person(config: Config, directory: Path, subject: str, role: str) -> dict[str, str]:
+    """Make a session and a token for one person, as the commands do that anybody would use."""
+    login = Login(subject, roles=[role], email=f"{subject}@example.com")
+    session = await make_session(config, login)
+    token = (await make_token(config, login)).token
+    (directory / f"{subject}.token").write_text(token)
+    return {"cookie": session.cookie, "id": session.digest, "token": token}
 
 
 def steps(directory: Path, port: int, people: list[dict[str, str]]) -> list[Step]:
@@ -200,7 +146,7 @@ def steps(directory: Path, port: int, people: list[dict[str, str]]) -> list[Step
         "-H 'Connection: Upgrade' -H 'Upgrade: websocket' -H 'Sec-WebSocket-Version: 13'"
         " -H 'Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg=='"
     )
-    command = f"{_shown_program()} session revoke {customer['id']}"
+    command = f"{shown_program()} session revoke {customer['id']}"
     config = shlex.quote(str(directory / "latchgate.yaml"))
     return [
         Step("No credential: 401", f"curl -i {base}/account", "401 Unauthorized"),
@@ -213,16 +159,6 @@ def steps(directory: Path, port: int, people: list[dict[str, str]]) -> list[Step
         Step("Revoke the customer's session …", f"{command} -c {config}", ""),
         Step("… and it is refused with the next request: 401", f"curl -i {cookie} {base}/api/whoami", "session_unknown"),
     ]  # fmt: skip
-
-
-def _shown_program() -> str:
-    """Return how the person at the terminal calls us, quoted for a shell."""
-    program = Path(sys.argv[0]).absolute()
-    if program.name == "__main__.py":
-        return f"{shlex.quote(sys.executable)} -m proxy"
-    with contextlib.suppress(ValueError):
-        return shlex.quote(str(program.relative_to(Path.cwd())))
-    return shlex.quote(str(program))
 
 
 def _print(directory: Path, port: int, lines: list[Step]) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import socket
 from typing import Final
 
 from proxy.cli import report
+from proxy.cli.invocation import reachable
 from proxy.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, config_path
 from proxy.config.addresses import Address
 from proxy.config.loader import load_config
@@ -54,7 +54,7 @@ def _ask(address: Address) -> bytes:
 
 def _connect(address: Address) -> socket.socket:
     if address.path is None:
-        return socket.create_connection((_reachable(address.host), address.port), TIMEOUT_S)
+        return socket.create_connection((reachable(address.host), address.port), TIMEOUT_S)
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.settimeout(TIMEOUT_S)
     try:
@@ -63,14 +63,3 @@ def _connect(address: Address) -> socket.socket:
         connection.close()
         raise
     return connection
-
-
-def _reachable(host: str) -> str:
-    """Return where a listener on `host` answers: every address includes loopback."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host
-    if not address.is_unspecified:
-        return host
-    return "127.0.0.1" if address.version == 4 else "::1"

@@ -21,6 +21,10 @@ DEFAULT_CONFIG = "latchgate.yaml"
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print the credential only, for $(…) in a shell.")
+]
+
 Subject = Annotated[str, typer.Option("--subject", metavar="S", help="Who it is.")]
 Roles = Annotated[list[str] | None, typer.Option("--role", metavar="R", help="Repeatable.")]
 Scopes = Annotated[list[str] | None, typer.Option("--scope", metavar="X", help="Repeatable.")]

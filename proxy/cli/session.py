@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from proxy.cli import report
+from proxy.cli.credentials import make_session
 from proxy.cli.opening import load_or_fail, open_store_of, pick_session_scheme
 from proxy.cli.options import (
     DEFAULT_CONFIG,
@@ -16,6 +17,7 @@ from proxy.cli.options import (
     ConfigFile,
     Email,
     FullName,
+    Quiet,
     Roles,
     SchemeName,
     Scopes,
@@ -23,7 +25,7 @@ from proxy.cli.options import (
 )
 from proxy.config.models import Config
 from proxy.services.schemes.build import open_sessions
-from proxy.services.sessions import ListedSession, Login, NewSession
+from proxy.services.sessions import ListedSession, Login
 
 app = typer.Typer(no_args_is_help=True, help="Make, list, show and end sessions.")
 
@@ -39,6 +41,7 @@ def new(
     name: FullName = None,
     claim: Claims = None,
     scheme: SchemeName = None,
+    quiet: Quiet = False,
     config: ConfigFile = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
@@ -53,27 +56,22 @@ def new(
         claims=report.parse_claims(claim),
     )
 
-    async def work() -> tuple[str, NewSession]:
-        _, found = pick_session_scheme(settings, scheme)
-        async with open_store_of(settings) as store:
-            sessions = open_sessions(settings, found, store)
-            return found.cookie, await sessions.create(login, time.time())
-
-    cookie, made = report.complete(work())
-    pair = f"{cookie}={made.cookie}"
+    made = report.complete(make_session(settings, login, scheme))
     if as_json:
         report.say_json(
             {
-                "cookie": pair,
+                "cookie": made.cookie,
                 "id": made.digest,
                 "subject": subject,
-                "expires_at": int(made.expires_at),
+                "expires_at": made.expires_at,
             }
         )
-        return
-    report.say(f"cookie:   {pair}")
-    report.say(f"id:       {made.digest}")
-    report.say(f"expires:  {report.when(made.expires_at)}")
+    elif quiet:
+        report.say(made.cookie)
+    else:
+        report.say(f"cookie:   {made.cookie}")
+        report.say(f"id:       {made.digest}")
+        report.say(f"expires:  {report.when(made.expires_at)}")
 
 
 @app.command("list")

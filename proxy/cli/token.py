@@ -11,6 +11,7 @@ import typer
 
 from proxy.adapters.store import Store
 from proxy.cli import report
+from proxy.cli.credentials import make_token
 from proxy.cli.opening import (
     load_or_fail,
     open_any_store_of,
@@ -24,6 +25,7 @@ from proxy.cli.options import (
     ConfigFile,
     Email,
     FullName,
+    Quiet,
     Roles,
     SchemeName,
     Scopes,
@@ -45,7 +47,8 @@ from proxy.services.runtime import make_watch
 from proxy.services.schemes.build import SchemeBuilder, longest_marker_life_s
 from proxy.services.schemes.jwt import JwtScheme
 from proxy.services.schemes.port import Found, Place
-from proxy.services.tokens import MintedToken, TokenIssuer
+from proxy.services.sessions import Login
+from proxy.services.tokens import MintedToken
 
 app = typer.Typer(no_args_is_help=True, help="Mint, inspect and revoke access tokens.")
 
@@ -66,30 +69,31 @@ def mint(
     lifetime: Annotated[
         str | None, typer.Option("--lifetime", metavar="D", help="5m, 1h; default tokens.access.")
     ] = None,
+    quiet: Quiet = False,
     config: ConfigFile = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
     """Make an access token of the gate's own issuer and print it; it is a credential."""
     settings = load_or_fail(config, runs_tests=False).config
-    claims = report.parse_claims(claim)
+    login = Login(
+        subject,
+        email=email,
+        name=name,
+        roles=role or (),
+        scopes=scope or (),
+        claims=report.parse_claims(claim),
+    )
 
     async def work() -> MintedToken:
         life_s = None if lifetime is None else parse_duration(lifetime, None)
-        async with _open_issuer(settings) as issuer:
-            return await issuer.mint(
-                subject,
-                now=time.time(),
-                roles=role or (),
-                scopes=scope or (),
-                claims=claims,
-                email=email,
-                name=name,
-                lifetime=life_s,
-            )
+        return await make_token(settings, login, life_s)
 
     made = report.complete(work())
     if as_json:
         report.say_json({"token": made.token, "jti": made.jti, "expires_at": made.expires_at})
+        return
+    if quiet:
+        report.say(made.token)
         return
     report.say(f"token:    {made.token}")
     report.say(f"jti:      {made.jti}")
@@ -162,31 +166,6 @@ def revoke(
         report.say_json({"revoked": what})
     else:
         report.say(f"revoked: {what}")
-
-
-@contextlib.asynccontextmanager
-async def _open_issuer(config: Config) -> AsyncIterator[TokenIssuer]:
-    tokens = config.tokens
-    if tokens is None:
-        raise ValueError("the configuration has no `tokens:`, so that this gate issues none")
-    accepted = [
-        scheme.max_lifetime
-        for scheme in config.schemes.values()
-        if isinstance(scheme, JwtSchemeConfig) and scheme.keys.local
-    ]
-    async with open_store_of(config) as store:
-        keys = open_signing_keys(config, store).tokens
-        assert keys is not None  # noqa: S101 - there are `tokens:` and a store
-        await keys.refresh(time.time())
-        yield TokenIssuer(
-            issuer=tokens.issuer,
-            audience=tokens.audience,
-            lifetime_s=tokens.access,
-            max_lifetime_s=max([tokens.access, *accepted]),
-            signer=keys,
-            store=store,
-            revoked=RevocationKeys(config.store.prefix),
-        )
 
 
 @contextlib.asynccontextmanager

@@ -11,7 +11,7 @@ from proxy.config.loader import LoadedConfig
 from proxy.errors import StoreUnavailable
 from proxy.run import loop
 from proxy.run.listeners import ListenError
-from proxy.run.supervisor import Supervisor
+from proxy.run.supervisor import Beside, Supervisor
 
 EXIT_REFUSED: Final = 1
 EXIT_CONFIGURATION: Final = 2
@@ -21,15 +21,17 @@ EXIT_CRASH: Final = 70  # EX_SOFTWARE of sysexits.h
 _log = logging.getLogger("latchgate.supervisor")
 
 
-def serve(loaded: LoadedConfig, *, log_format: LogFormat | None = None) -> int:
+def serve(
+    loaded: LoadedConfig, *, log_format: LogFormat | None = None, beside: Beside | None = None
+) -> int:
     """Run the gate; return the exit status of reference.md §3.
 
-    `log_format` takes the place of the configured one.
+    `log_format` takes the place of the configured one; `beside` is what goes on while it serves.
     """
     format_ = log_format or loaded.config.log.format
     telemetry = start_telemetry(format_, process="supervisor", has_access=False)
     try:
-        return loop.run(_supervise(loaded, format_))
+        return loop.run(_supervise(loaded, format_, beside))
     except ListenError as error:
         _log.critical("%s", error)
         return EXIT_REFUSED
@@ -46,5 +48,5 @@ def serve(loaded: LoadedConfig, *, log_format: LogFormat | None = None) -> int:
         telemetry.close()
 
 
-async def _supervise(loaded: LoadedConfig, log_format: LogFormat) -> int:
-    return await Supervisor(loaded, log_format=log_format).run()
+async def _supervise(loaded: LoadedConfig, log_format: LogFormat, beside: Beside | None) -> int:
+    return await Supervisor(loaded, log_format=log_format, beside=beside).run()

@@ -9,7 +9,8 @@ import asyncio
 import logging
 import signal
 import time
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any, Final
 
 from proxy.adapters.tasks import spawn
@@ -38,6 +39,10 @@ DRAIN_GRACE_S: Final = 5.0
 HURRY_S: Final = 0.5
 """The drain time after a second signal."""
 
+Beside = Callable[[Sequence[Address]], AbstractAsyncContextManager[None]]
+"""What goes on while the gate serves: entered with its addresses once all workers are ready, and left
+when they have ended. The store is there for all of this time."""
+
 _log = logging.getLogger("latchgate.supervisor")
 
 
@@ -50,6 +55,7 @@ class Supervisor:
         *,
         log_format: LogFormat = "auto",
         policy: RestartPolicy = DEFAULT_POLICY,
+        beside: Beside | None = None,
     ) -> None:
         self._loaded = loaded
         self._log_format = log_format
@@ -61,6 +67,8 @@ class Supervisor:
         self._processes: dict[int, WorkerProcess] = {}
         self._own_addresses: list[OwnAddress] = []
         self._listeners: Listeners
+        self._beside = beside
+        self._ready = asyncio.Event()
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._has_given_up = False
@@ -83,8 +91,11 @@ class Supervisor:
                     spawn(self._tend(number), name=f"worker {number}")
                     for number in range(self._crew.size)
                 ]
-                await self._stop.wait()
-                await self._drain(tending)
+                try:
+                    await self._accompany(stack)
+                    await self._stop.wait()
+                finally:
+                    await self._drain(tending)
         if self._has_given_up:
             return 1
         _log.info("ended")
@@ -126,6 +137,17 @@ class Supervisor:
             await asyncio.wait([task])
         if not task.cancelled():
             task.result()
+
+    async def _accompany(self, stack: AsyncExitStack) -> None:
+        """Enter what goes on beside the gate, when it serves; a signal that comes first wins."""
+        if self._beside is None:
+            return
+        events = [spawn(event.wait(), name="start") for event in (self._ready, self._stop)]
+        await asyncio.wait(events, return_when=asyncio.FIRST_COMPLETED)
+        for event in events:
+            event.cancel()
+        if not self._stop.is_set():
+            await stack.enter_async_context(self._beside(self._listeners.addresses))
 
     def _on_signal(self, number: int) -> None:
         name = signal.Signals(number).name
@@ -236,6 +258,7 @@ class Supervisor:
                 _log.info("worker %d is ready (process %d)", process.number, process.pid)
                 if self._crew.is_ready:
                     _log.info("all workers are ready")
+                    self._ready.set()
             case {"kind": "failed", "reason": str(reason)}:
                 _log.error("worker %d cannot start: %s", process.number, reason)
             case {"kind": "keys_wanted", "scheme": str(scheme), "kid": str(kid)}:

@@ -7,8 +7,6 @@ from contextlib import contextmanager
 
 import pytest
 
-from proxy.cli.health import _reachable
-
 
 @contextmanager
 def answering(sock: socket.socket, answer: bytes) -> Iterator[None]:
@@ -63,17 +61,3 @@ def test_a_gate_without_health_listener_cannot_be_asked(latchgate):
     """`health: none` is a matter of configuration: status 2."""
     latchgate.write("health: none\n")
     assert 2 == latchgate.run("health").exit_code
-
-
-@pytest.mark.parametrize(
-    ("host", "reachable"),
-    [
-        ("0.0.0.0", "127.0.0.1"),
-        ("::", "::1"),
-        ("192.0.2.1", "192.0.2.1"),
-        ("localhost", "localhost"),
-    ],
-)
-def test_every_address_includes_loopback(host, reachable):
-    """A listener on all addresses is asked on this machine's own."""
-    assert reachable == _reachable(host)

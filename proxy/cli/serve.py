@@ -1,0 +1,50 @@
+"""`latchgate serve`: the gate of a file, or of one application without a file."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from proxy.adapters.telemetry import LogFormat
+from proxy.cli import report, trial
+from proxy.cli.draft import DEFAULT_LISTEN
+from proxy.cli.opening import load_or_fail
+from proxy.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile
+from proxy.run import serve as serving
+
+
+def serve(
+    context: typer.Context,
+    upstream: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SERVER",
+            help="Without a file: guard this application, and print a session and a token to try it.",
+        ),
+    ] = None,
+    listen: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help=f"With --upstream: where; default {DEFAULT_LISTEN}."),
+    ] = None,
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="With --upstream: print what it would run.")
+    ] = False,
+    config: ConfigFile = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    """Run the gate until SIGTERM or Ctrl-C, which drain it; a second one hurries."""
+    if upstream is None:
+        if listen is not None or print_config:
+            name = "--print-config" if print_config else "--listen"
+            report.fail(f"{name} goes with --upstream", report.EXIT_USAGE)
+        log_format: LogFormat | None = "json" if as_json else None
+        raise typer.Exit(serving.serve(load_or_fail(config), log_format=log_format))
+    source = context.get_parameter_source("config")
+    if source is not None and source.name == "COMMANDLINE":  # LATCHGATE_CONFIG may well be set
+        report.fail("--upstream takes the place of a file: not with --config", report.EXIT_USAGE)
+    draft = trial.draft_of(upstream, listen or DEFAULT_LISTEN)
+    if print_config:
+        typer.echo(trial.text_of(draft), nl=False)
+        return
+    raise typer.Exit(trial.run(draft, as_json=as_json))
