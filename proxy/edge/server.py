@@ -130,7 +130,8 @@ class GateServer:
         except ProxyError as error:
             self._fail(connection, incoming, decision, passage, error.code, error.detail)
         except Exception as bug:  # noqa: BLE001 - whatever it is, the client gets a clear answer
-            _log.exception("a request ended in an error of the gate")
+            passage.request_id = decision.request_id if decision else new_request_id()
+            _log.exception("request %s ended in an error of the gate", passage.request_id)
             detail = type(bug).__name__
             self._fail(connection, incoming, decision, passage, "internal_error", detail)
         finally:
@@ -175,7 +176,9 @@ class GateServer:
             connection.abort()
             return
         passage.status = CODES[code].status
-        request_id = decision.request_id if decision else new_request_id()
+        if not passage.request_id:
+            passage.request_id = decision.request_id if decision else new_request_id()
+        request_id = passage.request_id
         cors = decision.response_headers if isinstance(decision, (Forward, Refuse)) else ()
         status, headers, body = self._answers.refuse(incoming.view, code, request_id, cors)
         try:
@@ -200,7 +203,7 @@ class GateServer:
         loop = asyncio.get_running_loop()
         self._access_log(
             AccessRecord(
-                request_id=decision.request_id if decision else "",
+                request_id=decision.request_id if decision else passage.request_id,
                 method=incoming.view.method,
                 host=(incoming.view.first(b"host") or b"").decode("latin-1"),
                 path=incoming.view.target.partition(b"?")[0].decode("utf-8", "backslashreplace"),
