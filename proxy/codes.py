@@ -1,6 +1,8 @@
 """The stable codes of the gate's own answers: status and public words for each.
 
-One table, compared with docs/codes.md by a test. The words never depend on the request.
+One table, compared with docs/codes.md by a test. The words never depend on the request. `title` is
+for everybody; `meaning` and `remedy` stand on the pages that people see, who know neither HTTP nor
+this gate, and what the operator has to know stands in docs/codes.md.
 """
 
 from __future__ import annotations
@@ -11,52 +13,238 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class CodeInfo:
-    """What a client is told: an HTTP status and one sentence."""
+    """What a client is told."""
 
     status: int
+    """HTTP status."""
     title: str
+    """One sentence: what is the matter."""
+    meaning: str
+    """What has happened, in plain words."""
+    remedy: str
+    """What the reader can do about it."""
 
 
 CODES: Final[dict[str, CodeInfo]] = {
     # 400: the request can be read in more than one way, or in none
-    "bad_request": CodeInfo(400, "The request could not be understood."),
-    "path_ambiguous": CodeInfo(400, "The path could mean different things to different servers."),
-    "header_ambiguous": CodeInfo(400, "A header could mean different things to different servers."),
-    "host_invalid": CodeInfo(400, "The Host header is missing, repeated or not a host."),
-    "cookie_duplicate": CodeInfo(400, "A session cookie was sent twice with different values."),
+    "bad_request": CodeInfo(
+        400,
+        "The request could not be understood.",
+        "What arrived here is not a request that the gate can read.",
+        "Check the address, or go back and try again.",
+    ),
+    "path_ambiguous": CodeInfo(
+        400,
+        "The path could mean different things to different servers.",
+        "The address has signs in it that one server reads in one way and the next in another, so it was not passed on.",
+        "Check the address; it may have been copied with something in it that does not belong there.",
+    ),
+    "header_ambiguous": CodeInfo(
+        400,
+        "A header could mean different things to different servers.",
+        "Something on the way has added to the request, so that it now says two things.",
+        "Switch off what changes requests, such as a browser extension, and try again.",
+    ),
+    "host_invalid": CodeInfo(
+        400,
+        "The Host header is missing, repeated or not a host.",
+        "The request does not say clearly which site it is for.",
+        "Check the name of the site in the address.",
+    ),
+    "cookie_duplicate": CodeInfo(
+        400,
+        "A session cookie was sent twice with different values.",
+        "Your browser holds two sessions for this site, and nobody can tell which one is yours. It was told to forget both.",
+        "Sign in again. If this comes back, delete the cookies of this site.",
+    ),
     # 401: no credential that opens this route
-    "credential_missing": CodeInfo(401, "Please sign in."),
-    "session_unknown": CodeInfo(401, "Your session is not known. Please sign in again."),
-    "session_expired": CodeInfo(401, "Your session has ended. Please sign in again."),
-    "token_expired": CodeInfo(401, "The token has expired."),
-    "token_invalid": CodeInfo(401, "The token is not valid here."),
-    "token_revoked": CodeInfo(401, "The token has been revoked."),
-    "token_issuer_unknown": CodeInfo(401, "The token's issuer is not accepted here."),
+    "credential_missing": CodeInfo(
+        401,
+        "Please sign in.",
+        "This page is for people who are signed in.",
+        "Sign in to the application, then open this page again.",
+    ),
+    "session_unknown": CodeInfo(
+        401,
+        "Your session is not known. Please sign in again.",
+        "It was ended, perhaps on another device, or it was never there.",
+        "Sign in to the application, then open this page again.",
+    ),
+    "session_expired": CodeInfo(
+        401,
+        "Your session has ended. Please sign in again.",
+        "It was not used for a while, or it has reached its longest time.",
+        "Sign in to the application, then open this page again.",
+    ),
+    "token_expired": CodeInfo(
+        401,
+        "The token has expired.",
+        "What your browser or program showed was good once, but its time is over.",
+        "Sign in again, or get a new token, then try again.",
+    ),
+    "token_invalid": CodeInfo(
+        401,
+        "The token is not valid here.",
+        "It was made for something else, or it was changed on the way.",
+        "Sign in again, or get a token that is made for this service.",
+    ),
+    "token_revoked": CodeInfo(
+        401,
+        "The token has been revoked.",
+        "Somebody has taken it back: you by signing out, or whoever looks after accounts here.",
+        "Sign in again, or get a new token.",
+    ),
+    "token_issuer_unknown": CodeInfo(
+        401,
+        "The token's issuer is not accepted here.",
+        "It comes from somebody whose word does not count here.",
+        "Get a token from the issuer that this service works with.",
+    ),
     # 403: known, but not allowed
-    "role_missing": CodeInfo(403, "You do not have a role that opens this."),
-    "scope_missing": CodeInfo(403, "The credential does not have the scope that opens this."),
-    "claim_mismatch": CodeInfo(403, "The credential does not say what this route asks for."),
-    "cross_site": CodeInfo(403, "The request came from another site."),
-    "credentials_differ": CodeInfo(403, "The credentials of this request do not belong together."),
-    "subject_missing": CodeInfo(403, "The credential does not say whose it is."),
-    "identity_too_large": CodeInfo(403, "The identity does not fit into the request."),
+    "role_missing": CodeInfo(
+        403,
+        "You do not have a role that opens this.",
+        "You are signed in, but this part is for people who have another role.",
+        "If you need it, ask whoever looks after accounts here for the role, then sign in again.",
+    ),
+    "scope_missing": CodeInfo(
+        403,
+        "The credential does not have the scope that opens this.",
+        "You are known, but what you showed was not made for this part.",
+        "Get a token with the scope that this part asks for.",
+    ),
+    "claim_mismatch": CodeInfo(
+        403,
+        "The credential does not say what this route asks for.",
+        "You are known, but this part is for others, such as the people of another organisation.",
+        "Sign in with the account that this part belongs to, or ask whoever looks after accounts here.",
+    ),
+    "cross_site": CodeInfo(
+        403,
+        "The request came from another site.",
+        "Another site made your browser send it. Because that site could have acted in your name, nothing was done.",
+        "If you meant it, open this site itself and do it there.",
+    ),
+    "credentials_differ": CodeInfo(
+        403,
+        "The credentials of this request do not belong together.",
+        "Your browser or program showed two of them, and only one may be shown here, or they name two people.",
+        "Sign out everywhere, then sign in once.",
+    ),
+    "subject_missing": CodeInfo(
+        403,
+        "The credential does not say whose it is.",
+        "Without a name nobody can be let in.",
+        "Tell whoever runs this service, with the request id below.",
+    ),
+    "identity_too_large": CodeInfo(
+        403,
+        "The identity does not fit into the request.",
+        "What is known about you, such as your roles, is more than can be passed on.",
+        "Ask whoever looks after accounts here for fewer roles or groups.",
+    ),
     # 4xx: protocol
-    "route_not_found": CodeInfo(404, "There is nothing here."),
-    "method_not_allowed": CodeInfo(405, "This method is not allowed here."),
-    "request_timeout": CodeInfo(408, "The request did not arrive in time."),
-    "length_required": CodeInfo(411, "The request needs a Content-Length."),
-    "body_too_large": CodeInfo(413, "The request body is too large."),
-    "expectation_failed": CodeInfo(417, "The expectation is not supported."),
-    "too_many_requests": CodeInfo(429, "There are too many requests at the moment."),
-    "headers_too_large": CodeInfo(431, "The request's head is too large."),
+    "route_not_found": CodeInfo(
+        404,
+        "There is nothing here.",
+        "The address leads nowhere on this site.",
+        "Check the address. It may be mistyped, or the page may have moved.",
+    ),
+    "method_not_allowed": CodeInfo(
+        405,
+        "This method is not allowed here.",
+        "What is here cannot be used in this way.",
+        "Go back and use the page's own links and buttons.",
+    ),
+    "request_timeout": CodeInfo(
+        408,
+        "The request did not arrive in time.",
+        "It came too slowly, or it broke off on the way.",
+        "Check your connection, then try again.",
+    ),
+    "length_required": CodeInfo(
+        411,
+        "The request needs a Content-Length.",
+        "The service behind this gate must know beforehand how long a message is.",
+        "Send it again with its length; a browser does so with an ordinary form.",
+    ),
+    "body_too_large": CodeInfo(
+        413,
+        "The request body is too large.",
+        "More was sent than is taken here at once.",
+        "Send a smaller file, or several one by one.",
+    ),
+    "expectation_failed": CodeInfo(
+        417,
+        "The expectation is not supported.",
+        "The request asks for something that the gate cannot promise.",
+        "Send it again without the Expect header.",
+    ),
+    "too_many_requests": CodeInfo(
+        429,
+        "There are too many requests at the moment.",
+        "More came from you, or from your network, than is taken in this time.",
+        "Wait a little, then try again.",
+    ),
+    "headers_too_large": CodeInfo(
+        431,
+        "The request's head is too large.",
+        "Most often a browser has collected too many cookies of a site.",
+        "Delete the cookies of this site, then sign in again.",
+    ),
     # 5xx: something behind or beside the gate
-    "internal_error": CodeInfo(500, "The gate made a mistake."),
-    "upstream_unreachable": CodeInfo(502, "The service behind this gate cannot be reached."),
-    "upstream_invalid": CodeInfo(502, "The service behind this gate gave no valid answer."),
-    "store_unavailable": CodeInfo(503, "Sessions cannot be looked up at the moment."),
-    "keys_unavailable": CodeInfo(503, "Tokens cannot be verified at the moment."),
-    "draining": CodeInfo(503, "The gate is shutting down."),
-    "upstream_timeout": CodeInfo(504, "The service behind this gate did not answer in time."),
-    "version_not_supported": CodeInfo(505, "This version of HTTP is not supported."),
-    "loop": CodeInfo(508, "The request has come back to this gate."),
+    "internal_error": CodeInfo(
+        500,
+        "The gate made a mistake.",
+        "It is not your fault, and the mistake has been noted.",
+        "Try again. If it comes back, tell whoever runs this service, with the request id below.",
+    ),
+    "upstream_unreachable": CodeInfo(
+        502,
+        "The service behind this gate cannot be reached.",
+        "It is down, or it is being restarted. Nothing is wrong with your request.",
+        "Wait a moment, then try again.",
+    ),
+    "upstream_invalid": CodeInfo(
+        502,
+        "The service behind this gate gave no valid answer.",
+        "It broke off, or what it said made no sense. Nothing is wrong with your request.",
+        "Try again. If it comes back, tell whoever runs this service, with the request id below.",
+    ),
+    "store_unavailable": CodeInfo(
+        503,
+        "Sessions cannot be looked up at the moment.",
+        "So nobody can be recognised just now. You have not been signed out.",
+        "Wait a moment, then try again.",
+    ),
+    "keys_unavailable": CodeInfo(
+        503,
+        "Tokens cannot be verified at the moment.",
+        "So nobody's token can be checked just now. Nothing is wrong with yours.",
+        "Wait a moment, then try again.",
+    ),
+    "draining": CodeInfo(
+        503,
+        "The gate is shutting down.",
+        "It is being restarted, and another one takes over.",
+        "Try again.",
+    ),
+    "upstream_timeout": CodeInfo(
+        504,
+        "The service behind this gate did not answer in time.",
+        "It is busy, or something that it depends on hangs. What you asked for may still be done.",
+        "Wait a moment. Before you repeat something that counts, look whether it has been done.",
+    ),
+    "version_not_supported": CodeInfo(
+        505,
+        "This version of HTTP is not supported.",
+        "The gate speaks HTTP/1.1 and HTTP/1.0.",
+        "Use a current browser or program.",
+    ),
+    "loop": CodeInfo(
+        508,
+        "The request has come back to this gate.",
+        "The way behind the gate leads back to it, so the request would go round for ever.",
+        "Tell whoever runs this service, with the request id below.",
+    ),
 }

@@ -25,7 +25,6 @@ LATER: Final = frozenset(
         "admin", "clients", "decision", "login", "verdicts",
         "store.max_staleness", "store.on_outage", "store.durability",
         "tokens.refresh", "tokens.reuse_grace", "tokens.otp", "tokens.encrypt",
-        "branding.logo",
         "schemes.*.secrets", "schemes.*.serializer", "schemes.*.signer",
         "routes[].dpop", "routes[].limits", "routes[].login_url", "routes[].mode",
         "routes[].streams", "routes[].require.mfa_within", "routes[].require.login_within",

@@ -123,3 +123,5 @@ class BrandingConfig(Section):
 
     name: Text = "Latchgate"
     """The name on the gate's own pages."""
+    logo: Annotated[FilePath | None, NoneWord()] = None
+    """A picture before the name: SVG, PNG, WebP, AVIF, JPEG or GIF, at most 64KiB."""

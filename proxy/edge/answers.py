@@ -1,17 +1,22 @@
-"""The gate's own answers: problem documents (RFC 9457) with a stable code, and nothing else.
+"""The gate's refusals: problem documents (RFC 9457) with a stable code, and pages that say the same.
 
-Never a word of the request goes into an answer. The response head of every answer, own or
+Never a word of the request goes into an answer, but for its id. The response head of every answer, own or
 forwarded, is put on the wire by proxy.edge.heads.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from proxy.codes import CODES
-from proxy.model import Header
+from proxy.core.navigation import navigation
+from proxy.edge.pages import Pages, page_headers
+from proxy.model import Header, RequestView
+
+OwnAnswer = tuple[int, list[Header], bytes]
+"""Status, headers without framing, body."""
 
 VARY: Final = b"Cookie, Authorization, Origin, Accept, Sec-Fetch-Mode"
 """Every answer of the gate depends on these request headers."""
@@ -20,10 +25,26 @@ RETRY_AFTER_S: Final = b"1"
 """An outage usually ends within seconds: the gate reconnects with back-off."""
 
 
-def problem(
-    code: str, request_id: str, headers: Sequence[Header] = ()
-) -> tuple[int, list[Header], bytes]:
-    """Return status, headers and body of the answer for `code`, a row of proxy.codes."""
+class Answers:
+    """The refusals of one gate: a page for people, a problem document for everybody else."""
+
+    def __init__(self, pages: Pages) -> None:
+        self._pages = pages
+
+    def refuse(
+        self, view: RequestView | None, code: str, request_id: str, headers: Sequence[Header] = ()
+    ) -> OwnAnswer:
+        """Return status, headers and body of the answer for `code`; `view`: None where no head is."""
+        kind = None if view is None else navigation(view)
+        if kind is None:
+            return problem(code, request_id, headers)
+        lines = [*page_headers(), *_common(code, request_id)]
+        body = self._pages.body(code, kind, request_id)
+        return CODES[code].status, _merge(lines, headers), body
+
+
+def problem(code: str, request_id: str, headers: Sequence[Header] = ()) -> OwnAnswer:
+    """Return status, headers and body of the problem document for `code`, a row of proxy.codes."""
     info = CODES[code]
     body = json.dumps(
         {
@@ -34,15 +55,18 @@ def problem(
             "request_id": request_id,
         }
     ).encode()
-    answer: list[Header] = [
-        (b"Content-Type", b"application/problem+json"),
-        (b"Cache-Control", b"no-store"),
-        (b"Vary", VARY),
-        (b"X-Content-Type-Options", b"nosniff"),
-    ]
-    if info.status == 503:
-        answer.append((b"Retry-After", RETRY_AFTER_S))
-    return info.status, _merge(answer, headers), body
+    lines = [(b"Content-Type", b"application/problem+json"), *_common(code, request_id)]
+    return info.status, _merge(lines, headers), body
+
+
+def _common(code: str, request_id: str) -> Iterator[Header]:
+    """Yield what every refusal is sent with; HEAD has nothing but these to tell the id."""
+    yield b"Cache-Control", b"no-store"
+    yield b"Vary", VARY
+    yield b"X-Content-Type-Options", b"nosniff"
+    yield b"X-Request-Id", request_id.encode("ascii")
+    if CODES[code].status == 503:
+        yield b"Retry-After", RETRY_AFTER_S
 
 
 def _merge(answer: list[Header], extra: Sequence[Header]) -> list[Header]:

@@ -31,6 +31,8 @@ _FRAMING_NAMES: Final = frozenset({b"content-length", b"transfer-encoding", b"co
 class Passage:
     """What became of one forwarded request, for its log line."""
 
+    request_id: str = ""
+    """Of a failure: its answer and its log line have the same, even where no decision was made."""
     status: int = 0
     code: str | None = None
     detail: str = ""

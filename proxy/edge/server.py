@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import web
 
 from proxy.codes import CODES
-from proxy.edge.answers import problem
+from proxy.edge.answers import Answers
 from proxy.edge.connection import GateConnection
 from proxy.edge.forward import Forwarder, Passage
 from proxy.edge.incoming import ClientLeft, ConnectionLimits, HeadError, Incoming
 from proxy.edge.internals import verify_internals
+from proxy.edge.pages import Pages
 from proxy.errors import ProxyError
 from proxy.model import AccessRecord, ClientInfo, Peer
 from proxy.services.decision import Answer, Decision, Forward, Refuse
@@ -55,6 +56,7 @@ class GateServer:
             keepalive=limits.keepalive,
         )
         self._forwarder = Forwarder(runtime.forwarding, runtime.gate_id)
+        self._answers = Answers(Pages.from_config(runtime.config.branding))
         self._servers: list[asyncio.Server] = []
         self._manager = _Manager(self)
         self._is_draining = False
@@ -128,7 +130,8 @@ class GateServer:
         except ProxyError as error:
             self._fail(connection, incoming, decision, passage, error.code, error.detail)
         except Exception as bug:  # noqa: BLE001 - whatever it is, the client gets a clear answer
-            _log.exception("a request ended in an error of the gate")
+            passage.request_id = decision.request_id if decision else new_request_id()
+            _log.exception("request %s ended in an error of the gate", passage.request_id)
             detail = type(bug).__name__
             self._fail(connection, incoming, decision, passage, "internal_error", detail)
         finally:
@@ -151,7 +154,9 @@ class GateServer:
             case Refuse(refusal=refusal):
                 passage.code, passage.detail = refusal.code, refusal.detail
                 headers = (*refusal.headers, *decision.response_headers)
-                status, lines, body = problem(refusal.code, decision.request_id, headers)
+                status, lines, body = self._answers.refuse(
+                    incoming.view, refusal.code, decision.request_id, headers
+                )
                 passage.status = status
                 connection.answer(incoming, status, lines, body)
         await connection.drain()
@@ -171,9 +176,11 @@ class GateServer:
             connection.abort()
             return
         passage.status = CODES[code].status
-        request_id = decision.request_id if decision else new_request_id()
+        if not passage.request_id:
+            passage.request_id = decision.request_id if decision else new_request_id()
+        request_id = passage.request_id
         cors = decision.response_headers if isinstance(decision, (Forward, Refuse)) else ()
-        status, headers, body = problem(code, request_id, cors)
+        status, headers, body = self._answers.refuse(incoming.view, code, request_id, cors)
         try:
             connection.answer(incoming, status, headers, body)
         except ClientLeft:
@@ -182,7 +189,7 @@ class GateServer:
     async def serve_error(self, connection: GateConnection, error: HeadError) -> None:
         """Answer what is not a request, with one log line; the connection then closes (F1)."""
         request_id = new_request_id()
-        status, headers, body = problem(error.code, request_id)
+        status, headers, body = self._answers.refuse(None, error.code, request_id)
         connection.answer(None, status, headers, body)
         if self._access_log is not None:
             self._access_log(_error_record(request_id, status, error, connection.peer))
@@ -196,7 +203,7 @@ class GateServer:
         loop = asyncio.get_running_loop()
         self._access_log(
             AccessRecord(
-                request_id=decision.request_id if decision else "",
+                request_id=decision.request_id if decision else passage.request_id,
                 method=incoming.view.method,
                 host=(incoming.view.first(b"host") or b"").decode("latin-1"),
                 path=incoming.view.target.partition(b"?")[0].decode("utf-8", "backslashreplace"),

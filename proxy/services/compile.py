@@ -11,6 +11,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 from proxy.adapters.upstreams.settings import tls_context
+from proxy.config.logo import read_logo
 from proxy.config.models import (
     Config,
     CookieName,
@@ -315,6 +316,8 @@ def compile_problems(config: Config) -> Iterator[Problem]:
     for name, upstream in config.upstreams.items():
         if any(server.scheme == "https" for server in upstream.servers):
             yield from _attempt(("upstreams", name, "tls"), partial(tls_context, upstream.tls))
+    if config.branding.logo is not None:
+        yield from _attempt(("branding", "logo"), partial(read_logo, config.branding.logo))
     yield from _origin_problems(config)
     yield from _route_problems(config)
     yield from _match_problems(config)

@@ -10,15 +10,45 @@ from proxy.codes import CODES
 PAGE = Path(__file__).parent.parent.parent / "docs" / "codes.md"
 
 
-def test_the_page_has_every_code_with_its_status():
-    """docs/codes.md and the code say the same."""
-    rows = re.findall(r"^\| (\d{3}) \| `(\w+)` \| (.+) \| (.+) \|$", PAGE.read_text(), re.MULTILINE)
+def rows():
+    """Return the table's rows: status, code, title, cause, remedy."""
+    lines = [line for line in PAGE.read_text().splitlines() if re.match(r"\| \d{3} \|", line)]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
 
-    assert {code: str(info.status) for code, info in CODES.items()} == {
-        code: status for status, code, *_ in rows
+
+def test_the_page_says_what_the_code_says():
+    """docs/codes.md has every code once, in the code's order, with its status and title."""
+    assert [[str(info.status), f"`{code}`", info.title] for code, info in CODES.items()] == [
+        row[:3] for row in rows()
+    ]
+
+
+def test_every_code_has_cause_and_remedy():
+    """For whoever runs the gate: a sentence each, and no more cells than the table has."""
+    assert all(len(row) == 5 and row[3].endswith(".") and row[4].endswith(".") for row in rows())
+
+
+def test_every_word_for_people_is_a_fixed_sentence():
+    """Nothing of a request can be put into one, and none is missing."""
+    told = [text for info in CODES.values() for text in (info.title, info.meaning, info.remedy)]
+
+    assert all(text.endswith(".") and "{" not in text for text in told)
+
+
+def test_every_code_that_the_program_uses_stands_in_the_table():
+    """A refusal with an unknown code would be an error of the gate."""
+    source = Path(__file__).parent.parent.parent / "proxy"
+    made = re.compile(
+        r"(?:HeadError|Refusal|BadTarget|Absent|Rejected|deny)\(\s*\"([a-z_]+)\"|^    code = \"([a-z_]+)\"",
+        re.MULTILINE,
+    )
+    used = {
+        code
+        for path in source.rglob("*.py")
+        for found in made.finditer(path.read_text())
+        for code in found.groups()
+        if code
     }
 
-
-def test_no_title_depends_on_a_request():
-    """A title is one fixed sentence."""
-    assert all(info.title.endswith(".") and "{" not in info.title for info in CODES.values())
+    assert len(used) > 20
+    assert used <= set(CODES)

@@ -87,7 +87,7 @@ def test_health_can_be_switched_off(reading):
         ("log: {format: xml}", "log.format: must be auto, console or json"),
         ("log: {access: 1}", "log.access: must be true or false"),
         ("branding: {name: ''}", "branding.name: must not be empty"),
-        ("branding: {logo: x.png}", "branding.logo: unknown key (not available in this version)"),
+        ("branding: {logo: 7}", "branding.logo: must be text; put it in quotes"),
     ],
 )
 def test_what_does_not_fit_is_told(reading, text, expected):
