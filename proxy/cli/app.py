@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Annotated
 
 import typer
@@ -17,6 +18,7 @@ from proxy.cli.opening import load_or_fail
 from proxy.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile
 from proxy.config.schema import json_schema
 from proxy.run import serve as serving
+from proxy.run.privileges import root_problem
 
 app = typer.Typer(
     name="latchgate",
@@ -36,6 +38,8 @@ app.command()(demo)
 @app.command()
 def serve(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     """Run the gate until SIGTERM or Ctrl-C, which drain it; a second one hurries."""
+    if (problem := root_problem(os.environ, os.geteuid())) is not None:
+        report.fail(problem, report.EXIT_USAGE)
     log_format: LogFormat | None = "json" if as_json else None
     raise typer.Exit(serving.serve(load_or_fail(config), log_format=log_format))
 
