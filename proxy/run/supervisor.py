@@ -22,6 +22,7 @@ from proxy.run.announce import announce
 from proxy.run.channel import ChannelError, Message
 from proxy.run.cores import usable_cores
 from proxy.run.crew import DEFAULT_POLICY, Crew, GiveUp, RestartPolicy, State
+from proxy.run.first_process import is_first, reap_orphans
 from proxy.run.listeners import Listeners, bind_all
 from proxy.run.messages import Boot
 from proxy.run.process import WorkerProcess
@@ -72,6 +73,8 @@ class Supervisor:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self._on_signal, number)
         async with AsyncExitStack() as stack:
+            if is_first():
+                stack.callback(spawn(reap_orphans(), name="orphans").cancel)
             stack.push_async_callback(self._shared.close)
             self._bind(stack)
             await self._until_stopped(self._shared.start(lambda: self._crew.is_ready))
