@@ -105,7 +105,8 @@ class Supervisor:
 
     async def _until_stopped(self, starting: Any) -> None:
         """Await the start, unless a signal comes first: then what was started is cleaned up."""
-        task = spawn(starting, name="start")
+        # Not `spawn`: an error is raised below, and must not be logged as a crash beside that.
+        task = asyncio.get_running_loop().create_task(starting, name="start")
         stop = spawn(self._stop.wait(), name="stop")
         await asyncio.wait([task, stop], return_when=asyncio.FIRST_COMPLETED)
         stop.cancel()

@@ -56,10 +56,13 @@ def why_not() -> str | None:
     """Return why no image can be run here; `None` when it can."""
     if not NAME:
         return "LATCHGATE_IMAGE names no image: .ci/run builds one"
-    missing = [tool for tool in ("buildah", "runc") if shutil.which(tool) is None]
+    missing = [tool for tool in ("buildah", "runc", "unshare") if shutil.which(tool) is None]
     if missing:
         return f"{missing[0]} is not installed"
-    return None if os.geteuid() == 0 else "containers are made by root here"
+    namespaces = ("unshare", "--mount", "--pid", "--ipc", "--uts", "--fork", "true")
+    if os.geteuid() != 0 or subprocess.run(namespaces, capture_output=True, check=False).returncode:
+        return "no namespaces can be made here, or not by this user"
+    return None
 
 
 @pytest.fixture(scope="session")

@@ -137,6 +137,17 @@ async def test_state_that_cannot_be_written_is_said(run, guarded, engine):
     assert "/var/lib/latchgate/store" in "".join(gate.raw)
 
 
+async def test_a_missing_volume_is_said(run, guarded):
+    """A read-only state directory: status 2, one critical line, and no traceback."""
+    gate = await run(guarded, has_state=False)
+    assert 2 == await gate.exit()
+    (line,) = [line for line in gate.lines if line["level"] in ("error", "critical")]
+    assert line["message"].endswith(
+        "/var/lib/latchgate/store cannot be used: Read-only file system"
+    )
+    assert "traceback" not in line
+
+
 async def test_a_running_request_is_answered_before_the_end(run, guarded, application):
     """SIGTERM drains: what was asked is answered, then the container ends with status 0."""
     gate = await run(guarded.replace("auth: web", "auth: none"))
