@@ -3,6 +3,15 @@
 Commands parse, call the services, and print; what never belongs here: rules of the gate.
 """
 
-from proxy.cli.app import main
+from proxy.run.first_process import end_on_sigterm
+
+
+def main() -> None:
+    """Run the command line."""
+    end_on_sigterm()
+    from proxy.cli.app import main as run  # noqa: PLC0415 - a second's work, and a signal may come
+
+    run()
+
 
 __all__ = ["main"]

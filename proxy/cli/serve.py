@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -12,6 +13,7 @@ from proxy.cli.draft import DEFAULT_LISTEN
 from proxy.cli.opening import load_or_fail
 from proxy.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile
 from proxy.run import serve as serving
+from proxy.run.privileges import root_problem
 
 
 def serve(
@@ -34,6 +36,8 @@ def serve(
     as_json: AsJson = False,
 ) -> None:
     """Run the gate until SIGTERM or Ctrl-C, which drain it; a second one hurries."""
+    if (problem := root_problem(os.environ, os.geteuid())) is not None:
+        report.fail(problem, report.EXIT_USAGE)
     if upstream is None:
         if listen is not None or print_config:
             name = "--print-config" if print_config else "--listen"

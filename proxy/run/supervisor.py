@@ -24,6 +24,7 @@ from proxy.run.channel import ChannelError, Message
 from proxy.run.control import ControlError, ControlSocket, served_file
 from proxy.run.cores import usable_cores
 from proxy.run.crew import DEFAULT_POLICY, Crew, GiveUp, RestartPolicy, State
+from proxy.run.first_process import is_first, reap_orphans
 from proxy.run.listeners import Listeners, bind_all
 from proxy.run.messages import Boot
 from proxy.run.process import WorkerProcess
@@ -82,6 +83,8 @@ class Supervisor:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self._on_signal, number)
         async with AsyncExitStack() as stack:
+            if is_first():
+                stack.callback(spawn(reap_orphans(), name="orphans").cancel)
             stack.push_async_callback(self._shared.close)
             self._bind(stack)
             await self._open_control(stack)
@@ -128,7 +131,8 @@ class Supervisor:
 
     async def _until_stopped(self, starting: Any) -> None:
         """Await the start, unless a signal comes first: then what was started is cleaned up."""
-        task = spawn(starting, name="start")
+        # Not `spawn`: an error is raised below, and must not be logged as a crash beside that.
+        task = asyncio.get_running_loop().create_task(starting, name="start")
         stop = spawn(self._stop.wait(), name="stop")
         await asyncio.wait([task, stop], return_when=asyncio.FIRST_COMPLETED)
         stop.cancel()

@@ -36,6 +36,7 @@ async def test_a_store_that_another_gate_runs_is_status_3(serve, public, directo
     second = await serve(text.replace("unix:h", "unix:h2"))
     assert 3 == await second.exit()
     assert f"is in use by process {first.process.pid} (gate)" in second.messages()[-1]
+    assert not any("traceback" in line for line in second.lines)
     first.send(signal.SIGTERM)
     assert 0 == await first.exit()
 

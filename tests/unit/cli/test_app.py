@@ -70,3 +70,12 @@ def test_the_configuration_may_come_from_the_environment_or_standard_input(
     latchgate.file.rename(tmp_path / "other.yaml")
     monkeypatch.setenv("LATCHGATE_CONFIG", str(tmp_path / "other.yaml"))
     assert 0 == runner.invoke(app, ["check"]).exit_code
+
+
+def test_serve_refuses_root_where_the_image_says_so(latchgate, monkeypatch):
+    """Before the configuration is read: status 2, and the reason."""
+    monkeypatch.setenv("LATCHGATE_REFUSE_ROOT", "1")
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    result = latchgate.run("serve")
+    assert 2 == result.exit_code
+    assert result.stderr.startswith("latchgate: refuses to run as root (LATCHGATE_REFUSE_ROOT")

@@ -1,0 +1,115 @@
+"""Dockerfile, .dockerignore and compose.yaml as they are written: what can be known without an engine."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from proxy import __version__
+from proxy.config.loader import load_config
+
+ROOT = Path(__file__).parents[2]
+
+
+def instructions(name):
+    """Return what stands behind every such instruction of the Dockerfile, lines joined."""
+    text = re.sub(r"^\s*#.*\n", "", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
+    lines = text.replace("\\\n", " ").splitlines()
+    return [line.removeprefix(f"{name} ") for line in lines if line.startswith(f"{name} ")]
+
+
+def healthcheck():
+    """Return the command of HEALTHCHECK."""
+    (text,) = instructions("HEALTHCHECK")
+    return json.loads(text.partition("CMD ")[2])
+
+
+@pytest.fixture
+def compose():
+    """Give compose.yaml."""
+    return YAML(typ="safe", pure=True).load(ROOT / "compose.yaml")
+
+
+def test_the_image_names_its_version():
+    """The label says which version is inside."""
+    assert f'image.version="{__version__}"' in instructions("LABEL")[0]
+
+
+def test_signals_reach_the_process_and_health_is_asked():
+    """Exec form throughout: no shell stands between; and the check is the gate's own."""
+    assert ["latchgate"] == json.loads(instructions("ENTRYPOINT")[0])
+    assert ["serve"] == json.loads(instructions("CMD")[0])
+    assert ["latchgate", "health"] == healthcheck()
+    assert ["SIGTERM"] == instructions("STOPSIGNAL")
+
+
+def test_all_stages_start_from_one_image():
+    """What was built for one Python runs on that one."""
+    assert 1 == len({line.split()[0] for line in instructions("FROM")})
+
+
+def test_the_builder_is_sent_what_it_copies():
+    """Everything that COPY names is let through by .dockerignore, and nothing else is."""
+    copied = {
+        part.removeprefix("./")
+        for line in instructions("COPY")
+        if not line.startswith("--from")
+        for part in line.split()[:-1]
+    }
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+
+    assert "*" in lines
+    assert copied == {line[1:] for line in lines if line.startswith("!")}
+    assert all((ROOT / name).exists() for name in copied)
+
+
+def test_every_service_has_no_more_rights_than_it_needs(compose):
+    """Read-only, without capabilities, without a way to gain any, checked, and not root."""
+    for service in compose["services"].values():
+        assert (True, ["ALL"]) == (service["read_only"], service["cap_drop"])
+        assert ["no-new-privileges:true"] == service["security_opt"]
+        assert service["healthcheck"]["test"][0] == "CMD"
+        assert service.get("user") == "valkey" or service["image"] == "latchgate"
+
+
+def test_the_gate_is_the_only_way_in(compose):
+    """Only the gate has a port, on loopback, and the others have no way out."""
+    services = compose["services"]
+
+    assert ["gate"] == [name for name, service in services.items() if "ports" in service]
+    assert ["127.0.0.1:8080:8080"] == services["gate"]["ports"]
+    assert [["back"], ["back"]] == [services[name]["networks"] for name in ("site", "valkey")]
+    assert {"internal": True} == compose["networks"]["back"]
+
+
+def test_the_gate_waits_for_the_others_and_has_time_to_drain(compose):
+    """It starts when both are healthy; the grace period is longer than its drain time."""
+    gate = compose["services"]["gate"]
+    others = {name: {"condition": "service_healthy"} for name in ("valkey", "site")}
+    config = load_config(ROOT / "config" / "compose.yaml").config
+
+    assert others == gate["depends_on"]
+    assert int(gate["stop_grace_period"].removesuffix("s")) > config.server.drain + 5
+    assert ["./config/compose.yaml:/etc/latchgate/latchgate.yaml:ro"] == gate["volumes"]
+    assert "http://site:9001" == str(config.upstreams["site"].servers[0])
+    assert "redis://valkey:6379/0" == str(config.store.url)
+    assert ("0.0.0.0", 8080) == (config.server.listen[0].host, config.server.listen[0].port)
+
+
+def test_docker_compose_reads_it():
+    """Where docker's compose is installed it finds no fault."""
+    docker = shutil.which("docker")
+    if (
+        docker is None
+        or subprocess.run(
+            [docker, "compose", "version"], capture_output=True, check=False
+        ).returncode
+    ):
+        pytest.skip("docker compose is not installed")
+    subprocess.run([docker, "compose", "config", "--quiet"], cwd=ROOT, check=True)
