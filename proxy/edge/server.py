@@ -18,7 +18,7 @@ from proxy.codes import CODES
 from proxy.edge.answers import problem
 from proxy.edge.connection import GateConnection
 from proxy.edge.forward import Forwarder, Passage
-from proxy.edge.incoming import ClientLeft, ConnectionLimits, HeadError, Incoming
+from proxy.edge.incoming import ClientLeft, ConnectionLimits, HeadError, Incoming, check_length
 from proxy.edge.internals import verify_internals
 from proxy.errors import ProxyError
 from proxy.model import AccessRecord, ClientInfo, Peer
@@ -143,7 +143,7 @@ class GateServer:
     ) -> None:
         match decision:
             case Forward():
-                connection.check_length(incoming)
+                check_length(incoming, self.limits)
                 await self._forwarder.forward(connection, incoming, decision, passage)
             case Answer():
                 passage.status = decision.status

@@ -136,6 +136,34 @@ async def test_f4_a_refused_upgrade_leaves_an_ordinary_connection(through):
     assert raw.count(b"HTTP/1.1 200 OK") == 2
 
 
+@pytest.mark.parametrize("size", [None, 1, 7])
+async def test_f1_a_request_behind_a_foreign_upgrade_is_answered(through, size):
+    """The parser of aiohttp drops what it reads in one piece behind `Upgrade: h2c`; found by fuzzing."""
+    gate, _ = await through([REQUEST, OK, REQUEST, OK])
+    second = b"GET /2 HTTP/1.1\r\nHost: gate\r\nConnection: close\r\n\r\n"
+    raw = handshake(token=b"h2c") + second
+    reader, writer = await gate.connect()
+    for at in range(0, len(raw), size or len(raw)):
+        writer.write(raw[at : at + (size or len(raw))])
+        await writer.drain()
+
+    assert (await reader.read()).count(b"HTTP/1.1 200 OK") == 2
+    writer.close()
+
+
+async def test_f1_no_request_is_believed_where_bytes_may_be_lost(through):
+    """Behind a body the parser's loss cannot be prevented: the answer is the connection's last."""
+    gate, server = await through([REQUEST, OK, REQUEST, OK])
+    raw = await gate.exchange(
+        b"POST /1 HTTP/1.1\r\nHost: gate\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n"
+        b"Content-Length: 2\r\n\r\nokGET /2 HTTP/1.1\r\nHost: gate\r\n\r\n"
+    )
+
+    assert raw.count(b"HTTP/1.1 200 OK") == 1
+    assert b"\r\nConnection: close\r\n" in raw
+    assert b"GET /2" not in server.seen[0].received
+
+
 async def test_a_half_close_goes_through(through):
     """A client that has said all still hears the rest, and so does a server."""
     gate, server = await through([REQUEST, ECHO, Take(3), b"late", HalfClose()])
