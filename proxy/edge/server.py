@@ -33,6 +33,9 @@ _log: Final = logging.getLogger("latchgate.edge")
 CLIENT_CLOSED: Final = 499
 """Logged, never sent: the client left before it was answered (nginx's number for it)."""
 
+_FRAMING_CODES: Final = frozenset({"bad_request", "header_ambiguous"})
+"""Refusals of heads behind which another server could see another request than the gate (F1)."""
+
 _DECISIONS: Final = {"challenge": "challenge", "deny": "deny", "unavailable": "unavailable"}
 
 
@@ -150,6 +153,8 @@ class GateServer:
                 connection.answer(incoming, decision.status, list(decision.headers), decision.body)
             case Refuse(refusal=refusal):
                 passage.code, passage.detail = refusal.code, refusal.detail
+                if refusal.code in _FRAMING_CODES:
+                    incoming.keeps_alive = False
                 headers = (*refusal.headers, *decision.response_headers)
                 status, lines, body = problem(refusal.code, decision.request_id, headers)
                 passage.status = status
