@@ -111,11 +111,12 @@ class Forwarder:
             prefix=route.strip_prefix,
         )
         headers += decision.identity_headers
+        body = "chunked" if incoming.has_body and incoming.length is None else incoming.length
         return RequestHead(
             view.method,
             decision.target,
             headers,
-            body="chunked" if incoming.has_body and incoming.length is None else incoming.length,
+            body=None if upgrade is not None else body,  # it may have come with a length of 0
             upgrade=upgrade.encode("latin-1") if upgrade is not None else None,
             expects_continue=incoming.expects_continue,
             takes_trailers=_takes_trailers(view),

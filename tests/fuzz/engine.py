@@ -142,6 +142,7 @@ def run(
 
 def _note(account: Account, data: bytes, error: Exception | Hang) -> None:
     frames = traceback.extract_tb(error.__traceback__)
-    place = f"{type(error).__name__} at {frames[-1].filename}:{frames[-1].lineno}"
+    frame = frames[-2] if isinstance(error, Hang) else frames[-1]  # the alarm is not the place
+    place = f"{type(error).__name__} at {frame.filename}:{frame.lineno}"
     if place not in account.crashes or len(data) < len(account.crashes[place]):
         account.crashes[place] = data

@@ -24,6 +24,9 @@ _HEAD = re.compile(
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})\r\n")
 
 
+TICK_S = 1e-6
+
+
 class Stuck(AssertionError):
     """Everybody waits for somebody else: on a real network this would hang."""
 
@@ -38,7 +41,8 @@ class _NoWait(selectors.SelectSelector):
     def select(self, timeout: float | None = None) -> list[Any]:
         if timeout is None:
             raise Stuck("nothing is left that could happen")
-        self.passed += max(0.0, timeout)
+        if timeout > 0:
+            self.passed += max(TICK_S, timeout)  # a smaller step could be lost in rounding
         return []
 
 

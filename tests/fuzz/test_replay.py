@@ -43,9 +43,9 @@ def test_mutations_of_the_seeds_are_understood_or_refused(target, request):
 
 
 def test_the_bytes_behind_a_foreign_upgrade_are_answered():
-    """The one finding so far: a request behind `Upgrade: h2c` got lost in aiohttp's parser."""
+    """A finding: a request behind `Upgrade: h2c` got lost in aiohttp's parser."""
     module = harness("heads")
-    module.one_input((HERE / "corpus" / "heads" / "h2c").read_bytes())
+    module.one_input((HERE / "corpus" / "heads" / "found_foreign_upgrade").read_bytes())
 
     assert [200, 200] == [record.status for record in module._GATES[0].records]
 

@@ -94,6 +94,15 @@ async def test_extensions_and_subprotocols_go_end_to_end(through):
     assert raw.startswith(b"HTTP/1.1 101 Switching Protocols\r\n")
 
 
+async def test_a_handshake_may_say_that_it_has_no_body(through):
+    """`Content-Length: 0` beside an upgrade is no body; found by fuzzing, where it was a 500."""
+    gate, server = await through([REQUEST, SWITCH, Close()])
+    raw = await gate.exchange(handshake(*WEBSOCKET, b"Content-Length: 0"))
+
+    assert raw.startswith(b"HTTP/1.1 101 ")
+    assert b"content-length" not in server.seen[0].received.lower()
+
+
 async def test_bytes_go_both_ways(through):
     """What comes behind the 101 in the same packet is the tunnel's first byte."""
     gate, server = await through([REQUEST, SWITCH + b"first", Until(b"ping"), b"pong", Close()])

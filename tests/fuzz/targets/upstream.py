@@ -54,7 +54,9 @@ def _play(method: str, pieces: list[bytes], upgrade: bytes | None) -> tuple[Wire
 
 def _check_whole(method: str, raw: bytes, receiver: Receiver) -> None:
     """Ask the standard library about a response whose connection would be used again."""
-    final = re.sub(rb"(?s)\A(?:HTTP/1\.1 1[0-9][0-9].*?\r\n\r\n)*", b"", raw, count=1)
+    final = re.sub(rb"(?s)\A(?:HTTP/1\.[01] 1[0-9][0-9].*?\r\n\r\n)*", b"", raw, count=1)
+    head, end, body = final.partition(b"\r\n\r\n")
+    final = re.sub(rb"[ \t]+\r\n", b"\r\n", head + b"\r\n") + end[2:] + body  # it keeps tabs
 
     class Socket:
         def makefile(self, _mode: str) -> io.BytesIO:
