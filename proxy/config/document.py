@@ -191,7 +191,7 @@ def _events(text: str) -> Iterator[Event]:
         raise _FatalError(position, _syntax_message(error, text, position)) from None
     except _FatalError:
         raise
-    except (YAMLError, ValueError, OverflowError):
+    except (YAMLError, ValueError, OverflowError, AssertionError):  # it asserts what it reads
         raise _FatalError(last, "what follows here is not YAML") from None
 
 

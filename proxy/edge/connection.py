@@ -21,11 +21,15 @@ from aiohttp.web_protocol import RequestHandler
 from proxy.adapters.tasks import spawn
 from proxy.edge.heads import own_response
 from proxy.edge.incoming import (
+    LINGER_BYTES,
+    LINGER_S,
+    PROBE_EVERY_S,
     BodyBroken,
     BodyTooLarge,
     BodyTooSlow,
     ClientLeft,
     ConnectionLimits,
+    HeadEnd,
     HeadError,
     Incoming,
     awaits_upgrade,
@@ -42,15 +46,6 @@ from proxy.model import Header, Peer
 WRITE_HIGH_WATER: Final = 128 * 1024
 """Bytes that may wait in the transport before the response waits for the client."""
 
-LINGER_S: Final = 2.0
-"""How long a refused body is read and thrown away, so that the client sees the answer."""
-
-LINGER_BYTES: Final = 4 * 1024 * 1024
-
-PROBE_EVERY_S: Final = 1.0
-"""A client that has sent its FIN and waits is asked this often whether it is still there."""
-
-
 Serve = Callable[["GateConnection", Incoming], Awaitable[None]]
 ServeError = Callable[["GateConnection", HeadError], Awaitable[None]]
 
@@ -64,9 +59,9 @@ class GateConnection(RequestHandler):
         "_eof",
         "_error",
         "_head_bytes",
+        "_head_end",
         "_head_handle",
         "_held",
-        "_is_draining",
         "_is_held",
         "_is_tunnel",
         "_limits",
@@ -74,7 +69,9 @@ class GateConnection(RequestHandler):
         "_raw",
         "_serve",
         "_serve_error",
+        "_torn",
         "_watcher",
+        "is_draining",
         "peer",
     )
 
@@ -105,16 +102,19 @@ class GateConnection(RequestHandler):
         self._admit = admit
         self._payload: StreamReader = EMPTY_PAYLOAD
         self._head_bytes = 0
+        self._head_end = HeadEnd()
         self._head_handle: asyncio.TimerHandle | None = None
         self._error: HeadError | None = None
         self._eof = False
         self._current: Incoming | None = None
         self._watcher: asyncio.Task[None] | None = None
-        self._is_draining = False
+        self.is_draining = False
+        """True when the connection must close after the response in progress."""
         self._is_held = False
         self._held: list[bytes] = []
         self._is_tunnel = False
         self._raw = RawBytes(loop)
+        self._torn: Any = None
         self.peer = Peer(None, None, is_unix=True, is_tls=False)
 
     # Connection
@@ -151,47 +151,56 @@ class GateConnection(RequestHandler):
 
     def begin_drain(self) -> None:
         """Close when idle; else after the response in progress."""
-        self._is_draining = True
+        self.is_draining = True
         waiter = self._waiter
         if waiter is not None and not waiter.done() and self._head_handle is None:
             self.force_close()
 
     def abort(self) -> None:
         """Break the connection at once, so that nothing looks complete that is not (F6)."""
-        transport = self.transport
-        if transport is not None:
-            transport.abort()
+        if self.transport is not None:
+            self.transport.abort()
 
     # Reading heads
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser; count and time the head that is being received (F1)."""
+        """Take what arrived, one head at a time."""
+        while data:
+            data = self._receive(data)
+
+    def _receive(self, data: bytes) -> bytes:
+        """Feed the parser, count and time the head (F1); return what stands behind a head's end."""
         if self._is_tunnel:
             self._raw.feed(data)
             self._pause_if(self._raw.is_full)
-            return
+            return b""
         if self._is_held:
             self._held.append(data)
             self._pause_if(sum(map(len, self._held)) >= READ_CHUNK)
-            return
+            return b""
         if self._force_close or self._close or self._error is not None:
-            return
+            return b""
         in_head = self._payload.is_eof() or self._payload.exception() is not None
+        data, rest = self._head_end.split(data) if in_head else (data, b"")
         try:
             messages, upgraded, tail = self._parser.feed_data(data)  # type: ignore[union-attr] # set while connected
         except HttpProcessingError as error:
             self._refuse_head(classify(error))
-            return
+            return b""
         if not messages:
             if upgraded:
                 self._hold(tail, is_upgraded=True)
             elif in_head and data:
                 self._count_head(len(data))
-            return
+            return rest
         self._stop_head_timer()
         self._accept(messages)
-        if upgraded or awaits_upgrade(*messages[-1]):
+        message, payload = messages[-1]
+        if message.upgrade and not upgraded and not (in_head and payload.is_eof()):
+            self._torn = message  # the parser drops what follows: no request behind it is believed
+        if upgraded or awaits_upgrade(message, payload):
             self._hold(tail, is_upgraded=upgraded)
+        return rest
 
     def _hold(self, tail: bytes, *, is_upgraded: bool) -> None:
         """Parse nothing behind an upgrade before it is made or refused (F4)."""
@@ -237,7 +246,7 @@ class GateConnection(RequestHandler):
         self._stop_head_timer()
         if self._break_body(BodyBroken(error.detail)) and (self._messages or self._waiter is None):
             # The request that this body belongs to is being served: its own answer says it.
-            self._is_draining = True
+            self.is_draining = True
             return
         self._error = error
         self._wake()
@@ -276,9 +285,8 @@ class GateConnection(RequestHandler):
     async def _next(self) -> Incoming | None:
         """Return the next request; `None` when there is none to serve."""
         while not self._messages:
-            if self._error is not None or self._force_close or self._eof:
-                return None
-            if self._is_draining and self._head_handle is None:
+            is_drained = self.is_draining and self._head_handle is None
+            if self._error is not None or self._force_close or self._eof or is_drained:
                 return None
             self._rearm_keepalive()
             self._waiter = self._loop.create_future()
@@ -296,6 +304,8 @@ class GateConnection(RequestHandler):
             self._error = incoming
             self._messages.clear()
             return None
+        if message is self._torn:
+            incoming.keeps_alive = False
         return incoming
 
     def _rearm_keepalive(self) -> None:
@@ -315,7 +325,7 @@ class GateConnection(RequestHandler):
             return False
         if self._is_held:
             self._release_held()
-        return not self._is_draining or bool(self._messages)
+        return not self.is_draining or bool(self._messages)
 
     async def _finish(self) -> None:
         """Close; what the client still sends is read for a moment, so that it sees the answer."""
@@ -343,12 +353,6 @@ class GateConnection(RequestHandler):
                 taken += len(data)
 
     # Reading bodies
-
-    def check_length(self, incoming: Incoming) -> None:
-        """Raise BodyTooLarge where Content-Length alone says so, before anything is sent on."""
-        limit = self._limits.body_size
-        if limit is not None and incoming.length is not None and incoming.length > limit:
-            raise BodyTooLarge("Content-Length exceeds body_size")
 
     async def read_body(self, incoming: Incoming) -> bytes:
         """Return the next bytes of the request body; `b""` is its end.
@@ -405,7 +409,7 @@ class GateConnection(RequestHandler):
         keeps_alive = False
         if incoming is not None:
             method, version = incoming.view.method, incoming.view.version
-            if not incoming.payload.is_eof() or self._is_draining:
+            if not incoming.payload.is_eof() or self.is_draining:
                 incoming.keeps_alive = False
             keeps_alive = incoming.keeps_alive
             incoming.is_answered = True
@@ -415,11 +419,6 @@ class GateConnection(RequestHandler):
         if incoming is not None:
             incoming.bytes_out += len(data)
         self.write(data)
-
-    @property
-    def is_draining(self) -> bool:
-        """True when the connection must close after the response in progress."""
-        return self._is_draining
 
     # Upgrades and tunnels
 

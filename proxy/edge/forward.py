@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from proxy.adapters.tasks import spawn
 from proxy.adapters.upstreams import Exchange, RequestHead, ResponseHead, Server
@@ -103,11 +103,14 @@ class Forwarder:
             gate_id=self._gate_id,
             authority=server.authority,
         )
+        body: int | Literal["chunked"] | None = incoming.length
+        if incoming.has_body and body is None:
+            body = "chunked"
         return RequestHead(
             view.method,
             decision.target,
             headers,
-            body="chunked" if incoming.has_body and incoming.length is None else incoming.length,
+            body=None if upgrade is not None else body,  # it may have come with a length of 0
             upgrade=upgrade.encode("latin-1") if upgrade is not None else None,
             expects_continue=incoming.expects_continue,
             takes_trailers=_takes_trailers(view),

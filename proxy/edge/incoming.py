@@ -21,6 +21,14 @@ from proxy.model import Peer, RequestView
 BODY_GRACE_S: Final = 30.0
 """`body_rate` is looked at only after so many seconds of a body (reference.md §1)."""
 
+LINGER_S: Final = 2.0
+"""How long a refused body is read and thrown away, so that the client sees the answer."""
+
+LINGER_BYTES: Final = 4 * 1024 * 1024
+
+PROBE_EVERY_S: Final = 1.0
+"""A client that has sent its FIN and waits is asked this often whether it is still there."""
+
 
 class ClientLeft(ProxyError):
     """The client's connection is gone; nobody reads an answer."""
@@ -88,6 +96,30 @@ class HeadError:
     detail: str
 
 
+class HeadEnd:
+    """Finds the end of a head in what arrives, over the borders of packets.
+
+    aiohttp's parser drops what stands behind a request to upgrade to a protocol that it does not
+    know: it is given such a head alone.
+    """
+
+    __slots__ = ("_last",)
+
+    def __init__(self) -> None:
+        self._last = b""
+
+    def split(self, data: bytes) -> tuple[bytes, bytes]:
+        """Return what belongs to the head that is being received, and what stands behind it."""
+        seen = self._last + data
+        found = seen.find(b"\r\n\r\n")
+        if found < 0:
+            self._last = seen[-3:]
+            return data, b""
+        end = found + 4 - len(self._last)
+        self._last = b""
+        return data[:end], data[end:]
+
+
 def read_head(
     message: Any, payload: Any, peer: Peer, limits: ConnectionLimits, mono: float
 ) -> Incoming | HeadError:
@@ -114,6 +146,13 @@ def read_head(
         upgrade=_upgrade_token(view),
         expects_continue=expect is not None and version >= (1, 1) and view.has_body,
     )
+
+
+def check_length(incoming: Incoming, limits: ConnectionLimits) -> None:
+    """Raise BodyTooLarge where Content-Length alone says so, before anything is sent on."""
+    limit = limits.body_size
+    if limit is not None and incoming.length is not None and incoming.length > limit:
+        raise BodyTooLarge("Content-Length exceeds body_size")
 
 
 def patience(incoming: Incoming, rate: int | None) -> float | None:

@@ -18,7 +18,7 @@ from proxy.codes import CODES
 from proxy.edge.answers import Answers
 from proxy.edge.connection import GateConnection
 from proxy.edge.forward import Forwarder, Passage
-from proxy.edge.incoming import ClientLeft, ConnectionLimits, HeadError, Incoming
+from proxy.edge.incoming import ClientLeft, ConnectionLimits, HeadError, Incoming, check_length
 from proxy.edge.internals import verify_internals
 from proxy.edge.pages import Pages
 from proxy.errors import ProxyError
@@ -33,6 +33,9 @@ _log: Final = logging.getLogger("latchgate.edge")
 
 CLIENT_CLOSED: Final = 499
 """Logged, never sent: the client left before it was answered (nginx's number for it)."""
+
+_FRAMING_CODES: Final = frozenset({"bad_request", "header_ambiguous"})
+"""Refusals of heads behind which another server could see another request than the gate (F1)."""
 
 _DECISIONS: Final = {"challenge": "challenge", "deny": "deny", "unavailable": "unavailable"}
 
@@ -146,13 +149,15 @@ class GateServer:
     ) -> None:
         match decision:
             case Forward():
-                connection.check_length(incoming)
+                check_length(incoming, self.limits)
                 await self._forwarder.forward(connection, incoming, decision, passage)
             case Answer():
                 passage.status = decision.status
                 connection.answer(incoming, decision.status, list(decision.headers), decision.body)
             case Refuse(refusal=refusal):
                 passage.code, passage.detail = refusal.code, refusal.detail
+                if refusal.code in _FRAMING_CODES:
+                    incoming.keeps_alive = False
                 headers = (*refusal.headers, *decision.response_headers)
                 status, lines, body = self._answers.refuse(
                     incoming.view, refusal.code, decision.request_id, headers

@@ -94,6 +94,15 @@ async def test_extensions_and_subprotocols_go_end_to_end(through):
     assert raw.startswith(b"HTTP/1.1 101 Switching Protocols\r\n")
 
 
+async def test_a_handshake_may_say_that_it_has_no_body(through):
+    """`Content-Length: 0` beside an upgrade is no body; found by fuzzing, where it was a 500."""
+    gate, server = await through([REQUEST, SWITCH, Close()])
+    raw = await gate.exchange(handshake(*WEBSOCKET, b"Content-Length: 0"))
+
+    assert raw.startswith(b"HTTP/1.1 101 ")
+    assert b"content-length" not in server.seen[0].received.lower()
+
+
 async def test_bytes_go_both_ways(through):
     """What comes behind the 101 in the same packet is the tunnel's first byte."""
     gate, server = await through([REQUEST, SWITCH + b"first", Until(b"ping"), b"pong", Close()])
@@ -134,6 +143,34 @@ async def test_f4_a_refused_upgrade_leaves_an_ordinary_connection(through):
     raw = await gate.exchange(handshake(*WEBSOCKET) + second)
 
     assert raw.count(b"HTTP/1.1 200 OK") == 2
+
+
+@pytest.mark.parametrize("size", [None, 1, 7])
+async def test_f1_a_request_behind_a_foreign_upgrade_is_answered(through, size):
+    """The parser of aiohttp drops what it reads in one piece behind `Upgrade: h2c`; found by fuzzing."""
+    gate, _ = await through([REQUEST, OK, REQUEST, OK])
+    second = b"GET /2 HTTP/1.1\r\nHost: gate\r\nConnection: close\r\n\r\n"
+    raw = handshake(token=b"h2c") + second
+    reader, writer = await gate.connect()
+    for at in range(0, len(raw), size or len(raw)):
+        writer.write(raw[at : at + (size or len(raw))])
+        await writer.drain()
+
+    assert (await reader.read()).count(b"HTTP/1.1 200 OK") == 2
+    writer.close()
+
+
+async def test_f1_no_request_is_believed_where_bytes_may_be_lost(through):
+    """Behind a body the parser's loss cannot be prevented: the answer is the connection's last."""
+    gate, server = await through([REQUEST, OK, REQUEST, OK])
+    raw = await gate.exchange(
+        b"POST /1 HTTP/1.1\r\nHost: gate\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n"
+        b"Content-Length: 2\r\n\r\nokGET /2 HTTP/1.1\r\nHost: gate\r\n\r\n"
+    )
+
+    assert raw.count(b"HTTP/1.1 200 OK") == 1
+    assert b"\r\nConnection: close\r\n" in raw
+    assert b"GET /2" not in server.seen[0].received
 
 
 async def test_a_half_close_goes_through(through):

@@ -193,6 +193,7 @@ def test_a_mistake_does_not_hide_the_next_one(text, expected):
         ("a: 1\n--- \nb: 2\n", "2:1  a second document begins here"),
         ("a: 1\n...\nb: 2\n", "3:1  "),
         ("%YAML 1.1\n---\na: yes\n", "2:1  directives"),
+        ("%YAML 1.3\n---\na: 1\n", "1:1  what follows here is not YAML"),
         ("%TAG ! tag:x,2000:\n---\na: 1\n", "2:1  directives"),
         ("a: {b: ${C}}\n", "1:9  not YAML"),
         ('a: "\\UFFFFFFFF"\n', "1:1  what follows here is not YAML"),
