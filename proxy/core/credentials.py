@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import binascii
 import re
+from collections.abc import Iterator
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -17,6 +18,9 @@ MAX_TOKEN_BYTES: Final = 64 * 1024
 
 _KIND: Final = re.compile(rb"[ \t]*+([!#$%&'*+\-.^_`|~0-9A-Za-z]++)(?![^ \t])[ \t]*+")
 """auth-scheme of RFC 9110 §11.1, a token; a tab behind it is a space to some servers."""
+
+_BETWEEN_WORDS: Final = re.compile(rb"[\s,;\"'<>]+")
+"""What may stand around a token in a parameter list, in quotes or in several values."""
 
 _FROM_URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
 
@@ -129,6 +133,32 @@ def unverified_issuer(token: bytes) -> str | None:
     except (binascii.Error, BadJson):
         return None
     return issuer if isinstance(issuer, str) else None
+
+
+def claimed_issuers(authorization: bytes) -> Iterator[str]:
+    """Yield what every signed token in an Authorization value claims as its issuer (H6).
+
+    Whatever the kind, and where none is named: `Bearer`, `Token`, `DPoP`, `token="…"`, the token
+    alone, or a part of Basic. A server may read any of them, so this is wider than what is let in.
+    """
+    for word in _words(authorization):
+        for token in (word, word.partition(b"=")[2]):
+            if (issuer := unverified_issuer(token)) is not None:
+                yield issuer
+
+
+def _words(authorization: bytes) -> Iterator[bytes]:
+    yield from _BETWEEN_WORDS.split(authorization)
+    encoded = _after(b"basic", authorization)
+    if encoded is None:
+        return
+    stripped = encoded.rstrip(b"=").translate(_FROM_URL_SAFE)
+    try:
+        pair = binascii.a2b_base64(stripped + b"=" * (-len(stripped) % 4))
+    except binascii.Error:
+        return
+    for part in pair.split(b":"):
+        yield from _BETWEEN_WORDS.split(part)
 
 
 def _form_decoded(text: bytes) -> bytes:

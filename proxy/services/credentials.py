@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from proxy.core.cookies import remove_cookies
 from proxy.core.credentials import (
     authorization_scheme,
-    basic_password,
+    claimed_issuers,
     remove_query_parameter,
-    unverified_issuer,
 )
 from proxy.model import Header
 from proxy.services.schemes.port import Found, Place, Scheme
@@ -94,18 +93,11 @@ class CredentialPlan:
         for place in self.read:
             if place.kind == kind and place.kind in ("bearer", "basic"):
                 return place != kept
-        return self._is_own(kind, value)
+        return self._is_own(value)
 
-    def _is_own(self, kind: str | None, value: bytes) -> bool:
+    def _is_own(self, value: bytes) -> bool:
         """Tell whether `value` carries a token of this gate; a hint, so unverified is enough."""
-        if not self.own_issuers:
-            return False
-        token: bytes | None = None
-        if kind == "bearer":
-            token = value.partition(b" ")[2].strip()
-        elif kind == "basic":
-            token = basic_password(value)
-        return token is not None and unverified_issuer(token) in self.own_issuers
+        return bool(self.own_issuers) and not self.own_issuers.isdisjoint(claimed_issuers(value))
 
     def _clean_cookies(self, headers: list[Header], kept: Place | None) -> list[Header]:
         names = {

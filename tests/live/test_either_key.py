@@ -315,6 +315,20 @@ async def test_own_credentials_never_reach_a_public_route(get, sessions, mint):
     assert told(body, "Authorization") == []
 
 
+@pytest.mark.parametrize(
+    "spelling",
+    ["Bearer\t{0}", "{0}", "Token {0}", "DPoP {0}", 'Token token="{0}"', "Bearer other, {0}"],
+)
+@pytest.mark.parametrize("path", ["/public", "/web/x"])
+async def test_h6_no_spelling_carries_an_own_token_on(get, sessions, mint, path, spelling):
+    """H6: where no scheme of the route reads it, the gate's token is removed however it is sent."""
+    ada = await sessions.create(Login("ada"), time.time())
+    token = await mint("ada")
+    _, body, _ = await get(path, cookie=ada.cookie, Authorization=spelling.format(token.token))
+
+    assert told(body, "Authorization") == []
+
+
 async def test_a_foreign_authorization_passes_where_no_scheme_reads_it(get):
     """An application's own Basic or Bearer stays on a public route."""
     _, basic, _ = await get("/public", Authorization="Basic YTpi")

@@ -21,6 +21,7 @@ from proxy.core.credentials import (
     authorization_scheme,
     basic_password,
     bearer_token,
+    claimed_issuers,
     query_parameter,
     remove_query_parameter,
     unverified_issuer,
@@ -141,6 +142,7 @@ def test_authorization_is_read_whatever_it_is(value, kind):
     assert len([reading for reading in readings if reading is not None]) <= 1
     assert authorization_scheme(line) is None or authorization_scheme(line).isascii()
     assert unverified_issuer(line) is None or isinstance(unverified_issuer(line), str)
+    assert all(isinstance(issuer, str) for issuer in claimed_issuers(line))
 
 
 @given(st.lists(st.tuples(st.sampled_from(["token", "tok", "a b", "é", ""]), st.text(max_size=5))))

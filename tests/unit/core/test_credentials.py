@@ -10,6 +10,7 @@ from proxy.core.credentials import (
     authorization_scheme,
     basic_password,
     bearer_token,
+    claimed_issuers,
     query_parameter,
     remove_query_parameter,
     unverified_issuer,
@@ -157,3 +158,54 @@ def test_the_issuer_is_read_without_believing_it():
 def test_other_tokens_have_no_issuer(token):
     """Whatever is not a signed token with a text in iss names nobody, and raises nothing."""
     assert unverified_issuer(token) is None
+
+
+OWN = token_saying({"iss": "https://gate.test"})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"Bearer " + OWN,
+        b"Bearer\t" + OWN,
+        b"bearer \t " + OWN + b" \t",
+        b"Bearer other, " + OWN,
+        b"Bearer:" + OWN,
+        b"Bearer=" + OWN,
+        OWN,
+        b"\t" + OWN,
+        b"Token " + OWN,
+        b"DPoP " + OWN,
+        b"JWT\t" + OWN,
+        b"B\xc3\xa4rer " + OWN,
+        b"Token token=" + OWN,
+        b'Token token="' + OWN + b'", nonce="x"',
+        b"Basic " + base64.b64encode(b"git:" + OWN),
+        b"Basic " + base64.b64encode(OWN + b":"),
+        b"Basic\t" + base64.b64encode(b"x:" + OWN).rstrip(b"="),
+        b"Basic " + base64.urlsafe_b64encode(b"\xff\xfe:" + OWN),
+    ],
+)
+def test_h6_a_token_is_found_in_every_spelling_of_an_authorization(value):
+    """Some server takes a token in each of these forms, so none of them hides its issuer."""
+    assert "https://gate.test" in list(claimed_issuers(value))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b"Bearer",
+        b"Bearer opaque",
+        b"Basic",
+        b"Basic YTpi",
+        b"Basic !",
+        b"Basic YTpiY",
+        b"Bearer a.b.c",
+        b'Digest username="a.b.c", uri="/x"',
+        b"AWS4-HMAC-SHA256 Credential=a/b/c, Signature=0",
+    ],
+)
+def test_an_authorization_without_a_signed_token_claims_no_issuer(value):
+    """What is no signed token stays what it is: the application's own business."""
+    assert list(claimed_issuers(value)) == []
