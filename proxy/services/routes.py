@@ -58,6 +58,10 @@ def _reserved(name: str, host: str | None, path: str, page: Page | None) -> Rout
     )
 
 
+def _cookies_of(scheme: Scheme) -> frozenset[bytes]:
+    return frozenset(place.name.encode() for place in scheme.places if place.kind == "cookie")
+
+
 class _RouteBuilder:
     """Compiles routes of one configuration."""
 
@@ -74,13 +78,9 @@ class _RouteBuilder:
         self._upstreams = upstreams
         self._rules = rules
         self._minter = minter
-        self._native_cookies = [
-            place.name.encode()
-            for scheme in schemes.values()
-            if scheme.is_native
-            for place in scheme.places
-            if place.kind == "cookie"
-        ]
+        self._native_cookies = frozenset[bytes]().union(
+            *(_cookies_of(scheme) for scheme in schemes.values() if scheme.is_native)
+        )
         self._own_issuers = compiling.own_issuers(config)
         self._identity_names = compiling.identity_names(config)
 
@@ -130,14 +130,21 @@ class _RouteBuilder:
         )
 
     def _protected_cookies(self, upstream: str) -> frozenset[bytes]:
-        """Return the session cookies that `upstream` may not set (security.md, H7)."""
-        return frozenset(
-            scheme.cookie.encode()
-            for scheme in self._config.schemes.values()
-            if isinstance(scheme, SessionSchemeConfig)
-            and upstream not in scheme.issued_by
-            and (scheme.format == "native" or scheme.issued_by)
-        )
+        """Return the cookies of the gate's own credentials that `upstream` may not set (H7).
+
+        A local token may stand in a cookie too. Nobody but the gate issues one, so that an upstream
+        which sets it could only swap whose token a browser sends.
+        """
+        names: set[bytes] = set()
+        for name, scheme in self._config.schemes.items():
+            if not isinstance(scheme, SessionSchemeConfig):
+                if self._schemes[name].is_native:
+                    names |= _cookies_of(self._schemes[name])
+            elif upstream not in scheme.issued_by and (
+                scheme.format == "native" or scheme.issued_by
+            ):
+                names.add(scheme.cookie.encode())
+        return frozenset(names)
 
     def _assertions(self, route: RouteConfig, audience: str) -> Assertions | None:
         """Return what says in signed form who came in, for the headers that the route sets."""

@@ -438,3 +438,45 @@ def test_the_gates_own_issuers(gate):
     issuers = own_issuers(gate.runtime.config)
 
     assert issuers == {"https://gate.test", "https://gate.test/assertion"}
+
+
+COOKIE_TOKENS = """
+store: {{url: "{store}"}}
+secrets: {{key: "{key}"}}
+tokens: {{issuer: "https://gate.test", audience: app}}
+upstreams:
+  app: {{servers: ["{app}"]}}
+  login: {{servers: ["{app}"]}}
+schemes:
+  web: {{type: session, format: native, cookie: sid, issued_by: [login]}}
+  own: {{type: jwt, audience: [app], algorithms: [EdDSA], keys: {{local: true}}, from: [bearer, {{cookie: tok}}]}}
+  theirs: {{type: jwt, issuer: "https://id.test", audience: any, algorithms: [HS256],
+            keys: {{secret: "{key}"}}, from: [{{cookie: foreign}}]}}
+routes:
+  - {{match: {{path: /app}}, auth: none, upstream: app}}
+  - {{match: {{path: /login}}, auth: none, upstream: login}}
+  - {{match: {{path: /x}}, auth: [own, theirs], same_subjects: true, upstream: app}}
+"""
+
+
+async def test_h7_no_application_sets_the_cookie_of_a_local_token(start_gate, valkey, client):
+    """H7: an application sets its own cookies, and of the gate's those that `issued_by` gives it."""
+
+    async def set_all(_: web.Request) -> web.Response:
+        answer = web.Response()
+        for name in ("sid", "tok", "foreign", "other"):
+            answer.set_cookie(name, "planted")
+        return answer
+
+    application = web.Application()
+    application.router.add_route("*", "/{tail:.*}", set_all)
+    async with TestServer(application) as server:
+        app = f"http://127.0.0.1:{server.port}"
+        gate = await start_gate(COOKIE_TOKENS.format(store=valkey.url, key=KEY, app=app))
+        async with client.get(f"{gate.url}/app") as by_app:
+            pass
+        async with client.get(f"{gate.url}/login") as by_login:
+            pass
+
+    assert set(by_app.cookies) == {"foreign", "other"}
+    assert set(by_login.cookies) == {"sid", "foreign", "other"}
