@@ -35,6 +35,8 @@ from proxy.core.jose import TokenVerifier, assertion_issuer
 from proxy.core.keyset import KeySet
 from proxy.core.mapping import IdentityReader, compile_mapping
 from proxy.core.overlaps import overlaps
+from proxy.core.paths import fold
+from proxy.core.patterns import parse_pattern
 from proxy.core.routing import RouteConflicts, Router, RouteSpec
 from proxy.core.rules import ClaimRule, compile_require
 from proxy.core.templates import parse_template
@@ -47,6 +49,7 @@ T = TypeVar("T")
 
 RESERVED: Final = "/_auth/**"
 JWKS_PATH: Final = "/_auth/jwks.json"
+_RESERVED_SEGMENT: Final = b"_auth"
 
 _NOTHING_REQUIRED: Final = RequireConfig().model_dump_json()
 
@@ -372,6 +375,10 @@ def _route_problems(config: Config) -> Iterator[Problem]:
 
 
 def _match_problems(config: Config) -> Iterator[Problem]:
+    for index, route in enumerate(config.routes):
+        if _is_reserved(route.match.path, config.upstreams[route.upstream]):
+            message = "everything under /_auth is the gate's own, so the route would never match"
+            yield Problem(("routes", index, "match", "path"), message)
     specs = route_specs(config, lambda route: route.upstream)
     try:
         Router(specs)
@@ -381,6 +388,18 @@ def _match_problems(config: Config) -> Iterator[Problem]:
         return
     for found in overlaps(specs, upstream_of=lambda upstream: upstream, is_weaker=_is_weaker):
         yield Problem(("routes", found.index, "match"), found.message, is_warning=True)
+
+
+def _is_reserved(path: str, upstream: UpstreamConfig) -> bool:
+    """Tell whether a pattern lies wholly under the gate's own paths, as they are compared (P5)."""
+    try:
+        steps = parse_pattern(path).steps
+    except ValueError:  # which the router says
+        return False
+    first = steps[0] if steps else None
+    if first is not None and upstream.paths == "folded":
+        first = fold(first)
+    return first == _RESERVED_SEGMENT
 
 
 def _is_weaker(one: Hashable, other: Hashable) -> bool:

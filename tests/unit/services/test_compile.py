@@ -55,3 +55,36 @@ def test_p4_a_weaker_way_to_an_upstream_is_a_warning():
     )
 
     assert any(error.path == "routes[1].match" for error in loaded.warnings)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/_auth", "/_auth/", "/_auth/**", "/_auth/jwks.json", "/_auth/x", "/%5fauth/{x}", "/_AUTH/x"],
+)
+@pytest.mark.parametrize("host", ["", "host: a.example.com, "])
+def test_what_lies_under_the_gates_own_paths_is_no_route(host, path):
+    """The gate answers there itself, so that a route would never match; it is told at its path."""
+    with pytest.raises(ConfigErrors) as caught:
+        load(f'routes: [{{match: {{{host}path: "{path}"}}, auth: none, upstream: app}}]\n')
+
+    assert [error.path for error in caught.value.errors] == ["routes[0].match.path"]
+    assert "/_auth is the gate's own" in caught.value.errors[0].message
+
+
+@pytest.mark.parametrize("path", ["/**", "/{x}/**", "/_authority", "/x/_auth/**"])
+def test_a_route_may_lie_around_the_gates_own_paths(path):
+    """A wider pattern loses `/_auth` to the gate and keeps the rest."""
+    text = f'routes: [{{match: {{path: "{path}"}}, auth: none, upstream: app}}]\n'
+
+    assert load(text).config.routes[0].match.path == path
+
+
+def test_an_exact_upstream_tells_other_cases_from_the_gates_own_paths():
+    """With `paths: exact` another case is another path, which may be a route."""
+    text = "routes: [{match: {path: /_AUTH/x}, auth: none, upstream: app}]\n"
+    exact = APP.replace("]}", "], paths: exact}")
+
+    found = parse_config(
+        (exact + text).encode(), file="f", base=Path("/"), checks=[compile_problems], environment={}
+    )
+    assert found.config.routes[0].match.path == "/_AUTH/x"
