@@ -96,6 +96,7 @@ class SigningKeys:
                 return
             new = self._box.seal(due.encode(), self._record_key)
             if await self._exchange(sealed, new):
+                self._announce(ring, due)
                 self._use(due)
                 return
         raise StoreUnavailable(f"{self._record_key} changes again and again")
@@ -156,13 +157,18 @@ class SigningKeys:
         is_first = ring.signing_key(self._algorithm, now) is None
         signs_from = now if is_first else now + self._rotation.publish_s
         new = await asyncio.to_thread(make_key, self._algorithm, now=now, signs_from=signs_from)
-        _log.info("a new signing key is published: %s %s", self._record_key, new.kid)
         return ring.with_key(new, self._rotation)
 
     async def _exchange(self, old: bytes | None, new: bytes) -> bool:
         if old is None:
             return await self._store.put(self._record_key, new, only="new")
         return bool(await self._store.run(_EXCHANGE, [self._record_key], [old, new]))
+
+    def _announce(self, old: KeyRing, new: KeyRing) -> None:
+        """Log the keys that are there now: one of a lost exchange never was."""
+        for key in new.keys:
+            if all(key.kid != known.kid for known in old.keys):
+                _log.info("a new signing key is published: %s %s", self._record_key, key.kid)
 
     def _use(self, ring: KeyRing) -> None:
         if ring == self._ring:

@@ -149,6 +149,21 @@ async def test_workers_that_rotate_together_make_one_key():
     assert kids(one) == kids(other)
 
 
+async def test_only_a_key_that_won_the_exchange_is_logged(caplog):
+    """The log names the keys that are published, whoever of several gates made them."""
+    caplog.set_level("INFO", "latchgate.keys")
+    rival, store = MemoryStore(), MemoryStore()
+    first = await load(rival)
+    store.before_write = lambda: store.values.update(rival.values)
+    second = await load(store)
+    store.before_write = None
+    await second.refresh(NOW + 1000)
+    told = [record.getMessage().rpartition(" ")[2] for record in caplog.records]
+
+    assert kids(second) == told
+    assert kids(first) == told[:1]
+
+
 async def test_another_algorithm_gets_a_key_at_once():
     """A changed configuration signs by it; what was signed before still verifies."""
     store = MemoryStore()
