@@ -29,7 +29,9 @@ def check_listeners(survey: Survey) -> Iterator[Problem]:
     """Find two listeners in one place."""
     seen: list[Address] = []
     for path, address in listeners(survey):
-        if survey.is_whole(*path) and any(_collide(address, other) for other in seen):
+        if not survey.is_whole(*path):  # a default stands there in the place of a mistake
+            continue
+        if any(_collide(address, other) for other in seen):
             yield Problem(path, "another listener has this address already")
         seen.append(address)
 

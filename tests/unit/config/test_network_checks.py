@@ -67,6 +67,23 @@ def test_listeners_do_not_share_a_place(reading, listen, health, place):
 
 
 @pytest.mark.parametrize(
+    ("listen", "health", "place"),
+    [
+        ("8080", "{listen: '127.0.0.1:8080'}", "server.listen"),
+        ("8080x", "{listen: '127.0.0.1:8080'}", "server.listen"),
+        ("['0.0.0.0']", "{listen: '127.0.0.1:8080'}", "server.listen[0]"),
+        ("[8080, '127.0.0.1:80']", "{listen: '127.0.0.1:8080'}", "server.listen[0]"),
+        ("'127.0.0.1:9902'", "{listen: x}", "health.listen"),
+    ],
+)
+def test_a_listener_that_is_no_address_takes_no_place(reading, listen, health, place):
+    """What the gate would use by default is nothing that the file says."""
+    found = messages(reading, f"server: {{listen: {listen}}}\nhealth: {health}\n")
+
+    assert [place] == [line.split(": ")[0] for line in found]
+
+
+@pytest.mark.parametrize(
     ("listen", "server", "is_own"),
     [
         ("127.0.0.1:80", "http://127.0.0.1:80", True),

@@ -88,3 +88,28 @@ def test_an_exact_upstream_tells_other_cases_from_the_gates_own_paths():
         (exact + text).encode(), file="f", base=Path("/"), checks=[compile_problems], environment={}
     )
     assert found.config.routes[0].match.path == "/_AUTH/x"
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        'identity: {headers: {Host: "{sub}"}}',
+        'identity: {headers: {"a b": "{sub}"}}',
+        'identity: {headers: {X-User: "{sub"}}',
+        "identity: {headers: [X-User]}",
+        "cross_site: never",
+        "unknown: 1",
+    ],
+)
+def test_two_equal_routes_are_told_beside_another_mistake(mistake):
+    """All mistakes are told at once: a bad key of a route says nothing about its match."""
+    with pytest.raises(ConfigErrors) as caught:
+        load(
+            "schemes: {web: {type: session, format: native}}\n"
+            "routes:\n"
+            "  - {match: {path: /**}, auth: web, upstream: app}\n"
+            f"  - {{match: {{path: /**}}, auth: web, upstream: app, {mistake}}}\n"
+        )
+    equal = [error.path for error in caught.value.errors if "matches the same" in error.message]
+
+    assert (["routes[1].match"], 2) == (equal, len(caught.value.errors))
