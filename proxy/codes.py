@@ -47,7 +47,7 @@ CODES: Final[dict[str, CodeInfo]] = {
     ),
     "host_invalid": CodeInfo(
         400,
-        "The Host header is missing, repeated or not a host.",
+        "The Host header is not a host, or not the one that the target names.",
         "The request does not say clearly which site it is for.",
         "Check the name of the site in the address.",
     ),
