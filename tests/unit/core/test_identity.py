@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
 
 from proxy.core.identity import (
+    _READERS,
     MAX_BLOCK_BYTES,
     PRESETS,
     IdentityPlan,
@@ -263,3 +266,14 @@ def test_h4_an_empty_part_leaves_the_whole_header_out():
     block = rendered({"X-T": "{t}/{sub}"}, identity=Identity("o", "s", "web", claims={"t": ""}))
 
     assert "X-T" not in block
+
+
+def test_the_page_names_every_placeholder_that_has_a_meaning_of_its_own():
+    """docs/configuration.md says what each may be; a name that it does not have is a claim."""
+    page = Path(__file__).parents[3] / "docs" / "configuration.md"
+    section = (
+        page.read_text().partition("### Templates of `identity.headers`")[2].partition("\n## ")[0]
+    )
+    told = set(re.findall(r"`\{(\w+)\}`", section)) - {"tenant"}
+
+    assert set(_READERS) == told
