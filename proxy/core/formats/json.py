@@ -49,7 +49,7 @@ def decode(
     try:
         members = loads_object(record, max_bytes=max_bytes)
     except BadJson as bad:
-        return Absent("session_unknown", f"record is {bad}")
+        return Absent("session_unknown", f"record cannot be read: {bad}")
     subject = reader.subject(members)
     if subject is None or not subject.strip():
         return Absent("session_unknown", "the record names nobody")

@@ -100,7 +100,7 @@ def read(record: bytes | None) -> NativeSession | Absent:
     try:
         return _session(loads_object(record, max_bytes=MAX_RECORD_BYTES))
     except BadJson as bad:
-        return Absent("session_unknown", f"record is {bad}")
+        return Absent("session_unknown", f"record cannot be read: {bad}")
     except _Misfit as misfit:
         return Absent("session_unknown", f"record does not fit: {misfit}")
 

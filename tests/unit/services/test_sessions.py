@@ -256,7 +256,7 @@ async def test_records_that_do_not_fit_are_said_and_left_out(admin, sessions, ca
     admin.set("latchgate:session:{short}", "{}")
     admin.set("latchgate:session:" + "c" * 64, "{}")
     assert [new.digest] == await digests(sessions)
-    assert re.search(r"session aaaaaaaa: record is", caplog.text)
+    assert re.search(r"session aaaaaaaa: record cannot be read: ", caplog.text)
     assert "not json" not in caplog.text
 
 

@@ -95,21 +95,27 @@ def test_s12_a_session_that_names_nobody_is_anonymous(record):
     ("record", "detail"),
     [
         (None, "no such session"),
-        (b"", "record is not JSON"),
-        (b"42", "record is not a JSON object"),
-        (b'"alice"', "record is not a JSON object"),
-        (b'[{"user": {"id": 1}}]', "record is not a JSON object"),
-        (b"\x80\x04\x95\x10\x00", "record is not UTF-8"),
-        (b"cos\nsystem\n(S'true'\ntR.", "record is not JSON"),
-        (b'a:1:{s:4:"user";s:5:"alice";}', "record is not JSON"),
-        (b'{"user": {"id": 1, "id": 2}}', "record is a member occurs twice"),
-        (b'{"user": {"id": 1}, "n": NaN}', "record is a number that is not finite"),
-        (b'{"user": {"id": 999999999999999999999}}', "record is an integer of more than 64 bits"),
-        (b'{"user": {"id": "\\udfff"}}', "record is a lone surrogate"),
-        (b'{"user": {"id": 1}, "x": ' + b"[" * 9999, "record is nested deeper than 64"),
+        (b"", "record cannot be read: not JSON"),
+        (b"42", "record cannot be read: not a JSON object"),
+        (b'"alice"', "record cannot be read: not a JSON object"),
+        (b'[{"user": {"id": 1}}]', "record cannot be read: not a JSON object"),
+        (b"\x80\x04\x95\x10\x00", "record cannot be read: not UTF-8"),
+        (b"cos\nsystem\n(S'true'\ntR.", "record cannot be read: not JSON"),
+        (b'a:1:{s:4:"user";s:5:"alice";}', "record cannot be read: not JSON"),
+        (b'{"user": {"id": 1, "id": 2}}', "record cannot be read: a member occurs twice"),
+        (b'{"user": {"id": 1}, "n": NaN}', "record cannot be read: a number that is not finite"),
+        (
+            b'{"user": {"id": 999999999999999999999}}',
+            "record cannot be read: an integer of more than 64 bits",
+        ),
+        (b'{"user": {"id": "\\udfff"}}', "record cannot be read: a lone surrogate"),
+        (
+            b'{"user": {"id": 1}, "x": ' + b"[" * 9999,
+            "record cannot be read: nested deeper than 64",
+        ),
         (
             b'{"x": [' + b"{}," * 60_000 + b"{}]}",
-            "record is more than 50000 values",
+            "record cannot be read: more than 50000 values",
         ),
     ],
     ids=lambda value: repr(value)[:40],
@@ -125,7 +131,7 @@ def test_s12_size_is_bounded():
     huge = b'{"user": {"id": 1}, "pad": "' + b"x" * 10_000_000 + b'"}'
 
     assert opened(big) == Absent(
-        "session_unknown", f"record is {len(big)} bytes, more than {MAX_RECORD_BYTES}"
+        "session_unknown", f"record cannot be read: {len(big)} bytes, more than {MAX_RECORD_BYTES}"
     )
     assert isinstance(opened(huge), Absent)
     assert isinstance(opened(big, max_bytes=2 * MAX_RECORD_BYTES), Identity)
