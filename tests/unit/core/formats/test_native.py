@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,7 @@ from proxy.core.formats.native import (
     read,
     read_time,
 )
+from proxy.core.strict_json import MAX_DEPTH, MAX_VALUES
 from proxy.model import Absent, Identity
 
 NOW = 1_790_000_000.0
@@ -338,3 +340,14 @@ def test_times_are_read_from_text():
     assert last_seen(session, b"150.5") == 150.5
     assert last_seen(session, b"50") == 100
     assert last_seen(session, None) == 100
+
+
+def test_the_page_says_how_large_a_record_may_be():
+    """Other programs write records by docs/store.md, so its bounds are those of the code."""
+    page = (Path(__file__).parents[4] / "docs" / "store.md").read_text()
+
+    assert f"of at most {MAX_RECORD_BYTES // 1024} KiB, not nested deeper than {MAX_DEPTH}" in page
+    assert f"at most {MAX_VALUES:,} values" in page
+    assert f"lists of at most {MAX_NAMES} texts" in page
+    assert isinstance(opened(written(ver=None)), Absent)
+    assert isinstance(opened(written(auth_time=None, roles=None, claims=None)), Identity)
