@@ -321,7 +321,11 @@ def _cors_headers(asked: _Asked) -> tuple[Header, ...]:
 
 
 def _forged(asked: _Asked, *, is_ambient: bool) -> Refusal | None:
-    """Return a refusal where another site may have made the browser send this (security.md, S3)."""
+    """Return a refusal where another site may have made the browser send this (security.md, S3).
+
+    A client certificate counts on public routes above all: there it is the only key. Whoever has
+    none cannot reach them, but could lead the browser of somebody who has one to post there.
+    """
     if not is_ambient and not asked.view.peer.has_client_certificate:
         return None
     refusal = asked.route.cross_site.check(asked.view, asked.client)

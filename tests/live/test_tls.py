@@ -23,7 +23,12 @@ from tests.live.conftest import bind
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 CONFIG = """
 upstreams: {{app: {{servers: ["{server}"]}}}}
-routes: [{{match: {{path: /**}}, auth: none, upstream: app}}]
+routes:
+  - {{match: {{path: /**}}, auth: none, upstream: app}}
+  - match: {{path: /callback, methods: [POST]}}
+    auth: none
+    cross_site: ["https://id.example"]
+    upstream: app
 """
 
 
@@ -99,10 +104,11 @@ async def start(tmp_path, authority):
     await server.stop()
 
 
-async def get(port, context):
+async def get(port, context, line="GET /", *headers):
     reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
     try:
-        writer.write(b"GET / HTTP/1.1\r\nHost: gate\r\nConnection: close\r\n\r\n")
+        lines = [f"{line} HTTP/1.1", "Host: gate", "Connection: close", *headers]
+        writer.write("\r\n".join(lines).encode() + b"\r\n\r\n")
         return await reader.read()
     finally:
         writer.close()
@@ -130,6 +136,32 @@ async def test_client_ca_refuses_a_client_without_a_certificate(start, authority
     known = ssl.create_default_context(cafile=authority.file)
     known.load_cert_chain(*authority.issue("client"))
     assert (await get(port, known)).endswith(b"ok")
+
+
+@pytest.mark.parametrize(
+    ("has_certificate", "line", "origin", "passes"),
+    [
+        (True, "POST /", "https://evil.example", False),
+        (True, "POST /", "https://gate", True),
+        (True, "GET /", "https://evil.example", True),
+        (True, "POST /callback", "https://id.example", True),
+        (True, "POST /callback", "https://evil.example", False),
+        (False, "POST /", "https://evil.example", True),
+    ],
+)
+async def test_s3_a_certificate_opens_what_is_public_behind_it(
+    start, authority, has_certificate, line, origin, passes
+):
+    """S3: with `client_ca` a public route is open to holders only, whom no other site may borrow."""
+    port, server = await start(authority.file if has_certificate else None)
+    context = ssl.create_default_context(cafile=authority.file)
+    if has_certificate:
+        context.load_cert_chain(*authority.issue("client"))
+    raw = await get(port, context, line, f"Origin: {origin}", "Content-Length: 0")
+
+    assert raw.endswith(b"ok") == passes
+    assert (b"cross_site" in raw) is (not passes)
+    assert len(server.seen) == passes
 
 
 async def test_old_tls_is_refused(start, authority):
