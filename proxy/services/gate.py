@@ -171,16 +171,17 @@ class Gate:
     # May it pass?
 
     def _preflight(self, asked: _Asked) -> Decision:
-        """Answer or pass on a CORS preflight, which comes before authentication (Fetch §3.2)."""
+        """Answer or pass on a CORS preflight, which comes before authentication (Fetch §3.2).
+
+        Nobody has said who they are, so that not even `pass_headers` lets a method override by: with
+        one the application would take the preflight for a request that had passed the gate. No
+        browser sends such a header with a preflight.
+        """
         route = asked.route
         if route.cors is not None:
             headers = route.cors.preflight(asked.view)
             return Answer(204, asked.client, asked.request_id, headers, route=route)
-        kept = self._rules.strip(
-            asked.view.headers,
-            is_trusted=asked.client.is_trusted_peer,
-            passed=route.passed_headers,
-        )
+        kept = self._rules.strip(asked.view.headers, is_trusted=asked.client.is_trusted_peer)
         if asked.trace is not None:
             asked.trace.cleaned = kept
         cleaned = [h for h in kept if h[0].lower() not in (b"cookie", b"authorization")]

@@ -29,7 +29,7 @@ schemes:
     max_lifetime: 10m
 routes:
   - {{match: {{path: /public}}, auth: none, upstream: app}}
-  - {{match: {{path: /cors}}, auth: api, cors: upstream, upstream: app}}
+  - {{match: {{path: /cors}}, auth: api, cors: upstream, upstream: app, pass_headers: [X-HTTP-Method-Override]}}
   - match: {{path: /private}}
     auth: api
     upstream: app
@@ -157,6 +157,19 @@ async def test_h1_a_preflight_for_the_upstream_is_cleaned(gate, mark):
     assert b"https://a.test" in raw
     assert b"mallory" not in raw
     assert b"HTTP_AUTHORIZATION" not in raw
+
+
+async def test_h2_pass_headers_restores_nothing_before_authentication(gate):
+    """A method override passes with a token, and never makes a request of a preflight."""
+    override = "X-HTTP-Method-Override: DELETE"
+    wanted = ["Origin: https://a.test", "Access-Control-Request-Method: GET"]
+    head = ["OPTIONS /cors HTTP/1.0", "Host: shop.test", *wanted, override]
+    raw = await gate.exchange("\r\n".join([*head, "", ""]).encode())
+    _, environ = await ask(gate, "/cors", bearer(), override)
+
+    assert raw.split(b" ", 2)[1] == b"200"
+    assert b"DELETE" not in raw
+    assert environ["HTTP_X_HTTP_METHOD_OVERRIDE"] == "DELETE"
 
 
 async def test_h1_pass_headers_restores_an_applications_own(gate):
