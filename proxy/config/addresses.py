@@ -313,11 +313,14 @@ def _socket_path(text: str) -> str:
 def _unix_store(text: str, info: ValidationInfo | None) -> StoreUrl:
     place, _, query_text = text.partition("?")
     rest = _socket_path(place)
-    user = ""
+    login = ""
     if "@" in rest and not rest.startswith("/"):
-        user, _, rest = rest.partition("@")
+        login, _, rest = rest.partition("@")
+    user, colon, password = login.partition(":")
     query = _query(query_text, {"db", "password"})
-    password = query.get("password")
+    if colon and "password" in query:
+        raise ValueError("names its password twice, before the @ and as password=")
+    password = _unquoted(password) if colon else query.get("password", "")
     return StoreUrl(
         "unix",
         path=base_of(info) / parse_text(_unquoted(rest)),

@@ -187,9 +187,10 @@ def reason_of(error: BaseException) -> str:
 
 def _greeting(address: StoreAddress) -> list[tuple[Argument, ...]]:
     commands: list[tuple[Argument, ...]] = []
-    if address.password is not None:
+    if address.password is not None or address.username is not None:
+        # Without AUTH a user who is named would silently be the default one.
         user = () if address.username is None else (address.username,)
-        commands.append(("AUTH", *user, address.password))
+        commands.append(("AUTH", *user, address.password or ""))
     if address.database:
         commands.append(("SELECT", address.database))
     return commands

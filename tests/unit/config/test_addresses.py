@@ -133,6 +133,16 @@ def test_what_is_no_server_is_refused(value):
             "unix://u@/run/r.sock",
             StoreUrl("unix", path=Path("/run/r.sock"), username="u"),
         ),
+        (
+            "unix://u:p%40s:s@/run/r.sock?db=3",
+            StoreUrl(
+                "unix", path=Path("/run/r.sock"), db=3, username="u", password=Secret("p@s:s")
+            ),
+        ),
+        (
+            "unix://:p@/run/r@x.sock",
+            StoreUrl("unix", path=Path("/run/r@x.sock"), password=Secret("p")),
+        ),
         ("unix:r.sock", StoreUrl("unix", path=Path("/etc/gate/r.sock"))),
     ],
 )
@@ -151,6 +161,7 @@ def test_stores_are_read(text, expected):
         "rediss://:x@r:7/3?ssl_ca_certs=/etc/ca%20x.pem",
         "unix:///run/a%20b.sock?db=2&password=p%26q",
         "unix://me@/run/r.sock?db=2",
+        "unix://me:p%40s:s@/run/r.sock?db=2",
         "redis://[::1]:7/0",
     ],
 )
@@ -172,7 +183,12 @@ def test_redis_py_reads_the_same_place_out_of_a_revealed_url(text):
 
 def test_a_store_shows_no_password():
     """`str` and `repr` of a store name the place alone."""
-    for text in ("redis://u:hunter2@r", "unix:///r?password=hunter2", "rediss://:hunter2@r"):
+    for text in (
+        "redis://u:hunter2@r",
+        "unix:///r?password=hunter2",
+        "unix://u:hunter2@/r",
+        "rediss://:hunter2@r",
+    ):
         url = parse_store_url(text, INFO)
 
         assert "hunter2" not in f"{url} {url!r}"
@@ -189,6 +205,7 @@ def test_a_store_shows_no_password():
         "redis://u:hunter2@r/1?db=2", "redis://u:hunter2@r?x=1", "redis://r?ssl_ca_certs=hunter2",
         "rediss://u:hunter2@r?ssl_cert_reqs=none", "redis://u:%ff@r", "embedded:", "unix:",
         "redis+sentinel://u:hunter2@a,b/name", "redis+cluster://hunter2", "valkey://hunter2", 1,
+        "unix://u:hunter2@/r?password=hunter2", "unix://u:%ff@/r",
         "unix:///r?db=x", "unix:///r?db=1&db=2", "redis://r/-1", "redis://r/999999",
     ],
 )  # fmt: skip
