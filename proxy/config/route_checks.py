@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
 from proxy.config.header_names import fold, why_not_mapped, why_not_passed
@@ -86,8 +86,12 @@ def check_both(survey: Survey) -> Iterator[Problem]:
 
 
 def check_shared_upstreams(survey: Survey) -> Iterator[Problem]:
-    """Find applications to which two issuers could name two people alike (K6)."""
+    """Find applications to which two issuers could name two people alike (K6).
+
+    Where it is certain each route has the mistake; a warning is said once for the same schemes.
+    """
     config = survey.config
+    doubtful: dict[frozenset[str], list[int]] = {}
     for upstream in config.upstreams:
         indexes = [i for i, route in enumerate(config.routes) if route.upstream == upstream]
         names = {name for i in indexes for name in config.routes[i].auth}
@@ -103,11 +107,15 @@ def check_shared_upstreams(survey: Survey) -> Iterator[Problem]:
         }
         if not issuers or len(set(alike.values())) < 2:
             continue
-        for index in indexes:
-            route = config.routes[index]
-            if "same_subjects" in route.model_fields_set or not alike.keys() & set(route.auth):
-                continue
-            yield _confusion(index, upstream, is_certain=len(issuers) > 1)
+        concerned = [i for i in indexes if _is_undecided(config.routes[i], alike)]
+        if len(issuers) > 1:
+            for index in concerned:
+                message = _confusion([upstream], "two issuers", "here")
+                yield Problem(("routes", index, "auth"), message)
+        else:
+            doubtful.setdefault(frozenset(alike), []).extend(concerned)
+    for concerned in filter(None, doubtful.values()):
+        yield _doubt(config, sorted(concerned))
 
 
 def check_same_place(survey: Survey) -> Iterator[Problem]:
@@ -221,13 +229,27 @@ def _is_separate(scheme: SchemeConfig) -> bool:
     return "{iss}" in template or ("{" in template and bool(rest))
 
 
-def _confusion(index: int, upstream: str, *, is_certain: bool) -> Problem:
-    others = "two issuers" if is_certain else "an issuer and sessions of another origin"
-    message = (
-        f"upstream `{upstream}` hears of people from {others}, and two people may have one subject; "
-        'write `subject: "{iss}|{sub}"` in the schemes, or `same_subjects:` true or false here'
+def _is_undecided(route: RouteConfig, alike: Collection[str]) -> bool:
+    is_settled = "same_subjects" in route.model_fields_set
+    return not is_settled and any(name in alike for name in route.auth)
+
+
+def _doubt(config: Config, indexes: list[int]) -> Problem:
+    upstreams = list(dict.fromkeys(config.routes[index].upstream for index in indexes))
+    others = len(indexes) - 1
+    where = "here" if not others else f"here and in {others} more route{'s' if others > 1 else ''}"
+    message = _confusion(upstreams, "an issuer and sessions of another origin", where)
+    return Problem(("routes", indexes[0], "auth"), message, is_warning=True)
+
+
+def _confusion(upstreams: list[str], whom: str, where: str) -> str:
+    is_one = len(upstreams) == 1
+    names = ", ".join(f"`{name}`" for name in upstreams)
+    return (
+        f"{'upstream' if is_one else 'upstreams'} {names} {'hears' if is_one else 'hear'} of people "
+        f"from {whom}, and two people may have one subject; "
+        f'write `subject: "{{iss}}|{{sub}}"` in the schemes, or `same_subjects:` true or false {where}'
     )
-    return Problem(("routes", index, "auth"), message, is_warning=not is_certain)
 
 
 def _check_bearer(

@@ -170,6 +170,24 @@ def test_k6_an_issuer_beside_other_sessions_is_a_warning(reading):
         assert count == len(found), route
 
 
+def test_k6_the_warning_is_said_once_for_the_same_schemes(reading):
+    """Where sixteen routes have one reason, one line says so, at the first and with their number."""
+    text = texts(
+        "auth: web",
+        "auth: [one, web], same_subjects: false",
+        "auth: one",
+        "auth: [web, one], upstream: other",
+    )
+    found = [line for line in reading.warnings(text) if "of another origin" in line]
+    pair = [line for line in reading.warnings(texts("auth: web", "auth: one")) if "origin" in line]
+
+    assert len(found) == 1
+    assert found[0].startswith("routes[0].auth: upstreams `shop`, `other` hear of people")
+    assert found[0].endswith("true or false here and in 2 more routes")
+    assert len(pair) == 1
+    assert pair[0].endswith("here and in 1 more route")
+
+
 def test_a_template_must_tell_issuers_apart(reading):
     """`{sub}` alone is the subject in braces; a word before it makes two subjects two."""
     scheme = 'jwks_url: "https://i1/k"}'
