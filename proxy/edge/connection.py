@@ -23,7 +23,6 @@ from proxy.edge.heads import own_response
 from proxy.edge.incoming import (
     LINGER_BYTES,
     LINGER_S,
-    PROBE_EVERY_S,
     BodyBroken,
     BodyTooLarge,
     BodyTooSlow,
@@ -34,11 +33,11 @@ from proxy.edge.incoming import (
     Incoming,
     awaits_upgrade,
     classify,
-    is_reset,
     patience,
     peer_of,
     read_head,
 )
+from proxy.edge.leaving import has_left
 from proxy.edge.raw import READ_CHUNK, RawBytes
 from proxy.errors import ProxyError
 from proxy.model import Header, Peer
@@ -478,22 +477,10 @@ class GateConnection(RequestHandler):
             transport.close()
 
     async def _watch_for_leaving(self) -> None:
-        """Cancel the request of a client that has sent its FIN and turns out to be gone.
-
-        A FIN alone may be a half-close: the response is still wanted. An interim response, which
-        every HTTP/1.1 client must be able to read (RFC 9110 §15.2), makes the kernel of a client
-        that has closed for good answer with a reset. Nobody half-closes an event stream.
-        """
-        while (transport := self.transport) is not None and not transport.is_closing():
-            incoming = self._current
-            if is_reset(transport) or (incoming is not None and incoming.is_event_stream):
-                self._leave(transport)
-                return
-            if incoming and not incoming.is_answered and incoming.view.version >= (1, 1):
-                transport.write(b"HTTP/1.1 102 Processing\r\n\r\n")
-            await asyncio.sleep(PROBE_EVERY_S)
-
-    def _leave(self, transport: asyncio.Transport) -> None:
+        """Cancel the request of a client that has sent its FIN and turns out to be gone."""
+        transport = self.transport
+        if transport is None or not await has_left(transport, lambda: self._current):
+            return
         transport.abort()
         if self._task_handler is not None:
             self._task_handler.cancel()
