@@ -163,7 +163,9 @@ class GateConnection(RequestHandler):
     # Reading heads
 
     def data_received(self, data: bytes) -> None:
-        """Take what arrived, one head at a time."""
+        """Take what arrived, one head at a time; `b""` wakes a parser that has paused."""
+        if not data and not self._is_tunnel and not self._is_held:
+            data = self._receive(data)
         while data:
             data = self._receive(data)
 

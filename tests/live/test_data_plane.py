@@ -464,6 +464,16 @@ async def test_a_chunked_body_goes_through(through):
     assert header(sent, b"transfer-encoding") == [b"chunked"]
 
 
+@pytest.mark.parametrize("size", [150_000, 180_000, 210_000])
+async def test_a_chunk_that_fills_the_buffer_in_one_piece_goes_through(through, size):
+    """The parser pauses in the middle of what arrived, and goes on when the buffer has room."""
+    gate, _ = await through([Until(b"0\r\n\r\n"), OK])
+    body = b"%x\r\n%b\r\n0\r\n\r\n" % (size, b"x" * size)
+    raw = await gate.exchange(request(b"POST", b"/", b"Transfer-Encoding: chunked", body=body))
+
+    assert raw.endswith(b"\r\n\r\nok")
+
+
 async def test_f6_a_broken_request_body_is_never_complete(through):
     """The server sees no end of a body that the client broke off."""
     arrived = asyncio.Event()
