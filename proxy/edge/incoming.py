@@ -49,6 +49,12 @@ class BodyTooLarge(ProxyError):
     code = "body_too_large"
 
 
+class TooMuchAround(ProxyError):
+    """Trailers or chunk extensions of the request body exceed `limits.header_size` (431)."""
+
+    code = "headers_too_large"
+
+
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
     """`server.limits` of reference.md §1: bytes and seconds; `None` is "none"."""
