@@ -36,7 +36,7 @@ class LimitsConfig(Section):
     """Bounds of what one client may ask of one worker."""
 
     header_size: Size = 32 * 1024
-    """Largest request head, in bytes; more is 431."""
+    """Largest request head, and most trailers of a request, in bytes; more is 431."""
     header_timeout: Duration = 10.0
     """Longest time from the first byte of a request to the end of its head; then 408."""
     body_size: Annotated[Size | None, NoneWord()] = None

@@ -23,7 +23,6 @@ from proxy.edge.heads import own_response
 from proxy.edge.incoming import (
     LINGER_BYTES,
     LINGER_S,
-    PROBE_EVERY_S,
     BodyBroken,
     BodyTooLarge,
     BodyTooSlow,
@@ -32,13 +31,15 @@ from proxy.edge.incoming import (
     HeadEnd,
     HeadError,
     Incoming,
+    TooMuchAround,
     awaits_upgrade,
     classify,
-    is_reset,
     patience,
     peer_of,
     read_head,
 )
+from proxy.edge.leaving import has_left
+from proxy.edge.meter import Meter
 from proxy.edge.raw import READ_CHUNK, RawBytes
 from proxy.errors import ProxyError
 from proxy.model import Header, Peer
@@ -58,13 +59,12 @@ class GateConnection(RequestHandler):
         "_current",
         "_eof",
         "_error",
-        "_head_bytes",
         "_head_end",
-        "_head_handle",
         "_held",
         "_is_held",
         "_is_tunnel",
         "_limits",
+        "_meter",
         "_payload",
         "_raw",
         "_serve",
@@ -101,9 +101,8 @@ class GateConnection(RequestHandler):
         self._serve_error = serve_error
         self._admit = admit
         self._payload: StreamReader = EMPTY_PAYLOAD
-        self._head_bytes = 0
+        self._meter = Meter(loop, limits, self._refuse_head)
         self._head_end = HeadEnd()
-        self._head_handle: asyncio.TimerHandle | None = None
         self._error: HeadError | None = None
         self._eof = False
         self._current: Incoming | None = None
@@ -129,7 +128,7 @@ class GateConnection(RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Let aiohttp cancel the request loop, and so the upstream request."""
-        self._stop_head_timer()
+        self._meter.reset()
         self._break_body(ClientLeft("the connection was lost"))
         self._raw.end()
         if self._watcher is not None:
@@ -153,7 +152,7 @@ class GateConnection(RequestHandler):
         """Close when idle; else after the response in progress."""
         self.is_draining = True
         waiter = self._waiter
-        if waiter is not None and not waiter.done() and self._head_handle is None:
+        if waiter is not None and not waiter.done() and not self._meter.is_timing:
             self.force_close()
 
     def abort(self) -> None:
@@ -164,7 +163,9 @@ class GateConnection(RequestHandler):
     # Reading heads
 
     def data_received(self, data: bytes) -> None:
-        """Take what arrived, one head at a time."""
+        """Take what arrived, one head at a time; `b""` wakes a parser that has paused."""
+        if not data and not self._is_tunnel and not self._is_held:
+            data = self._receive(data)
         while data:
             data = self._receive(data)
 
@@ -180,26 +181,23 @@ class GateConnection(RequestHandler):
             return b""
         if self._force_close or self._close or self._error is not None:
             return b""
-        in_head = self._payload.is_eof() or self._payload.exception() is not None
+        payload = self._payload
+        in_head = payload.is_eof() or payload.exception() is not None
+        seen = payload.total_bytes
         data, rest = self._head_end.split(data) if in_head else (data, b"")
         try:
             messages, upgraded, tail = self._parser.feed_data(data)  # type: ignore[union-attr] # set while connected
         except HttpProcessingError as error:
             self._refuse_head(classify(error))
             return b""
-        if not messages:
-            if upgraded:
-                self._hold(tail, is_upgraded=True)
-            elif in_head and data:
-                self._count_head(len(data))
-            return rest
-        self._stop_head_timer()
-        self._accept(messages)
-        message, payload = messages[-1]
-        if message.upgrade and not upgraded and not (in_head and payload.is_eof()):
-            self._torn = message  # the parser drops what follows: no request behind it is believed
-        if upgraded or awaits_upgrade(message, payload):
-            self._hold(tail, is_upgraded=upgraded)
+        if messages:
+            self._accept(messages, upgraded=upgraded, tail=tail, in_head=in_head)
+        elif upgraded:
+            self._hold(tail, is_upgraded=True)
+        elif in_head:
+            self._meter.count_head(len(data))
+        else:
+            self._meter.count_body(len(data), content=payload.total_bytes - seen)
         return rest
 
     def _hold(self, tail: bytes, *, is_upgraded: bool) -> None:
@@ -209,10 +207,15 @@ class GateConnection(RequestHandler):
         if tail:
             self._held.append(tail)
 
-    def _accept(self, messages: Any) -> None:
+    def _accept(self, messages: Any, *, upgraded: bool, tail: bytes, in_head: bool) -> None:
+        self._meter.reset()
         self._request_count += len(messages)
         self._messages.extend(messages)
-        self._payload = messages[-1][1]
+        message, self._payload = messages[-1]
+        if message.upgrade and not upgraded and not (in_head and self._payload.is_eof()):
+            self._torn = message  # the parser drops what follows: no request behind it is believed
+        if upgraded or awaits_upgrade(message, self._payload):
+            self._hold(tail, is_upgraded=upgraded)
         if not self._buffer_paused and len(self._messages) >= self._max_msg_queue_size:
             self._pause_reading_for_buffer()
         self._wake()
@@ -222,33 +225,15 @@ class GateConnection(RequestHandler):
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
-    def _count_head(self, count: int) -> None:
-        self._head_bytes += count
-        if self._head_bytes > self._limits.header_size:
-            self._refuse_head(HeadError("headers_too_large", "the head exceeds header_size"))
-        elif self._head_handle is None:
-            self._head_handle = self._loop.call_later(
-                self._limits.header_timeout, self._head_timed_out
-            )
-
-    def _head_timed_out(self) -> None:
-        self._head_handle = None
-        self._refuse_head(HeadError("request_timeout", "the head did not end in time"))
-
-    def _stop_head_timer(self) -> None:
-        self._head_bytes = 0
-        if self._head_handle is not None:
-            self._head_handle.cancel()
-            self._head_handle = None
-
     def _refuse_head(self, error: HeadError) -> None:
         """Answer once the requests before it are answered, then close (F1)."""
-        self._stop_head_timer()
-        if self._break_body(BodyBroken(error.detail)) and (self._messages or self._waiter is None):
+        self._meter.reset()
+        self._error = error  # nothing is parsed any more
+        broken = TooMuchAround if error.code == "headers_too_large" else BodyBroken
+        if self._break_body(broken(error.detail)) and (self._messages or self._waiter is None):
             # The request that this body belongs to is being served: its own answer says it.
             self.is_draining = True
             return
-        self._error = error
         self._wake()
 
     def _break_body(self, error: ProxyError) -> bool:
@@ -260,7 +245,7 @@ class GateConnection(RequestHandler):
 
     def _process_keepalive(self) -> None:
         """Close an idle connection; a head that has begun has a timer of its own."""
-        if self._head_handle is not None:
+        if self._meter.is_timing:
             self._keepalive_handle = None
             return
         super()._process_keepalive()
@@ -285,7 +270,7 @@ class GateConnection(RequestHandler):
     async def _next(self) -> Incoming | None:
         """Return the next request; `None` when there is none to serve."""
         while not self._messages:
-            is_drained = self.is_draining and self._head_handle is None
+            is_drained = self.is_draining and not self._meter.is_timing
             if self._error is not None or self._force_close or self._eof or is_drained:
                 return None
             self._rearm_keepalive()
@@ -478,22 +463,10 @@ class GateConnection(RequestHandler):
             transport.close()
 
     async def _watch_for_leaving(self) -> None:
-        """Cancel the request of a client that has sent its FIN and turns out to be gone.
-
-        A FIN alone may be a half-close: the response is still wanted. An interim response, which
-        every HTTP/1.1 client must be able to read (RFC 9110 §15.2), makes the kernel of a client
-        that has closed for good answer with a reset. Nobody half-closes an event stream.
-        """
-        while (transport := self.transport) is not None and not transport.is_closing():
-            incoming = self._current
-            if is_reset(transport) or (incoming is not None and incoming.is_event_stream):
-                self._leave(transport)
-                return
-            if incoming and not incoming.is_answered and incoming.view.version >= (1, 1):
-                transport.write(b"HTTP/1.1 102 Processing\r\n\r\n")
-            await asyncio.sleep(PROBE_EVERY_S)
-
-    def _leave(self, transport: asyncio.Transport) -> None:
+        """Cancel the request of a client that has sent its FIN and turns out to be gone."""
+        transport = self.transport
+        if transport is None or not await has_left(transport, lambda: self._current):
+            return
         transport.abort()
         if self._task_handler is not None:
             self._task_handler.cancel()

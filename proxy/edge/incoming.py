@@ -26,9 +26,6 @@ LINGER_S: Final = 2.0
 
 LINGER_BYTES: Final = 4 * 1024 * 1024
 
-PROBE_EVERY_S: Final = 1.0
-"""A client that has sent its FIN and waits is asked this often whether it is still there."""
-
 
 class ClientLeft(ProxyError):
     """The client's connection is gone; nobody reads an answer."""
@@ -50,6 +47,12 @@ class BodyTooLarge(ProxyError):
     """The request body exceeds `limits.body_size` (413)."""
 
     code = "body_too_large"
+
+
+class TooMuchAround(ProxyError):
+    """Trailers or chunk extensions of the request body exceed `limits.header_size` (431)."""
+
+    code = "headers_too_large"
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,17 +188,6 @@ def peer_of(transport: asyncio.BaseTransport) -> Peer:
         has_client_certificate=bool(certificate),
         local_port=local[1] if isinstance(local, tuple) and len(local) >= 2 else None,
     )
-
-
-def is_reset(transport: asyncio.Transport) -> bool:
-    """Tell whether the kernel knows that the peer is gone (a pending socket error)."""
-    sock = transport.get_extra_info("socket")
-    if sock is None:
-        return transport.is_closing()
-    try:
-        return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
-    except OSError:
-        return True
 
 
 def classify(error: HttpProcessingError) -> HeadError:

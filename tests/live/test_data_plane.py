@@ -464,6 +464,48 @@ async def test_a_chunked_body_goes_through(through):
     assert header(sent, b"transfer-encoding") == [b"chunked"]
 
 
+@pytest.mark.parametrize("size", [150_000, 180_000, 210_000])
+async def test_a_chunk_that_fills_the_buffer_in_one_piece_goes_through(through, size):
+    """The parser pauses in the middle of what arrived, and goes on when the buffer has room."""
+    gate, _ = await through([Until(b"0\r\n\r\n"), OK])
+    body = b"%x\r\n%b\r\n0\r\n\r\n" % (size, b"x" * size)
+    raw = await gate.exchange(request(b"POST", b"/", b"Transfer-Encoding: chunked", body=body))
+
+    assert raw.endswith(b"\r\n\r\nok")
+
+
+@pytest.mark.parametrize(
+    ("begin", "more"),
+    [(b"0\r\n", b"X-%d: " + b"t" * 1000 + b"\r\n"), (b"3;a=", b"b" * 1000 + b"%d")],
+    ids=["trailers", "extension"],
+)
+async def test_f5_what_is_around_the_chunks_has_a_limit(through, begin, more):
+    """Endless trailers or extensions are 431, and the server sees no end of the body (F6)."""
+    arrived = asyncio.Event()
+    gate, server = await through(
+        [Until(b"hello"), Say(arrived), Until(b"0\r\n\r\n"), OK], limits="{header_size: 4KiB}"
+    )
+    reader, writer = await gate.connect()
+    writer.write(request(b"POST", b"/", b"Transfer-Encoding: chunked") + b"5\r\nhello\r\n")
+    await arrived.wait()
+    writer.write(begin)
+    sent = 0
+    with contextlib.suppress(ConnectionError):
+        while not gate.records and sent < 2000:
+            writer.write(more % sent)
+            sent += 1
+            await writer.drain()
+            await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        raw = await reader.read()
+        await server.seen[0].over.wait()
+    writer.close()
+
+    assert raw.startswith(b"HTTP/1.1 431 ")
+    assert (await gate.next_record()).code == "headers_too_large"
+    assert not server.seen[0].received.endswith(b"0\r\n\r\n")
+
+
 async def test_f6_a_broken_request_body_is_never_complete(through):
     """The server sees no end of a body that the client broke off."""
     arrived = asyncio.Event()
