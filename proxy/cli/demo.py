@@ -19,7 +19,7 @@ import typer
 from aiohttp import web
 
 from proxy.cli.credentials import make_session, make_token
-from proxy.cli.invocation import shown_program
+from proxy.cli.invocation import program_anywhere
 from proxy.config.addresses import Address
 from proxy.config.models import Config
 from proxy.run import serve as serving
@@ -146,7 +146,7 @@ def steps(directory: Path, port: int, people: list[dict[str, str]]) -> list[Step
         "-H 'Connection: Upgrade' -H 'Upgrade: websocket' -H 'Sec-WebSocket-Version: 13'"
         " -H 'Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg=='"
     )
-    command = f"{shown_program()} session revoke {customer['id']}"
+    command = f"{program_anywhere()} session revoke {customer['id']}"
     config = shlex.quote(str(directory / "latchgate.yaml"))
     return [
         Step("No credential: 401", f"curl -i {base}/account", "401 Unauthorized"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
@@ -14,7 +15,16 @@ import pytest
 
 from proxy.cli.demo import steps
 
+ROOT = Path(__file__).parents[2]
 PEOPLE = [{"cookie": "sid=x", "id": "y", "token": "z"}] * 2
+LAST_LINE = "Ctrl-C ends everything"
+
+# What an installation makes of `latchgate`; the interpreter that runs the tests may have none.
+PROGRAM = f"""#!{sys.executable} -P
+from proxy.cli import main
+
+main()
+"""
 
 
 def _free_port():
@@ -23,36 +33,55 @@ def _free_port():
         return probe.getsockname()[1]
 
 
+@pytest.fixture
+def home(tmp_path):
+    """Give a directory with the program in `bin`, and the environment that finds the package."""
+    program = tmp_path / "bin" / "latchgate"
+    program.parent.mkdir()
+    program.write_text(PROGRAM)
+    program.chmod(0o755)
+    return tmp_path, {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
 def _until_printed(process):
     """Read the demo's output up to its last line of help."""
     lines = []
     for line in process.stdout:
         lines.append(line)
-        if line.startswith("Ctrl-C ends everything"):
+        if line.startswith(LAST_LINE):
             return "".join(lines)
     raise AssertionError("the demo ended:\n" + "".join(lines)[-3000:])
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the printed commands need curl")
-def test_every_printed_command_does_what_it_says():
-    """Run them in order, as somebody pastes them; then Ctrl-C."""
+def test_every_printed_command_does_what_it_says(home, tmp_path_factory):
+    """Run them in order and elsewhere, as somebody with two terminals does; then Ctrl-C."""
     port = _free_port()
-    command = [sys.executable, "-m", "proxy", "demo", "--port", str(port)]
+    directory, environment = home
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        ["bin/latchgate", "demo", "--port", str(port)],
+        cwd=directory,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
     )
     try:
         printed = _until_printed(process)
         commands = re.findall(r"^# (.+)\n(.+)\n$", printed, re.MULTILINE)
         expected = {step.shows: step.answer for step in steps(Path("/x"), port, PEOPLE)}
         assert list(expected) == [title for title, _ in commands]
-        directory = Path(
+        state = Path(
             re.search(r"^The configuration is (\S+)/latchgate.yaml", printed, re.MULTILINE)[1]
         )
         for title, line in commands:
             done = subprocess.run(
                 ["bash", "-c", line],
+                cwd=elsewhere,
+                env=environment,
                 capture_output=True,
                 text=True,
                 errors="replace",
@@ -60,12 +89,13 @@ def test_every_printed_command_does_what_it_says():
                 check=False,
             )
             assert expected[title] in done.stdout, f"{title}: {done.stdout} {done.stderr}"
+            assert "session revoke" not in line or done.returncode == 0, f"{title}: {done.stderr}"
     finally:
         process.send_signal(signal.SIGINT)
         rest, _ = process.communicate(timeout=15)
 
     assert process.returncode == 0, rest[-2000:]
-    assert not directory.exists()
+    assert not state.exists()
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0
 
