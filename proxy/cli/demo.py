@@ -11,7 +11,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -57,7 +57,6 @@ routes:
     require: {{roles: [admin]}}
     strip_prefix: /api
     upstream: api
-log: {{format: json}}
 """
 
 PEOPLE: Final = (("ada", "customer"), ("eve", "admin"))
@@ -98,7 +97,8 @@ def _run(port: int) -> int:
         directory = Path(name)
         file = directory / "latchgate.yaml"
         file.write_text(CONFIG.format(port=port))
-        loaded = load(file)
+        # The only warning is of other sites below the same domain, and this machine has none.
+        loaded = replace(load(file), warnings=())
 
         @contextlib.asynccontextmanager
         async def beside(_addresses: Sequence[Address]) -> AsyncIterator[None]:

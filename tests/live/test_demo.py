@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
 import re
 import shutil
 import signal
@@ -26,6 +28,13 @@ from proxy.cli import main
 main()
 """
 
+
+# Makes the terminal on standard input this session's own, so that Ctrl-C means something there.
+ON_A_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 
 # In the working directory: whoever imports it ends at once.
 TRAPS = ("pydantic.py", "redis.py", "proxy.py", "upstream_example.py")
@@ -113,6 +122,69 @@ def test_every_printed_command_does_what_it_says(home, tmp_path_factory):
     assert not state.exists()
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+class Terminal:
+    """A command at a terminal of its own."""
+
+    def __init__(self, command, **options):
+        self.shown = ""
+        self._master, slave = pty.openpty()
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", ON_A_TERMINAL, *command],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+            **options,
+        )
+        os.close(slave)
+
+    def read_until(self, words):
+        """Read until `words` are shown."""
+        while words not in self.shown:
+            self.shown += os.read(self._master, 4096).decode()
+
+    def press_ctrl_c(self):
+        """Do what the key does."""
+        os.write(self._master, b"\x03")
+
+    def end(self):
+        """Read the rest, which has an end on Linux (EIO) as elsewhere; return the exit status."""
+        with contextlib.suppress(OSError):
+            while part := os.read(self._master, 4096):
+                self.shown += part.decode()
+        os.close(self._master)
+        return self.process.wait(timeout=60)
+
+
+@pytest.mark.slow
+def test_at_a_terminal_one_ctrl_c_ends_it_and_the_log_is_for_people(home):
+    """The whole process group hears Ctrl-C, yet it counts once; no line of the log is JSON."""
+    port = _free_port()
+    directory, environment = home
+    command = [str(directory / "bin" / "latchgate"), "demo", "--port", str(port)]
+    terminal = Terminal(command, cwd=directory, env={**environment, "NO_COLOR": "1"})
+    try:
+        terminal.read_until(LAST_LINE)
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(b"GET /account HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            assert client.recv(16).startswith(b"HTTP/1.1 401")
+        terminal.read_until("GET a/account")
+        terminal.press_ctrl_c()
+        status = terminal.end()
+    finally:
+        terminal.process.kill()
+
+    assert 0 == status, terminal.shown
+    before, _, after = terminal.shown.partition(LAST_LINE)
+    log = [line for line in after.splitlines()[1:] if line.strip()]
+    assert len(log) == 3, terminal.shown
+    assert re.fullmatch(r"[\d:.]+ 401 GET a/account challenge credential_missing .{,120}", log[0])
+    assert log[1].endswith("SIGINT: draining, for at most 2 s")
+    assert log[2].endswith("supervisor: ended")
+    assert '{"time"' not in before
+    assert "warning" not in before
 
 
 def test_a_taken_port_is_a_clear_message():
