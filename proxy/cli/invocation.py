@@ -8,21 +8,31 @@ import shlex
 import shutil
 import sys
 from pathlib import Path
+from typing import Final
 
 from proxy.config.addresses import Address
+
+_MODULE: Final = f"{shlex.quote(sys.executable)} -P -m proxy"
+"""As a module. `-P`: the directory where the command is pasted may be anybody's."""
 
 
 def shown_program() -> str:
     """Return how the person at the terminal calls us, quoted for a shell."""
     program = Path(sys.argv[0]).absolute()
     if program.name == "__main__.py":
-        return f"{shlex.quote(sys.executable)} -m proxy"
+        return _MODULE
     on_path = shutil.which(program.name)
     if on_path is not None and Path(on_path).absolute() == program:
         return program.name
     with contextlib.suppress(ValueError):
         return shlex.quote(str(program.relative_to(Path.cwd())))
     return shlex.quote(str(program))
+
+
+def program_anywhere() -> str:
+    """Return how another terminal calls us, whatever its directory and PATH; quoted for a shell."""
+    program = Path(sys.argv[0]).absolute()
+    return _MODULE if program.name == "__main__.py" else shlex.quote(str(program))
 
 
 def reachable(host: str) -> str:

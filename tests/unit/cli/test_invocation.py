@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.cli.invocation import curl, reachable, shown_program, url_of
+from proxy.cli.invocation import curl, program_anywhere, reachable, shown_program, url_of
 from proxy.config.addresses import Address
 
 
@@ -45,4 +45,15 @@ def test_the_program_is_called_as_it_was_called(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(program.parent))
     assert "latchgate" == shown_program()
     monkeypatch.setattr(sys, "argv", ["/x/proxy/__main__.py"])
-    assert f"{sys.executable} -m proxy" == shown_program()
+    assert f"{sys.executable} -P -m proxy" == shown_program()
+
+
+@pytest.mark.parametrize("called", ["bin/latchgate", "./bin/latchgate", "/usr/bin/latchgate"])
+def test_another_terminal_needs_the_whole_path(tmp_path, monkeypatch, called):
+    """Its directory and its PATH may be others: never a relative path, never the bare name."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [called])
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin")
+    assert str(tmp_path / called) == program_anywhere()
+    monkeypatch.setattr(sys, "argv", ["/x/proxy/__main__.py"])
+    assert f"{sys.executable} -P -m proxy" == program_anywhere()
