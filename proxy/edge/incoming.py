@@ -128,6 +128,8 @@ def read_head(
 ) -> Incoming | HeadError:
     """Return the request of aiohttp's `message`, or why it is none. `mono`: loop time."""
     version = (message.version.major, message.version.minor)
+    if message.path is None:  # what aiohttp makes of CONNECT without a target
+        return HeadError("bad_request", "no target")
     target = message.path.encode("utf-8", "surrogateescape")
     view = RequestView(message.method, target, message.raw_headers, peer, version)
     error = check_head(view, limits.header_size)
