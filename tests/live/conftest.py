@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import pytest
 from proxy.edge.server import GateServer
 from proxy.model import AccessRecord
 from proxy.services.runtime import Runtime, load
+from tests.reader import Reader
 
 
 @dataclass
@@ -87,3 +88,11 @@ async def start_gate(tmp_path: Path) -> AsyncIterator[StartGate]:
             return gate
 
         yield start
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Iterator[Any]:
+    """Give a reader of the documentation, in an empty directory."""
+    person = Reader(tmp_path)
+    yield person
+    person.close()
