@@ -70,7 +70,7 @@ def test_a_guide_has_one_configuration_with_its_policy_tests(name):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the pages' commands need curl")
 @pytest.mark.parametrize("name", WALKED)
 def test_every_command_of_the_page_does_what_it_says(reader, name):

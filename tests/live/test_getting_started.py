@@ -14,7 +14,7 @@ PAGE = (ROOT / "docs" / "getting-started.md").read_text()
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the page's commands need curl")
 def test_every_command_of_the_page_does_what_it_says(reader):
     """As a new user does it: in order, in one directory, with what the page shows as the outcome."""
