@@ -139,6 +139,16 @@ def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
+async def is_closed(port: int) -> bool:
+    """Tell whether nobody listens on `port` any more."""
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return True
+    writer.close()
+    return False
+
+
 async def eventually(condition: Callable[[], Any]) -> None:
     """Wait for what nobody tells a stranger: `condition` may also return an awaitable."""
     async with asyncio.timeout(WAIT_S):

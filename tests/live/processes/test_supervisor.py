@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 
 from proxy.adapters.tasks import spawn
-from tests.live.processes.conftest import descendants, eventually, gone, kill
+from tests.live.processes.conftest import descendants, eventually, gone, is_closed, kill
 
 pytestmark = pytest.mark.slow
 
@@ -68,16 +68,6 @@ async def test_sigterm_drains_what_runs_and_exits_0(serve, public, application):
     assert 0 == await gate.exit()
     assert "ended" == gate.messages()[-1]
     assert not (gate.directory / "h").exists()
-
-
-async def is_closed(port: int) -> bool:
-    """Tell whether nobody listens on `port` any more."""
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return True
-    writer.close()
-    return False
 
 
 async def test_a_second_sigint_hurries(serve, public, application):

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from proxy.run.worker import EXIT_FAILED, EXIT_ORPHAN
-from tests.live.processes.conftest import ROOT
+from tests.live.processes.conftest import ROOT, WAIT_S, eventually, is_closed
 
 pytestmark = pytest.mark.slow
 
@@ -18,9 +18,16 @@ pytestmark = pytest.mark.slow
 class BareWorker:
     """A worker process whose control channel the test holds raw."""
 
-    def __init__(self, process: asyncio.subprocess.Process, control: socket.socket) -> None:
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        control: socket.socket,
+        listener: tuple[int, int],
+    ) -> None:
         self.process = process
         self.control = control
+        self.listener, self.port = listener
+        """A listening socket as the worker names it, and its port. Only the worker has it."""
 
     def say(self, line: bytes) -> None:
         """Send bytes over the control channel."""
@@ -50,14 +57,17 @@ async def worker() -> AsyncIterator[BareWorker]:
     """Start `python -m proxy.run.worker`."""
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
+    inherited = socket.create_server(("127.0.0.1", 0))
+    listener = inherited.fileno(), inherited.getsockname()[1]
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "proxy.run.worker", str(theirs.fileno())),
-        pass_fds=[theirs.fileno()],
+        pass_fds=[theirs.fileno(), inherited.fileno()],
         stderr=asyncio.subprocess.PIPE,
         cwd=ROOT,
     )
     theirs.close()
-    yield BareWorker(process, ours)
+    inherited.close()
+    yield BareWorker(process, ours, listener)
     ours.close()
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
@@ -109,14 +119,22 @@ async def test_a_supervisor_that_does_not_make_sense_is_left(worker):
     assert "a message of an unknown kind" in errors
 
 
-async def test_the_second_drain_shortens_the_first(worker):
-    """A worker that drains at leisure hurries when told again."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        text = json.loads(boot())["text"].replace("127.0.0.1:1", f"127.0.0.1:{port}")
-        worker.say(boot(text=text))
-        assert {"kind": "ready"} == await worker.hear()
-        worker.say(b'{"kind": "drain", "timeout_s": 60}')
-        worker.say(b'{"kind": "drain", "timeout_s": 0}')
-        status, _ = await worker.exit()
-        assert 0 == status
+async def test_the_second_drain_shortens_the_first(worker, application):
+    """A worker that drains at leisure, for a request that does not end, hurries when told again."""
+    application.may_answer.clear()
+    text = json.loads(boot())["text"].replace("127.0.0.1:1", f"127.0.0.1:{application.port}")
+    worker.say(boot(text=text, sockets=[worker.listener]))
+    assert {"kind": "ready"} == await worker.hear()
+    reader, writer = await asyncio.open_connection("127.0.0.1", worker.port)
+    writer.write(b"GET / HTTP/1.1\r\nHost: gate\r\n\r\n")
+    async with asyncio.timeout(WAIT_S):
+        await application.asked.wait()
+    worker.say(b'{"kind": "drain", "timeout_s": 600}')
+    await eventually(lambda: is_closed(worker.port))
+    assert worker.process.returncode is None
+    worker.say(b'{"kind": "drain", "timeout_s": 0}')
+    status, _ = await worker.exit()
+    assert 0 == status
+    with contextlib.suppress(ConnectionError):
+        assert b"" == await reader.read()
+    writer.close()
