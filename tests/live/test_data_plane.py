@@ -65,6 +65,17 @@ async def test_an_absolute_target_is_forwarded_in_origin_form(through):
     assert server.seen[0].received.startswith(b"GET /x?y HTTP/1.1\r\nHost: gate\r\n")
 
 
+async def test_s15_a_password_in_the_target_is_not_logged(through):
+    """S15: the line says what follows the authority, of a refused request as well."""
+    gate, server = await through()
+    raw = await gate.exchange(request(b"GET", b"http://user:secret@gate/a?secret"))
+    record = await gate.next_record()
+
+    assert raw.startswith(b"HTTP/1.1 400 ")
+    assert record.path == "/a"
+    assert server.seen == []
+
+
 async def test_duplicate_headers_keep_their_order(through):
     """Both ways: repeated fields stay repeated, in order, Set-Cookie too."""
     answer = (
