@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
+from email.utils import parsedate_to_datetime
 
 import pytest
 
@@ -89,6 +91,20 @@ async def test_duplicate_headers_keep_their_order(through):
     assert header(raw, b"set-cookie") == [b"a=1", b"b=2"]
     assert header(raw, b"x-a") == [b"1", b"2"]
     assert header(bytes(server.seen[0].received), b"x-b") == [b"1", b"3"]
+
+
+async def test_an_answer_has_the_date_on_which_it_came(through):
+    """RFC 9110 §6.6.1: the gate adds one where the server gave none, and keeps the server's."""
+    told = b"Thu, 01 Jan 1970 00:00:00 GMT"
+    dated = b"HTTP/1.1 200 OK\r\ndate: %b\r\nContent-Length: 0\r\n\r\n" % told
+    gate, _ = await through([REQUEST, OK])
+    before = int(time.time())
+    (added,) = header(await gate.exchange(GET), b"date")
+    moment = parsedate_to_datetime(added.decode()).timestamp()
+
+    assert before <= moment <= time.time()
+    gate, _ = await through([REQUEST, dated])
+    assert header(await gate.exchange(GET), b"date") == [told]
 
 
 async def test_hop_by_hop_headers_end_here(through):
