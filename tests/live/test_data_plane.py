@@ -174,6 +174,17 @@ async def test_an_http10_client_gets_a_body_without_chunks(through):
     assert raw.endswith(b"\r\n\r\nabc")
 
 
+async def test_a_server_always_gets_one_host(through):
+    """RFC 9112 §3.2: an HTTP/1.0 request without Host goes on in HTTP/1.1, with the server's own name."""
+    gate, server = await through([REQUEST, OK])
+    raw = await gate.exchange(b"GET / HTTP/1.0\r\n\r\n")
+    sent = bytes(server.seen[0].received)
+
+    assert raw.endswith(b"\r\n\r\nok")
+    assert sent.startswith(b"GET / HTTP/1.1\r\n")
+    assert header(sent, b"host") == [f"127.0.0.1:{server.address.port}".encode()]
+
+
 async def test_a_body_that_ends_with_the_connection(through):
     """An answer without length is passed on chunked, and ends well."""
     gate, _ = await through([REQUEST, b"HTTP/1.1 200 OK\r\n\r\nabc", Close()])
