@@ -42,7 +42,12 @@ MAX_LAYERS: Final = 6
 MAX_READINGS: Final = 128
 """Readings of one path. Legitimate paths have fewer than ten; what has more is refused."""
 
-MAX_READING_BYTES: Final = 128 * 1024
+MAX_ODD_PATH: Final = 8 * 1024
+"""Length of a path that is not plain. Plain ones may be as long as a head is."""
+
+_TOO_LONG: Final = "a path with escapes or odd forms that is too long"
+
+MAX_READING_BYTES: Final = 32 * 1024
 """Length of all readings of one path together: bounds the work that a long one can make."""
 
 _PLAIN = bytes(b for b in range(0x21, 0x7F) if b not in b"#%;?\\")
@@ -145,6 +150,8 @@ def check_path(path: bytes) -> bytes:
     """
     if path[:1] != b"/":
         raise BadTarget("bad_request", "the path does not begin with a slash")
+    if len(path) > MAX_ODD_PATH and path.translate(None, _PLAIN):
+        raise BadTarget("path_ambiguous", _TOO_LONG)
     if _FORBIDDEN.search(path):
         raise BadTarget("path_ambiguous", "raw '#', space or control character, or a stray '%'")
     first = layer = _decode(path)
@@ -237,6 +244,8 @@ def readings(path: bytes, *, is_folded: bool = False) -> Readings:
     letters' case is left to `fold`. Raises `BadTarget` as `check_path` does, and for a path that
     has more than `MAX_READINGS`.
     """
+    if len(path) > MAX_ODD_PATH and (is_folded or not is_plain(path)):
+        raise BadTarget("path_ambiguous", _TOO_LONG)
     own = check_path(path)
     forms = {"encoded_dot"} if b"%2e" in path or b"%2E" in path else set()
     if not _is_utf8(own):

@@ -19,6 +19,7 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler
 
 from proxy.adapters.tasks import spawn
+from proxy.edge.cuts import Cuts
 from proxy.edge.heads import own_response
 from proxy.edge.incoming import (
     LINGER_BYTES,
@@ -28,7 +29,6 @@ from proxy.edge.incoming import (
     BodyTooSlow,
     ClientLeft,
     ConnectionLimits,
-    HeadEnd,
     HeadError,
     Incoming,
     TooMuchAround,
@@ -56,11 +56,13 @@ class GateConnection(RequestHandler):
 
     __slots__ = (
         "_admit",
+        "_behind",
         "_current",
+        "_cuts",
         "_eof",
         "_error",
-        "_head_end",
         "_held",
+        "_is_deaf",
         "_is_held",
         "_is_tunnel",
         "_limits",
@@ -102,7 +104,9 @@ class GateConnection(RequestHandler):
         self._admit = admit
         self._payload: StreamReader = EMPTY_PAYLOAD
         self._meter = Meter(loop, limits, self._refuse_head)
-        self._head_end = HeadEnd()
+        self._cuts = Cuts()
+        self._behind = b""
+        self._is_deaf = False
         self._error: HeadError | None = None
         self._eof = False
         self._current: Incoming | None = None
@@ -163,11 +167,19 @@ class GateConnection(RequestHandler):
     # Reading heads
 
     def data_received(self, data: bytes) -> None:
-        """Take what arrived, one head at a time; `b""` wakes a parser that has paused."""
+        """Take what arrived, piece by piece; `b""` wakes a parser that has paused."""
         if not data and not self._is_tunnel and not self._is_held:
+            self._receive(b"")
+        data, self._behind = self._behind + data, b""
+        self._cuts.begin_packet()
+        while data and not self._is_full():
             data = self._receive(data)
-        while data:
-            data = self._receive(data)
+        self._behind = data
+
+    def _is_full(self) -> bool:
+        if self._is_tunnel or self._is_held:
+            return False
+        return self._reading_paused or len(self._messages) >= self._max_msg_queue_size
 
     def _receive(self, data: bytes) -> bytes:
         """Feed the parser, count and time the head (F1); return what stands behind a head's end."""
@@ -179,16 +191,20 @@ class GateConnection(RequestHandler):
             self._held.append(data)
             self._pause_if(sum(map(len, self._held)) >= READ_CHUNK)
             return b""
-        if self._force_close or self._close or self._error is not None:
+        if self._force_close or self._close or self._error is not None or self._is_deaf:
             return b""
         payload = self._payload
         in_head = payload.is_eof() or payload.exception() is not None
         seen = payload.total_bytes
-        data, rest = self._head_end.split(data) if in_head else (data, b"")
+        data, rest = self._cuts.cut(data, in_head=in_head, seen=seen)
         try:
             messages, upgraded, tail = self._parser.feed_data(data)  # type: ignore[union-attr] # set while connected
         except HttpProcessingError as error:
             self._refuse_head(classify(error))
+            return b""
+        self._parser.message_consumed()  # type: ignore[union-attr] # the queue is bounded here
+        if not in_head and payload.is_eof() and (messages or not self._cuts.is_clean):
+            self._close_behind_body()
             return b""
         if messages:
             self._accept(messages, upgraded=upgraded, tail=tail, in_head=in_head)
@@ -199,6 +215,12 @@ class GateConnection(RequestHandler):
         else:
             self._meter.count_body(len(data), content=payload.total_bytes - seen)
         return rest
+
+    def _close_behind_body(self) -> None:
+        """Believe no request behind trailers: the parser puts the last of them into its head (F5)."""
+        self._is_deaf = True
+        self.is_draining = True
+        self._meter.reset()
 
     def _hold(self, tail: bytes, *, is_upgraded: bool) -> None:
         """Parse nothing behind an upgrade before it is made or refused (F4)."""
@@ -214,6 +236,7 @@ class GateConnection(RequestHandler):
         message, self._payload = messages[-1]
         if message.upgrade and not upgraded and not (in_head and self._payload.is_eof()):
             self._torn = message  # the parser drops what follows: no request behind it is believed
+        self._cuts.begin_body(message)
         if upgraded or awaits_upgrade(message, self._payload):
             self._hold(tail, is_upgraded=upgraded)
         if not self._buffer_paused and len(self._messages) >= self._max_msg_queue_size:
@@ -280,8 +303,6 @@ class GateConnection(RequestHandler):
             finally:
                 self._waiter = None
         message, payload = self._messages.popleft()
-        if self._parser is not None:
-            self._parser.message_consumed()
         if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
             self._resume_reading_if_drained()
         incoming = read_head(message, payload, self.peer, self._limits, self._loop.time())
@@ -317,7 +338,11 @@ class GateConnection(RequestHandler):
         transport = self.transport
         if transport is None or transport.is_closing():
             return
-        if not self._eof and not self._is_tunnel and (self._error or not self._payload.is_eof()):
+        if (
+            not self._eof
+            and not self._is_tunnel
+            and (self._error or self._is_deaf or not self._payload.is_eof())
+        ):
             with contextlib.suppress(OSError, TimeoutError, NotImplementedError):
                 await self._linger(transport)
         self._task_handler = None

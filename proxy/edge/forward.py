@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from proxy.adapters.tasks import spawn
 from proxy.adapters.upstreams import Exchange, RequestHead, ResponseHead, Server
 from proxy.core.forwarding import ForwardingPolicy
-from proxy.edge.heads import Framing, connection_header, may_have_body, response_head
+from proxy.edge.heads import Framing, connection_header, date, may_have_body, response_head
 from proxy.edge.incoming import ClientLeft, Incoming
 from proxy.edge.tunnel import allowed_upgrade, check_switch, run_tunnel
 from proxy.errors import ProxyError, UpstreamError, UpstreamInvalid
@@ -223,6 +223,8 @@ def _write_head(
         lines.append((b"Transfer-Encoding", b"chunked"))
     elif length is not None and response.status != 204:
         lines.append((b"Content-Length", length))
+    if all(name.lower() != b"date" for name, _ in lines):
+        lines.append(date())
     version = incoming.view.version
     lines += connection_header(version, keeps_alive=incoming.keeps_alive)
     incoming.is_answered = True

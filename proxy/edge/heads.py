@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from email.utils import formatdate
 from enum import Enum
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
 
@@ -34,8 +36,13 @@ def response_head(status: int, headers: Iterable[Header], *, reason: bytes | Non
 
 
 def date() -> Header:
-    """Return the Date header of an answer that the gate originates (RFC 9110 §6.6.1)."""
-    return (b"Date", formatdate(usegmt=True).encode())
+    """Return the Date of an answer of the gate's, or of one that has none (RFC 9110 §6.6.1)."""
+    return _date(int(time.time()))
+
+
+@lru_cache(maxsize=1)  # made once a second
+def _date(second: int) -> Header:
+    return (b"Date", formatdate(second, usegmt=True).encode())
 
 
 def may_have_body(method: str, status: int) -> bool:

@@ -99,30 +99,6 @@ class HeadError:
     detail: str
 
 
-class HeadEnd:
-    """Finds the end of a head in what arrives, over the borders of packets.
-
-    aiohttp's parser drops what stands behind a request to upgrade to a protocol that it does not
-    know: it is given such a head alone.
-    """
-
-    __slots__ = ("_last",)
-
-    def __init__(self) -> None:
-        self._last = b""
-
-    def split(self, data: bytes) -> tuple[bytes, bytes]:
-        """Return what belongs to the head that is being received, and what stands behind it."""
-        seen = self._last + data
-        found = seen.find(b"\r\n\r\n")
-        if found < 0:
-            self._last = seen[-3:]
-            return data, b""
-        end = found + 4 - len(self._last)
-        self._last = b""
-        return data[:end], data[end:]
-
-
 def read_head(
     message: Any, payload: Any, peer: Peer, limits: ConnectionLimits, mono: float
 ) -> Incoming | HeadError:

@@ -20,6 +20,7 @@ from proxy.edge.connection import GateConnection
 from proxy.edge.forward import Forwarder, Passage
 from proxy.edge.incoming import ClientLeft, ConnectionLimits, HeadError, Incoming, check_length
 from proxy.edge.internals import verify_internals
+from proxy.edge.logged import logged_host, logged_path
 from proxy.edge.pages import Pages
 from proxy.errors import ProxyError
 from proxy.model import AccessRecord, ClientInfo, Peer
@@ -210,8 +211,8 @@ class GateServer:
             AccessRecord(
                 request_id=decision.request_id if decision else passage.request_id,
                 method=incoming.view.method,
-                host=(incoming.view.first(b"host") or b"").decode("latin-1"),
-                path=incoming.view.target.partition(b"?")[0].decode("utf-8", "backslashreplace"),
+                host=logged_host(incoming.view),
+                path=logged_path(incoming.view.target),
                 status=passage.status,
                 decision=_name(decision),
                 code=passage.code,

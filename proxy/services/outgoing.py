@@ -17,14 +17,14 @@ def outgoing_headers(
 ) -> list[Header]:
     """Return the request's headers: Host, the client's, the gate's own, the identity last.
 
-    `authority` is the server's, for `host: upstream`.
+    `authority` is the server's, for `host: upstream` and for a client of HTTP/1.0 that named no
+    host: the server is spoken to in HTTP/1.1, which requires one (RFC 9112 §3.2).
     """
     route = decision.route
     headers: list[Header] = []
     host = view.first(b"host")
     if route.upstream_host == "preserve":
-        if host is not None:
-            headers.append((b"Host", host))
+        headers.append((b"Host", authority if host is None else host))
     elif route.upstream_host == "upstream":
         headers.append((b"Host", authority))
     else:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
+from email.utils import parsedate_to_datetime
 
 import pytest
 
@@ -11,6 +13,8 @@ from tests.byte_server import REQUEST, ByteServer, Close, Reset, Say, Take, Unti
 
 GET = b"GET / HTTP/1.1\r\nHost: gate\r\nConnection: close\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+CHUNKED = b"POST /a/../b HTTP/1.1\r\nHost: gate\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 CONFIG = """
 server: {{id: here, limits: {limits}}}
@@ -63,6 +67,17 @@ async def test_an_absolute_target_is_forwarded_in_origin_form(through):
     assert server.seen[0].received.startswith(b"GET /x?y HTTP/1.1\r\nHost: gate\r\n")
 
 
+async def test_s15_a_password_in_the_target_is_not_logged(through):
+    """S15: the line says what follows the authority, of a refused request as well."""
+    gate, server = await through()
+    raw = await gate.exchange(request(b"GET", b"http://user:secret@gate/a?secret"))
+    record = await gate.next_record()
+
+    assert raw.startswith(b"HTTP/1.1 400 ")
+    assert record.path == "/a"
+    assert server.seen == []
+
+
 async def test_duplicate_headers_keep_their_order(through):
     """Both ways: repeated fields stay repeated, in order, Set-Cookie too."""
     answer = (
@@ -76,6 +91,20 @@ async def test_duplicate_headers_keep_their_order(through):
     assert header(raw, b"set-cookie") == [b"a=1", b"b=2"]
     assert header(raw, b"x-a") == [b"1", b"2"]
     assert header(bytes(server.seen[0].received), b"x-b") == [b"1", b"3"]
+
+
+async def test_an_answer_has_the_date_on_which_it_came(through):
+    """RFC 9110 §6.6.1: the gate adds one where the server gave none, and keeps the server's."""
+    told = b"Thu, 01 Jan 1970 00:00:00 GMT"
+    dated = b"HTTP/1.1 200 OK\r\ndate: %b\r\nContent-Length: 0\r\n\r\n" % told
+    gate, _ = await through([REQUEST, OK])
+    before = int(time.time())
+    (added,) = header(await gate.exchange(GET), b"date")
+    moment = parsedate_to_datetime(added.decode()).timestamp()
+
+    assert before <= moment <= time.time()
+    gate, _ = await through([REQUEST, dated])
+    assert header(await gate.exchange(GET), b"date") == [told]
 
 
 async def test_hop_by_hop_headers_end_here(through):
@@ -143,6 +172,17 @@ async def test_an_http10_client_gets_a_body_without_chunks(through):
     assert header(raw, b"transfer-encoding") == []
     assert header(raw, b"connection") == [b"close"]
     assert raw.endswith(b"\r\n\r\nabc")
+
+
+async def test_a_server_always_gets_one_host(through):
+    """RFC 9112 §3.2: an HTTP/1.0 request without Host goes on in HTTP/1.1, with the server's own name."""
+    gate, server = await through([REQUEST, OK])
+    raw = await gate.exchange(b"GET / HTTP/1.0\r\n\r\n")
+    sent = bytes(server.seen[0].received)
+
+    assert raw.endswith(b"\r\n\r\nok")
+    assert sent.startswith(b"GET / HTTP/1.1\r\n")
+    assert header(sent, b"host") == [f"127.0.0.1:{server.address.port}".encode()]
 
 
 async def test_a_body_that_ends_with_the_connection(through):
@@ -335,6 +375,26 @@ async def test_f1_a_slow_head_is_408(through):
     writer.close()
 
 
+@pytest.mark.parametrize(
+    "before",
+    [
+        b"GET /a/../b HTTP/1.1\r\nHost: gate\r\n\r\n",
+        b"POST /a/../b HTTP/1.1\r\nHost: gate\r\nContent-Length: 3\r\n\r\nabc",
+        CHUNKED + b"3\r\nabc\r\n0\r\n\r\n",
+    ],
+    ids=["head", "length", "chunked"],
+)
+async def test_f1_a_slow_head_behind_another_request_is_408(through, before):
+    """The timer runs from its first byte, in whatever packet that came, and its size counts."""
+    gate, _ = await through(limits="{header_timeout: 300ms, header_size: 1KiB, keepalive: 5m}")
+    slow = await gate.exchange(before + b"GET /y HTTP/1.1\r\nHo")
+    long = await gate.exchange(before + b"GET /y HTTP/1.1\r\nX: " + b"y" * 1100)
+
+    assert slow.startswith(b"HTTP/1.1 400 ")
+    assert b"HTTP/1.1 408 " in slow
+    assert b"HTTP/1.1 431 " in long
+
+
 async def test_f1_an_idle_connection_is_closed_silently(through):
     """Without a first byte there is nothing to answer."""
     gate, _ = await through(limits="{keepalive: 200ms}")
@@ -504,6 +564,51 @@ async def test_f5_what_is_around_the_chunks_has_a_limit(through, begin, more):
     assert raw.startswith(b"HTTP/1.1 431 ")
     assert (await gate.next_record()).code == "headers_too_large"
     assert not server.seen[0].received.endswith(b"0\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    "trailers", [b"X-Last: 1\r\n", b"X-A: 1\r\nX-Last: 0\r\n"], ids=["one", "two"]
+)
+async def test_f5_a_trailer_never_becomes_a_header_of_the_next_request(through, trailers):
+    """The gate reads nothing behind a body with trailers: the parser would mix the two."""
+    gate, server = await through([Until(b"0\r\n\r\n"), OK, REQUEST, OK], [REQUEST, OK])
+    head = b"POST / HTTP/1.1\r\nHost: gate\r\nTransfer-Encoding: chunked\r\n\r\n"
+    reader, writer = await gate.connect()
+    writer.write(head + b"5;ext=1\r\nhello\r\n0\r\n" + trailers + b"\r\n" + request())
+    raw = await reader.read()
+    writer.close()
+
+    assert raw.count(b"HTTP/1.1 200 ") == 1
+    assert header(raw, b"connection") == [b"close"]
+    assert b"X-Last" not in server.seen[0].received
+    assert len(server.seen) == 1
+
+
+async def test_requests_behind_a_chunked_body_are_served(through):
+    """Whatever the chunks hold, and however what is sent is cut."""
+    post = b"POST /1 HTTP/1.1\r\nHost: gate\r\nTransfer-Encoding: chunked\r\n\r\n"
+    post += b"b\r\n\r\n0\r\n\r\n12\r\n\r\n0\r\n\r\n"
+    both = post + post + request(b"GET", b"/3")
+    end = Until(b"12\r\n\r\n0\r\n\r\n")
+    for cut in range(len(post) - 7, len(post) + 3):
+        gate, _ = await through([end, OK, end, OK, REQUEST, OK])
+        reader, writer = await gate.connect()
+        writer.write(both[:cut])
+        await writer.drain()
+        await asyncio.sleep(0)
+        writer.write(both[cut:])
+        raw = await reader.read()
+        writer.close()
+        assert raw.count(b"HTTP/1.1 200 ") == 3, cut
+
+
+async def test_any_number_of_requests_can_be_pipelined(through):
+    """What does not fit into the queue waits, and is not forgotten."""
+    gate, _ = await through()
+    odd = b"GET /a/../b HTTP/1.1\r\nHost: gate\r\n\r\n"
+    raw = await gate.exchange(odd * 200 + request(b"GET", b"/a/../b"))
+
+    assert raw.count(b"HTTP/1.1 400 ") == 201
 
 
 async def test_f6_a_broken_request_body_is_never_complete(through):

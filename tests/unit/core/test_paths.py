@@ -322,9 +322,38 @@ def test_p2_more_readings_than_anybody_needs_are_refused():
     with pytest.raises(BadTarget, match="too many readings"):
         readings(b"//a;b%2f..\\%252e;%253b/%3f//%23/.;/%5c", is_folded=True)
     with pytest.raises(BadTarget, match="too many readings"):
-        readings(b"/" + b"a//b\\c%2f" * 3000)
+        readings(b"/" + b"a//b\\c%2f" * 900)
     with pytest.raises(BadTarget, match="too many layers"):
         check_path(b"/%" + b"25" * 7 + b"41")
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [b"%e9%20.;/", b"%3b/%20./", b"%25c3%25a9/%20", b"%c3%28.;/", b"\xe9.;/", b"//", b"./", b"%20"],
+)
+def test_p2_a_long_path_is_read_only_so_far(unit):
+    """P2: what has more readings than one is short, and its readings are together, too."""
+    count = paths.MAX_ODD_PATH // len(unit) + 1
+    for size in (count, 30_000 // len(unit)):
+        with pytest.raises(BadTarget, match="too long"):
+            readings(b"/" + unit * size, is_folded=True)
+    for size in (count // 8, count // 2, count - 1):
+        path = b"/" + unit * size
+        try:
+            found = readings(path[: paths.MAX_ODD_PATH], is_folded=True).paths
+        except BadTarget:
+            continue
+        assert sum(map(len, found)) <= paths.MAX_READING_BYTES + 2 * len(path)
+
+
+def test_p2_a_long_odd_path_is_refused_before_it_is_decoded():
+    """P2: the target's parser looks no deeper; a plain path may be as long as a head."""
+    with pytest.raises(BadTarget, match="too long"):
+        parse_target(b"/" + b"%25" * 10_000, "GET")
+    long = b"/" + b"plain/" * 5000
+
+    assert parse_target(long, "GET").path == long
+    assert readings(long).paths == (long,)
 
 
 @pytest.mark.parametrize(
