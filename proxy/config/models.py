@@ -34,7 +34,14 @@ from proxy.config.server_models import (
     ServerConfig,
     TlsServerConfig,
 )
-from proxy.config.store_models import SecretsConfig, StoreConfig, TokenKeysConfig, TokensConfig
+from proxy.config.store_models import (
+    SecretsConfig,
+    ServeCachedConfig,
+    StoreConfig,
+    TokenKeysConfig,
+    TokensConfig,
+    VerdictsConfig,
+)
 from proxy.config.strict import Section
 from proxy.config.upstream_models import (
     CookieName,
@@ -67,6 +74,7 @@ __all__ = [
     "SchemeConfig",
     "Secret",
     "SecretsConfig",
+    "ServeCachedConfig",
     "ServerConfig",
     "SessionSchemeConfig",
     "StoreConfig",
@@ -80,6 +88,7 @@ __all__ = [
     "UpstreamServer",
     "UpstreamTimeouts",
     "UpstreamTlsConfig",
+    "VerdictsConfig",
 ]
 
 
@@ -106,3 +115,5 @@ class Config(Section):
     """What is served, and to whom. What no route matches is 404."""
     log: LogConfig = LogConfig()
     """What is logged, and how."""
+    verdicts: VerdictsConfig = VerdictsConfig()
+    """How many verdicts each worker keeps."""

@@ -22,8 +22,8 @@ ANY_ITEM: Final = "[]"
 
 LATER: Final = frozenset(
     {
-        "admin", "clients", "decision", "login", "tests", "verdicts",
-        "store.max_staleness", "store.on_outage", "store.durability",
+        "admin", "clients", "decision", "login", "tests",
+        "store.durability",
         "tokens.refresh", "tokens.reuse_grace", "tokens.otp", "tokens.encrypt",
         "branding.logo",
         "schemes.*.secrets", "schemes.*.serializer", "schemes.*.signer",
