@@ -47,6 +47,9 @@ CODES: Final[dict[str, CodeInfo]] = {
     "length_required": CodeInfo(411, "The request needs a Content-Length."),
     "body_too_large": CodeInfo(413, "The request body is too large."),
     "expectation_failed": CodeInfo(417, "The expectation is not supported."),
+    "too_many_attempts": CodeInfo(
+        429, "There were too many unknown credentials from your network."
+    ),
     "too_many_requests": CodeInfo(429, "There are too many requests at the moment."),
     "headers_too_large": CodeInfo(431, "The request's head is too large."),
     # 5xx: something behind or beside the gate

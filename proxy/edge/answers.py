@@ -40,7 +40,7 @@ def problem(
         (b"Vary", VARY),
         (b"X-Content-Type-Options", b"nosniff"),
     ]
-    if info.status == 503:
+    if info.status in (429, 503):
         answer.append((b"Retry-After", RETRY_AFTER_S))
     return info.status, _merge(answer, headers), body
 
