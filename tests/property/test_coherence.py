@@ -46,11 +46,17 @@ class Server:
         self.values = dict.fromkeys(KEYS)
         self.ends = dict.fromkeys(KEYS, math.inf)
         self.version = 0
-        self.history = {key: [(-math.inf, None)] for key in KEYS}
+        self.events = 0
+        self.history = {key: [((-math.inf, 0), None)] for key in KEYS}
+        """By time and number: what happens at one time happens one after the other."""
 
     def set(self, key, value, mono, ends=math.inf):
         self.values[key], self.ends[key] = value, ends
-        self.history[key].append((mono, value))
+        self.note(key, value, mono)
+
+    def note(self, key, value, mono):
+        self.events += 1
+        self.history[key].append(((mono, self.events), value))
 
     def fresh_value(self):
         self.version += 1
@@ -66,11 +72,11 @@ class Server:
         last = None
         for index, start in enumerate(points):
             if all(self._at(key, start) == value for key, value in said.items()):
-                last = points[index + 1] if index + 1 < len(points) else math.inf
+                last = points[index + 1][0] if index + 1 < len(points) else math.inf
         return last
 
-    def _at(self, key, mono):
-        return [value for at, value in self.history[key] if at <= mono][-1]
+    def _at(self, key, point):
+        return [value for at, value in self.history[key] if at <= point][-1]
 
 
 class Asked:
@@ -280,7 +286,7 @@ class Coherence(RuleBasedStateMachine):
         for key in KEYS:
             ended_at = self.server.ends[key]
             if ended_at <= self.mono and self.server.history[key][-1][1] is not None:
-                self.server.history[key].append((ended_at, None))
+                self.server.note(key, None, ended_at)
 
     @rule()
     def lose(self):
