@@ -20,6 +20,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final, Protocol, cast
 
 import hiredis
+from hiredis import PushNotification, pack_command
 
 from proxy.adapters.store.link import MORE, Link, LinkLost, ReplyError, answer, refuse
 from proxy.adapters.store.port import Argument
@@ -36,19 +37,16 @@ A reply may be a `ReplyError` where it was not required. Raises `StoreUnavailabl
 class Question:
     """A look-up on its way: its commands, what is to be made of the replies, and who waits."""
 
-    __slots__ = (
-        "attempts", "commands", "deadline", "future", "keys", "reading", "replies", "required", "sent_at", "take",
-    )  # fmt: skip
+    __slots__ = ("attempts", "commands", "future", "keys", "reading", "replies", "required", "sent_at", "take")  # fmt: skip
 
+    # hot: made for each look-up, so by position and with nothing to compute
     def __init__(
         self,
         commands: Sequence[Command],
         take: Take,
         future: asyncio.Future[Any],
-        *,
         keys: Collection[bytes] = (),
         required: int = 1,
-        deadline: float = 0.0,
     ) -> None:
         self.commands = commands
         """Read-only ones: what GETEX or GETDEL read is not tracked (R5)."""
@@ -58,9 +56,8 @@ class Question:
         """Whatever makes the result stale; needed where there are several commands (R5)."""
         self.required = required
         """So many of the replies must not be errors."""
-        self.deadline = deadline
-        """On the loop's clock."""
         self.sent_at = 0.0
+        """When it was sent, or a little earlier (`boot_time`)."""
         self.replies: list[Any] = []
         self.reading: Reading | None = None
         self.attempts = 0
@@ -69,7 +66,7 @@ class Question:
 class Owner(Protocol):
     """Who keeps the connection: called while a reply or push is taken off the wire."""
 
-    def finish(self, question: Question) -> None:
+    def finish(self, link: TrackedLink, question: Question) -> None:
         """Take the replies of `question`, which are complete."""
         ...
 
@@ -91,28 +88,38 @@ class TrackedLink(Link):
 
     _INVALIDATE: Final = b"invalidate"
 
-    def __init__(self, owner: Owner) -> None:
+    def __init__(self, owner: Owner, clock: Callable[[], float]) -> None:
         super().__init__()
         self._owner = owner
+        self._clock = clock
         self._is_lost = False
+        self._turn_at = 0.0
+        self.received_at = 0.0
+        """When bytes last arrived, on `clock`."""
 
+    # hot: benchmarks/store_link.py
     def ask(self, question: Question) -> None:
         """Send the commands of `question`; they leave with everything else of this turn."""
-        if not self._outbox:
+        outbox = self._outbox
+        if not outbox:
             self._loop.call_soon(self._flush)
+        if not self._turn_at:  # one look at the clock for a turn: no question is sent any earlier
+            self._turn_at = self._clock()
+        question.sent_at = self._turn_at
         pending = cast("collections.deque[Any]", self._pending)
         for command in question.commands:
-            self._outbox.append(hiredis.pack_command(command))  # type: ignore[arg-type]  # its stub knows one argument only
+            outbox.append(pack_command(command))  # type: ignore[arg-type]  # its stub knows one argument only
             pending.append(question)
 
     def data_received(self, data: bytes) -> None:
         """Hand replies and pushes on, one after the other, in the order of the wire."""
         self.last_data_at = self._loop.time()
+        self.received_at = self._clock()
         gets, pending = self._reader.gets, cast("collections.deque[Any]", self._pending)
         try:
             self._reader.feed(data)
             while (reply := gets()) is not MORE:
-                if type(reply) is hiredis.PushNotification:
+                if type(reply) is PushNotification:
                     self._hear(reply)
                     continue
                 if not pending:
@@ -123,13 +130,17 @@ class TrackedLink(Link):
                     # Here and now, see above: what comes next on the wire may invalidate it.
                     item.replies.append(reply)
                     if len(item.replies) == len(item.commands):
-                        self._owner.finish(item)
+                        self._owner.finish(self, item)
                 elif not item.done():
                     answer(item, reply)
                 if self._is_lost:
                     return
         except hiredis.HiredisError:
             self.abort("a reply that is not RESP")
+
+    def _flush(self) -> None:
+        self._turn_at = 0.0
+        super()._flush()
 
     def _hear(self, push: list[Any]) -> None:
         if len(push) == 2 and push[0] == self._INVALIDATE:

@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from proxy.adapters.boot_clock import boot_time
 from proxy.adapters.store.link import LinkLost, ReplyError, open_link
 from proxy.adapters.store.tracked_link import Question, TrackedLink, switch_tracking_on
 
@@ -22,7 +23,7 @@ class Owner:
     def __init__(self):
         self.told = []
 
-    def finish(self, question):
+    def finish(self, _link, question):
         self.told.append(("finish", question.replies))
         if not question.future.done():
             question.future.set_result(question.take(question.replies, 0.0))
@@ -50,7 +51,7 @@ def opened(scripted, owner):
 
     async def connect(*answers):
         server = await scripted(*answers)
-        return await open_link(server.address, None, lambda: TrackedLink(owner))
+        return await open_link(server.address, None, lambda: TrackedLink(owner, boot_time))
 
     return connect
 
