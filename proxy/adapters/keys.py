@@ -12,11 +12,11 @@ import contextlib
 import logging
 import random
 import ssl
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from proxy.adapters.boot_clock import boot_time
 from proxy.adapters.jwks import FetchFailed, Provider, fetch_jwks
 from proxy.adapters.tasks import spawn
 from proxy.core.keyset import KeySet, KeySetInvalid
@@ -56,13 +56,6 @@ class StaticKeys:
         """Return `None`: there is nobody to ask about `kid`."""
         del kid
         return None
-
-
-def boot_time() -> float:
-    """Return seconds on a clock that never jumps, counts suspension, and all processes share."""
-    if hasattr(time, "CLOCK_BOOTTIME"):
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
-    return time.monotonic()
 
 
 @dataclass(frozen=True, slots=True)
