@@ -209,7 +209,8 @@ class Gate:
         except AmbiguousCredential as twice:
             return self._refuse(asked, _twice(twice, asked))
         except DependencyUnavailable as down:
-            return self._refuse(asked, Refusal(down.code, down.detail), kind="unavailable")
+            outage = Refusal(down.code, down.detail, scheme=down.scheme)
+            return self._refuse(asked, outage, kind="unavailable")
         if isinstance(opened, Refusal):
             return self._refuse_authentication(asked, opened)
         if asked.trace is not None:
@@ -250,7 +251,7 @@ class Gate:
         headers = _challenges(asked.route, refusal.code) + refusal.headers
         return Refuse(
             "challenge",
-            Refusal(refusal.code, refusal.detail, headers),
+            Refusal(refusal.code, refusal.detail, headers, refusal.scheme),
             asked.client,
             asked.request_id,
             asked.route,
