@@ -146,6 +146,10 @@ class RemoteKeys:
         self._on_document = on_document
         self._refetch_at = -timing.refetch_s
         self._failures = 0
+        self.fetches = 0
+        """Attempts to fetch, for the metrics."""
+        self.fetch_failures = 0
+        """Attempts that failed."""
         self._loop_task: asyncio.Task[None] | None = None
         self._fetching: asyncio.Task[None] | None = None
         self._has_tried = asyncio.Event()
@@ -199,6 +203,12 @@ class RemoteKeys:
             "is_down": self._shelf.is_down,
         }
 
+    def age_s(self) -> float | None:
+        """Return the age of the last document in seconds; `None` before there is one."""
+        if self._shelf.text is None:
+            return None
+        return max(0.0, self._clock() - self._shelf.fetched_at)
+
     def _known(self, kid: str) -> KeySet | None:
         with contextlib.suppress(KeysUnavailable):
             keys = self._shelf.current()
@@ -227,6 +237,7 @@ class RemoteKeys:
 
     async def _fetch_now(self) -> None:
         issuer = self._provider.issuer
+        self.fetches += 1
         started_at = self._clock()
         try:
             raw = await fetch_jwks(
@@ -251,6 +262,7 @@ class RemoteKeys:
 
     def _failed(self, error: Exception) -> None:
         self._failures += 1
+        self.fetch_failures += 1
         self._shelf.is_down = True
         level = logging.WARNING if self._failures == 1 else logging.INFO
         reason = "the document is not UTF-8" if isinstance(error, UnicodeDecodeError) else error
