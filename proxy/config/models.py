@@ -101,7 +101,7 @@ class Config(Section):
     server: ServerConfig = ServerConfig()
     """Listeners and processes."""
     health: Annotated[HealthConfig | None, NoneWord()] = HealthConfig()
-    """The listener for probes; none switches it off."""
+    """The listener for probes and metrics; none switches it off."""
     store: StoreConfig = StoreConfig()
     """Where sessions and revocations are kept."""
     upstreams: dict[Name, UpstreamConfig] = Field(default={})
