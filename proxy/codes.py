@@ -180,6 +180,12 @@ CODES: Final[dict[str, CodeInfo]] = {
         "The request asks for something that the gate cannot promise.",
         "Send it again without the Expect header.",
     ),
+    "too_many_attempts": CodeInfo(
+        429,
+        "There were too many unknown credentials from your network.",
+        "Somebody there is guessing: nobody's session or token was among what was sent.",
+        "Wait a moment, then try again. Whoever is signed in already is let through meanwhile.",
+    ),
     "too_many_requests": CodeInfo(
         429,
         "There are too many requests at the moment.",

@@ -30,6 +30,9 @@ class ProxyError(Exception):
 class DependencyUnavailable(ProxyError):
     """A store or key source is out of reach: never "anonymous", never a logout (503)."""
 
+    scheme: str | None = None
+    """The scheme that needs it, once that is known."""
+
 
 class StoreUnavailable(DependencyUnavailable):
     """The store did not answer in time, or not at all."""

@@ -136,6 +136,8 @@ class Refusal:
     detail: str = ""
     headers: tuple[Header, ...] = ()
     """Headers of the answer, beyond those that every answer carries."""
+    scheme: str | None = None
+    """The scheme that said so, where one did."""
 
 
 @dataclass(frozen=True, slots=True)

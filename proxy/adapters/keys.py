@@ -12,11 +12,11 @@ import contextlib
 import logging
 import random
 import ssl
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from proxy.adapters.boot_clock import boot_time
 from proxy.adapters.jwks import FetchFailed, Provider, fetch_jwks
 from proxy.adapters.tasks import spawn
 from proxy.core.keyset import KeySet, KeySetInvalid
@@ -56,13 +56,6 @@ class StaticKeys:
         """Return `None`: there is nobody to ask about `kid`."""
         del kid
         return None
-
-
-def boot_time() -> float:
-    """Return seconds on a clock that never jumps, counts suspension, and all processes share."""
-    if hasattr(time, "CLOCK_BOOTTIME"):
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
-    return time.monotonic()
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +146,10 @@ class RemoteKeys:
         self._on_document = on_document
         self._refetch_at = -timing.refetch_s
         self._failures = 0
+        self.fetches = 0
+        """Attempts to fetch, for the metrics."""
+        self.fetch_failures = 0
+        """Attempts that failed."""
         self._loop_task: asyncio.Task[None] | None = None
         self._fetching: asyncio.Task[None] | None = None
         self._has_tried = asyncio.Event()
@@ -206,6 +203,12 @@ class RemoteKeys:
             "is_down": self._shelf.is_down,
         }
 
+    def age_s(self) -> float | None:
+        """Return the age of the last document in seconds; `None` before there is one."""
+        if self._shelf.text is None:
+            return None
+        return max(0.0, self._clock() - self._shelf.fetched_at)
+
     def _known(self, kid: str) -> KeySet | None:
         with contextlib.suppress(KeysUnavailable):
             keys = self._shelf.current()
@@ -234,6 +237,7 @@ class RemoteKeys:
 
     async def _fetch_now(self) -> None:
         issuer = self._provider.issuer
+        self.fetches += 1
         started_at = self._clock()
         try:
             raw = await fetch_jwks(
@@ -258,6 +262,7 @@ class RemoteKeys:
 
     def _failed(self, error: Exception) -> None:
         self._failures += 1
+        self.fetch_failures += 1
         self._shelf.is_down = True
         level = logging.WARNING if self._failures == 1 else logging.INFO
         reason = "the document is not UTF-8" if isinstance(error, UnicodeDecodeError) else error

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import TypeVar
 
-from proxy.adapters.store import Store, StoreAddress
+from proxy.adapters.store import RedisStore, StoreAddress
 from proxy.adapters.store.embedded import borrow
 from proxy.cli import report
 from proxy.cli.options import config_path
@@ -33,7 +33,7 @@ def load_or_fail(config: str, *, runs_tests: bool = True) -> LoadedConfig:
 
 
 @contextlib.asynccontextmanager
-async def open_any_store_of(config: Config) -> AsyncIterator[Store | None]:
+async def open_any_store_of(config: Config) -> AsyncIterator[RedisStore | None]:
     """Give the gate's own store, if it has one: the running embedded one, or one for our own time.
 
     Raises `StoreUnavailable` and `StoreMisconfigured`.
@@ -50,7 +50,7 @@ async def open_any_store_of(config: Config) -> AsyncIterator[Store | None]:
 
 
 @contextlib.asynccontextmanager
-async def open_store_of(config: Config) -> AsyncIterator[Store]:
+async def open_store_of(config: Config) -> AsyncIterator[RedisStore]:
     """Give the gate's own store, as `open_any_store_of`; `ValueError` where it has none."""
     async with open_any_store_of(config) as store:
         if store is None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from proxy.adapters.store import Store
+from proxy.adapters.store import RedisStore
 from proxy.cli import report
 from proxy.cli.credentials import make_token
 from proxy.cli.opening import (
@@ -40,6 +40,7 @@ from proxy.core.revocation import RevocationKeys, marker_life_s
 from proxy.core.strict_json import loads_object
 from proxy.model import Authenticated, Outcome
 from proxy.run.providers import Providers
+from proxy.services.coherence import Coherence
 from proxy.services.compile import scheme_issuer
 from proxy.services.keyrings import open_signing_keys
 from proxy.services.revocations import Revocations
@@ -169,11 +170,22 @@ def revoke(
 
 
 @contextlib.asynccontextmanager
-async def _open_scheme(config: Config, name: str, store: Store | None) -> AsyncIterator[JwtScheme]:
+async def _open_scheme(
+    config: Config, name: str, store: RedisStore | None
+) -> AsyncIterator[JwtScheme]:
     """Give one jwt scheme as the gate has it, with its keys at hand if they can be had."""
     providers = Providers(config, lambda _scheme, _document: None)
     keys = open_signing_keys(config, store).tokens
-    builder = SchemeBuilder(config, store, providers.sources(), keys, lambda: None)
+    coherence = Coherence(config)
+    builder = SchemeBuilder(
+        config,
+        store,
+        providers.sources(),
+        keys,
+        lambda: None,
+        address=None if store is None else store.address,
+        coherence=coherence,
+    )
     try:
         scheme = builder.build()[name]
         assert isinstance(scheme, JwtScheme)  # noqa: S101 - it was picked among the jwt schemes
@@ -186,8 +198,7 @@ async def _open_scheme(config: Config, name: str, store: Store | None) -> AsyncI
         yield scheme
     finally:
         await providers.close()
-        for foreign in builder.foreign_stores:
-            await foreign.close()
+        await coherence.close()
 
 
 async def _judge(config: Config, token: bytes, wanted: str | None) -> tuple[str, Outcome]:
@@ -245,7 +256,7 @@ async def _revoke_named(
     return f"every token of {issuer} issued until now"
 
 
-def _revocations(config: Config, store: Store) -> Revocations:
+def _revocations(config: Config, store: RedisStore) -> Revocations:
     return Revocations(store, RevocationKeys(config.store.prefix))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
-from proxy.config import network_checks, route_checks, scheme_checks
+from proxy.config import network_checks, route_checks, scheme_checks, store_checks
 from proxy.config.messages import did_you_mean, show_path
 from proxy.config.survey import Survey
 from proxy.errors import Problem
@@ -71,4 +71,5 @@ CHECKS: Final[tuple[SurveyCheck, ...]] = (
     *scheme_checks.CHECKS,
     *route_checks.CHECKS,
     *network_checks.CHECKS,
+    *store_checks.CHECKS,
 )

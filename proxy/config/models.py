@@ -35,7 +35,14 @@ from proxy.config.server_models import (
     ServerConfig,
     TlsServerConfig,
 )
-from proxy.config.store_models import SecretsConfig, StoreConfig, TokenKeysConfig, TokensConfig
+from proxy.config.store_models import (
+    SecretsConfig,
+    ServeCachedConfig,
+    StoreConfig,
+    TokenKeysConfig,
+    TokensConfig,
+    VerdictsConfig,
+)
 from proxy.config.strict import Section
 from proxy.config.upstream_models import (
     CookieName,
@@ -70,6 +77,7 @@ __all__ = [
     "SchemeConfig",
     "Secret",
     "SecretsConfig",
+    "ServeCachedConfig",
     "ServerConfig",
     "SessionSchemeConfig",
     "StoreConfig",
@@ -83,6 +91,7 @@ __all__ = [
     "UpstreamServer",
     "UpstreamTimeouts",
     "UpstreamTlsConfig",
+    "VerdictsConfig",
 ]
 
 
@@ -92,7 +101,7 @@ class Config(Section):
     server: ServerConfig = ServerConfig()
     """Listeners and processes."""
     health: Annotated[HealthConfig | None, NoneWord()] = HealthConfig()
-    """The listener for probes; none switches it off."""
+    """The listener for probes and metrics; none switches it off."""
     store: StoreConfig = StoreConfig()
     """Where sessions and revocations are kept."""
     upstreams: dict[Name, UpstreamConfig] = Field(default={})
@@ -111,3 +120,5 @@ class Config(Section):
     """What must become of requests; checked by `check`, and before the gate starts."""
     log: LogConfig = LogConfig()
     """What is logged, and how."""
+    verdicts: VerdictsConfig = VerdictsConfig()
+    """How many verdicts each worker keeps."""

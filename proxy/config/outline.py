@@ -22,8 +22,8 @@ ANY_ITEM: Final = "[]"
 
 LATER: Final = frozenset(
     {
-        "admin", "clients", "decision", "login", "verdicts",
-        "store.max_staleness", "store.on_outage", "store.durability",
+        "admin", "clients", "decision", "login",
+        "store.durability",
         "tokens.refresh", "tokens.reuse_grace", "tokens.otp", "tokens.encrypt",
         "schemes.*.secrets", "schemes.*.serializer", "schemes.*.signer",
         "routes[].dpop", "routes[].limits", "routes[].login_url", "routes[].mode",

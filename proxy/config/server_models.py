@@ -103,7 +103,7 @@ class ServerConfig(Section):
 
 
 class HealthConfig(Section):
-    """The listener for probes: /healthz and /readyz, nothing else."""
+    """The listener for probes and metrics: /healthz, /readyz and /metrics, nothing else."""
 
     listen: AddressValue = Address("127.0.0.1", 9902)
     """host:port, [IPv6]:port or unix:path."""

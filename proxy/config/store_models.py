@@ -8,12 +8,27 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    PlainValidator,
+    Tag,
+    WithJsonSchema,
+)
 
 from proxy.config.addresses import StoreUrl, StoreUrlValue
 from proxy.config.secret import Secret, SecretValue
 from proxy.config.strict import Section
-from proxy.config.values import Duration, Text, matching, one_or_many
+from proxy.config.upstream_models import OTHER, WORD, word_or_other
+from proxy.config.values import (
+    Count,
+    Duration,
+    Size,
+    Text,
+    matching,
+    one_or_many,
+)
 
 KeyPrefix = Annotated[
     str,
@@ -28,6 +43,13 @@ KeyPrefix = Annotated[
 """Braces would be taken for the hash tag of a Cluster, and move the markers apart."""
 
 
+class ServeCachedConfig(Section):
+    """What may go on while the store is out."""
+
+    serve_cached: Duration
+    """How long cached verdicts answer safe requests, since the store was last known to be there."""
+
+
 class StoreConfig(Section):
     """The Redis or Valkey that holds sessions and revocations."""
 
@@ -37,10 +59,31 @@ class StoreConfig(Section):
     """Begin of every key that the gate writes."""
     timeout: Duration = 0.5
     """Longest time of one look-up; then 503."""
+    max_staleness: Duration = 2.0
+    """How long a cached verdict may be used without proof that the store's word still arrives."""
+    on_outage: Annotated[
+        Annotated[Literal["deny"], Tag(WORD)] | Annotated[ServeCachedConfig, Tag(OTHER)],
+        Discriminator(word_or_other),
+    ] = "deny"
+    """What cached verdicts are worth while the store is out: nothing, or {serve_cached: 30s}."""
     on_loss: Literal["revoke_all", "accept"] = "revoke_all"
     """What a running gate does when the store has lost revocations."""
     eviction: Literal["refuse", "accept"] = "refuse"
     """Whether a store with a memory bound whose policy can evict keys is used at all."""
+
+    @property
+    def grace_s(self) -> float | None:
+        """Seconds of `serve_cached`; `None` with `deny`."""
+        return self.on_outage.serve_cached if self.on_outage != "deny" else None
+
+
+class VerdictsConfig(Section):
+    """The verdicts that each worker keeps in memory."""
+
+    entries: Count = 100_000
+    """How many credentials' verdicts one worker keeps."""
+    bytes: Size = 64 * 1024 * 1024
+    """How much memory they take, by estimate."""
 
 
 class TokenKeysConfig(Section):

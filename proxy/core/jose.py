@@ -51,6 +51,10 @@ class KeyUnknown(TokenInvalid):
         self.kid = kid
 
 
+class SignatureInvalid(TokenInvalid):
+    """No key at hand made the signature; that is worth remembering, because it cost most (R9)."""
+
+
 @dataclass(frozen=True, slots=True)
 class VerifiedToken:
     """What a token says, after everything about it has been checked but its revocation."""
@@ -64,6 +68,8 @@ class VerifiedToken:
     issued_at: int | None
     expires_at: float
     """Epoch seconds from which on the token is refused: `exp` and the leeway."""
+    begins_at: float
+    """Epoch seconds from which on it is accepted: the later of `iat` and `nbf`, less the leeway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,13 +138,14 @@ class TokenVerifier:
         raw_claims = _decode(segments[1], "payload")
         claims = _parse(raw_claims, "payload")
         self._check_claims(claims)
-        issued_at, expires_at = self._check_times(claims, now)
+        issued_at, begins_at, expires_at = self._check_times(claims, now)
         return VerifiedToken(
             claims=claims,
             key=key,
             jti_name=claims.get("jti") or _name_of(header, raw_claims),
             issued_at=issued_at,
             expires_at=expires_at,
+            begins_at=begins_at,
         )
 
     def _remember(self, segment: bytes, header: _Header) -> None:
@@ -196,8 +203,8 @@ class TokenVerifier:
         if self._audiences is not None and self._audiences.isdisjoint(said):
             raise TokenInvalid("aud is not an audience of this scheme")
 
-    def _check_times(self, claims: dict[str, Any], now: float) -> tuple[int | None, float]:
-        """Check exp, nbf, iat and the lifetime; return `iat` and the time from which it is over."""
+    def _check_times(self, claims: dict[str, Any], now: float) -> tuple[int | None, float, float]:
+        """Check exp, nbf, iat and the lifetime; return `iat`, and from when to when it is good."""
         expires = _time(claims, "exp")
         if expires is None:
             raise TokenInvalid("exp is missing")
@@ -215,7 +222,8 @@ class TokenVerifier:
                 raise TokenInvalid("its lifetime is longer than max_lifetime")
         if now >= expires + self._leeway:
             raise TokenExpired("exp has passed")
-        return issued, expires + self._leeway
+        begins_at = max(issued or 0, not_before or 0) - self._leeway
+        return issued, begins_at, expires + self._leeway
 
 
 def _find_key(header: _Header, keys: KeySet, signing_input: bytes, signature: bytes) -> Key:
@@ -227,7 +235,7 @@ def _find_key(header: _Header, keys: KeySet, signing_input: bytes, signature: by
             return key
     if header.kid is not None and not keys.has_kid(header.kid):
         raise KeyUnknown(header.kid)
-    raise TokenInvalid("no key verifies the signature" if candidates else "no key fits")
+    raise SignatureInvalid("no key verifies the signature" if candidates else "no key fits")
 
 
 def _decode(segment: bytes, name: str) -> bytes:

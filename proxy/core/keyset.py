@@ -114,6 +114,7 @@ class KeySet:
         self.skipped = tuple(skipped)
         """Why members of the document are not used, for the log."""
         self.thumbprints = frozenset(key.thumbprint for key in keys)
+        self._identities = frozenset((key.kid, key.thumbprint, key.algorithms) for key in keys)
         self._kids = frozenset(key.kid for key in keys if key.kid is not None)
         self._by_algorithm = {
             name: tuple(key for key in keys if name in key.algorithms) for name in ALGORITHMS
@@ -139,6 +140,10 @@ class KeySet:
 
     def __repr__(self) -> str:
         return f"KeySet({list(self.keys)!r})"
+
+    def holds(self, key: Key) -> bool:
+        """Tell whether `key` is here, under its name and for the same algorithms."""
+        return (key.kid, key.thumbprint, key.algorithms) in self._identities
 
     def has_kid(self, kid: str) -> bool:
         """Tell whether a key of this name is here, whatever it may be used for."""

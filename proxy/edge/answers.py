@@ -65,7 +65,7 @@ def _common(code: str, request_id: str) -> Iterator[Header]:
     yield b"Vary", VARY
     yield b"X-Content-Type-Options", b"nosniff"
     yield b"X-Request-Id", request_id.encode("ascii")
-    if CODES[code].status == 503:
+    if CODES[code].status in (429, 503):
         yield b"Retry-After", RETRY_AFTER_S
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from proxy.adapters.tasks import spawn
 from proxy.adapters.upstreams import Exchange, RequestHead, ResponseHead, Server
 from proxy.core.forwarding import ForwardingPolicy
+from proxy.edge.counters import RequestCounters
 from proxy.edge.heads import Framing, connection_header, date, may_have_body, response_head
 from proxy.edge.incoming import ClientLeft, Incoming
 from proxy.edge.tunnel import allowed_upgrade, check_switch, run_tunnel
@@ -38,14 +39,19 @@ class Passage:
     detail: str = ""
     server: str | None = None
     upstream_s: float | None = None
+    upstream_status: int = 0
+    """What the upstream answered, whatever became of it afterwards."""
 
 
 class Forwarder:
     """Carries `Forward` decisions out."""
 
-    def __init__(self, forwarding: ForwardingPolicy, gate_id: str) -> None:
+    def __init__(
+        self, forwarding: ForwardingPolicy, gate_id: str, counters: RequestCounters
+    ) -> None:
         self._forwarding = forwarding
         self._gate_id = gate_id
+        self._counters = counters
 
     async def forward(
         self, connection: GateConnection, incoming: Incoming, decision: Forward, passage: Passage
@@ -74,7 +80,7 @@ class Forwarder:
                 body = spawn(_send_body(connection, incoming, exchange), name="request body")
             response = await _await_head(exchange, body)
             passage.upstream_s = loop.time() - began
-            passage.status = response.status
+            passage.status = passage.upstream_status = response.status
             if response.status == 101:
                 await self._tunnel(connection, incoming, decision, exchange, response, upgrade)
             else:
@@ -164,8 +170,8 @@ class Forwarder:
             lines = b"".join(b"%b: %b\r\n" % trailer for trailer in trailers)
             connection.write(b"0\r\n%b\r\n" % lines)
 
-    @staticmethod
     async def _tunnel(
+        self,
         connection: GateConnection,
         incoming: Incoming,
         decision: Forward,
@@ -185,7 +191,12 @@ class Forwarder:
         incoming.is_answered = True
         incoming.keeps_alive = False
         connection.write(response_head(101, [*switched, *headers]))
-        await run_tunnel(connection, incoming, exchange.upgraded(), decision.route.tunnel_timeout)
+        self._counters.tunnels += 1
+        try:
+            end = exchange.upgraded()
+            await run_tunnel(connection, incoming, end, decision.route.tunnel_timeout)
+        finally:
+            self._counters.tunnels -= 1
 
 
 def _framing(incoming: Incoming, response: ResponseHead) -> Framing:

@@ -1,7 +1,7 @@
-"""The health listener: `/healthz`, `/readyz`, and no data (security.md, S11).
+"""The health listener: `/healthz`, `/readyz`, `/metrics`, and nobody's data (security.md, S11).
 
-It answers one request per connection from its first line alone, and looks at nothing else that the
-client says. It is not built on aiohttp's server, whose parse errors echo the request and whose
+It answers one request per connection from its first line, for `/metrics` also from its Accept, and
+looks at nothing else that the client says. It is not built on aiohttp's server, whose parse errors echo the request and whose
 answers carry a version.
 """
 
@@ -18,6 +18,8 @@ HEAD_TIMEOUT_S: Final = 5.0
 MAX_CONNECTIONS: Final = 256
 
 Probe = Callable[[], Awaitable[bool]]
+Scrape = Callable[[str], Awaitable[tuple[str, bytes]]]
+"""Returns content type and body of the metrics, for the value of an Accept header."""
 
 _OK: Final = (200, "OK", b"ok\n")
 _NOT_READY: Final = (503, "Service Unavailable", b"not ready\n")
@@ -27,10 +29,11 @@ _BAD: Final = (400, "Bad Request", b"bad request\n")
 
 
 class HealthServer:
-    """Tells an orchestrator whether the gate lives and whether it is ready; nothing more."""
+    """Tells an orchestrator whether the gate lives and is ready, and Prometheus how it fares."""
 
-    def __init__(self, is_ready: Probe) -> None:
+    def __init__(self, is_ready: Probe, scrape: Scrape) -> None:
         self._is_ready = is_ready
+        self._scrape = scrape
         self._servers: list[asyncio.Server] = []
         self._connections: set[asyncio.StreamWriter] = set()
 
@@ -75,10 +78,13 @@ class HealthServer:
         if version not in (b"HTTP/1.1", b"HTTP/1.0"):
             return _response(_BAD, has_body=True)
         has_body = method != b"HEAD"
-        if target not in (b"/healthz", b"/readyz"):
+        if target not in (b"/healthz", b"/readyz", b"/metrics"):
             return _response(_NOT_FOUND, has_body=has_body)
         if method not in (b"GET", b"HEAD"):
             return _response(_NOT_ALLOWED, b"Allow: GET, HEAD\r\n", has_body=True)
+        if target == b"/metrics":
+            content_type, body = await self._scrape(_accept(head))
+            return _response((200, "OK", body), content_type=content_type, has_body=has_body)
         if target == b"/readyz" and not await self._is_ready():
             return _response(_NOT_READY, has_body=has_body)
         return _response(_OK, has_body=has_body)
@@ -94,10 +100,26 @@ async def _read_head(reader: asyncio.StreamReader) -> bytes | None:
         return b"\r\n"  # answered with 400
 
 
-def _response(answer: tuple[int, str, bytes], extra: bytes = b"", *, has_body: bool) -> bytes:
+def _accept(head: bytes) -> str:
+    """Return what the client says that it understands."""
+    values = [
+        value
+        for name, _, value in (line.partition(b":") for line in head.split(b"\r\n")[1:])
+        if name.lower() == b"accept"
+    ]
+    return b",".join(values).decode("latin-1")
+
+
+def _response(
+    answer: tuple[int, str, bytes],
+    extra: bytes = b"",
+    *,
+    content_type: str = "text/plain",
+    has_body: bool,
+) -> bytes:
     status, reason, body = answer
     head = (
-        f"HTTP/1.1 {status} {reason}\r\nContent-Type: text/plain\r\n"
+        f"HTTP/1.1 {status} {reason}\r\nContent-Type: {content_type}\r\n"
         f"Content-Length: {len(body)}\r\nCache-Control: no-store\r\nConnection: close\r\n"
     ).encode()
     return head + extra + b"\r\n" + (body if has_body else b"")

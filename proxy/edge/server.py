@@ -17,6 +17,7 @@ from aiohttp import web
 from proxy.codes import CODES
 from proxy.edge.answers import Answers
 from proxy.edge.connection import GateConnection
+from proxy.edge.counters import RequestCounters
 from proxy.edge.forward import Forwarder, Passage
 from proxy.edge.incoming import ClientLeft, ConnectionLimits, HeadError, Incoming, check_length
 from proxy.edge.internals import verify_internals
@@ -59,7 +60,9 @@ class GateServer:
             write_timeout=limits.write_timeout,
             keepalive=limits.keepalive,
         )
-        self._forwarder = Forwarder(runtime.forwarding, runtime.gate_id)
+        self.counters = RequestCounters(runtime.upstreams)
+        """What the metrics tell of requests."""
+        self._forwarder = Forwarder(runtime.forwarding, runtime.gate_id, self.counters)
         self._answers = Answers(Pages.from_config(runtime.config.branding))
         self._servers: list[asyncio.Server] = []
         self._manager = _Manager(self)
@@ -109,12 +112,14 @@ class GateServer:
     def admits(self, peer: Peer) -> bool:
         """Tell whether one more connection, of `peer`, keeps within the limits."""
         limits = self._runtime.config.server.limits
-        if self.connections > limits.connections or self._is_draining:
-            return False
         most = limits.connections_per_address
-        if most is None or peer.address is None:
-            return True
-        return self._manager.of_address(peer.address) <= most
+        is_admitted = (
+            not self._is_draining
+            and self.connections <= limits.connections
+            and (most is None or self._manager.of_address(peer.address) <= most)
+        )
+        self.counters.refused_connections += not is_admitted
+        return is_admitted
 
     # One request
 
@@ -197,16 +202,19 @@ class GateServer:
         request_id = new_request_id()
         status, headers, body = self._answers.refuse(None, error.code, request_id)
         connection.answer(None, status, headers, body)
+        self.counters.request(("deny", "", "", error.code), None)
         if self._access_log is not None:
             self._access_log(_error_record(request_id, status, error, connection.peer))
 
     def _record(self, incoming: Incoming, decision: Decision | None, passage: Passage) -> None:
+        name = _name(decision)
+        route = decision.route if decision else None
+        duration_s = asyncio.get_running_loop().time() - incoming.started_mono
+        self._count(incoming, decision, name, passage, duration_s)
         if self._access_log is None:
             return
-        route = decision.route if decision else None
         client: ClientInfo | None = decision.client if decision else None
         identity = decision.identity if isinstance(decision, (Forward, Refuse)) else None
-        loop = asyncio.get_running_loop()
         self._access_log(
             AccessRecord(
                 request_id=decision.request_id if decision else passage.request_id,
@@ -214,7 +222,7 @@ class GateServer:
                 host=logged_host(incoming.view),
                 path=logged_path(incoming.view.target),
                 status=passage.status,
-                decision=_name(decision),
+                decision=name,
                 code=passage.code,
                 detail=passage.detail,
                 route=route.name if route else None,
@@ -224,12 +232,38 @@ class GateServer:
                 server=passage.server,
                 client=client.address if client else incoming.view.peer.address,
                 started_at=incoming.started_at,
-                duration_s=loop.time() - incoming.started_mono,
+                duration_s=duration_s,
                 upstream_s=passage.upstream_s,
                 bytes_in=incoming.bytes_in,
                 bytes_out=incoming.bytes_out,
             )
         )
+
+    def _count(
+        self,
+        incoming: Incoming,
+        decision: Decision | None,
+        name: str,
+        passage: Passage,
+        duration_s: float,
+    ) -> None:
+        """Count a request that is over, under names of the configuration alone (S15)."""
+        route = decision.route if decision else None
+        scheme = None
+        if isinstance(decision, (Forward, Refuse)) and decision.identity is not None:
+            scheme = decision.identity.scheme
+        elif isinstance(decision, Refuse):
+            scheme = decision.refusal.scheme
+        lasts = passage.status == 101 or incoming.is_event_stream
+        self.counters.request(
+            (name, route.name if route else "", scheme or "", passage.code),
+            None if lasts else duration_s,
+            incoming.bytes_in,
+            incoming.bytes_out,
+        )
+        if route is not None and isinstance(decision, Forward):
+            status, code = passage.upstream_status, passage.code
+            self.counters.upstream(route.upstream.name, status, code, passage.upstream_s)
 
 
 def _name(decision: Decision | None) -> str:
@@ -291,9 +325,9 @@ class _Manager(web.Server):
     def connections(self) -> list[GateConnection]:  # type: ignore[override] # the kind that __call__ makes
         return list(self._connections)  # type: ignore[arg-type] # as above
 
-    def of_address(self, address: str) -> int:
-        """Return how many connections are open from `address`."""
-        return self._addresses[address]
+    def of_address(self, address: str | None) -> int:
+        """Return how many connections are open from `address`; none without one."""
+        return 0 if address is None else self._addresses[address]
 
     async def until_empty(self) -> None:
         """Wait until every connection has ended."""

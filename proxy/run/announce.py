@@ -23,7 +23,7 @@ def announce(
     for address in addresses:
         yield f"listening on {_url(address, has_tls=config.server.tls is not None)}"
     for address in health:
-        yield f"health on {_url(address, has_tls=False)}: /healthz /readyz"
+        yield f"health on {_url(address, has_tls=False)}: /healthz /readyz /metrics"
     yield f"store: {config.store.url}" if has_store else "store: none needed"
     yield from public_lines(config)
 

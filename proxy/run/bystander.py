@@ -6,25 +6,37 @@ no revocations, makes and rotates no key, and connects to nothing that the reque
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
-from proxy.adapters.store import Store, StoreAddress, eviction_problem
+from proxy.adapters.store import (
+    Store,
+    StoreAddress,
+    address_of,
+    eviction_problem,
+    open_store,
+)
 from proxy.adapters.store.embedded import borrow
+from proxy.adapters.store.link import refuse
 from proxy.adapters.store.read_only import ReadOnlyStore
+from proxy.adapters.store.tracked_link import Command, Take
+from proxy.adapters.store.tracked_store import TrackedStore
 from proxy.config.models import Config, JwtSchemeConfig
+from proxy.core.coherence import Source
 from proxy.core.keyset import KeySet
 from proxy.errors import KeysUnavailable, StoreUnavailable
 from proxy.model import RequestView
 from proxy.run.providers import Providers
 from proxy.services.assembly import Assembly
+from proxy.services.coherence import Coherence
 from proxy.services.compile import needs_store
 from proxy.services.decision import Decision
 from proxy.services.keyrings import SECRET_FILE, open_signing_keys
 from proxy.services.rehearsal import assemble_rehearsal
-from proxy.services.runtime import StoreHealth, open_own_store
+from proxy.services.runtime import StoreHealth
 from proxy.services.schemes.build import SchemeBuilder
 from proxy.services.signing import SigningKeys
 from proxy.services.trace import Trace
@@ -95,6 +107,31 @@ class Bystander:
             self.problem = self._health.reason = error.detail
 
 
+class _NoStore(TrackedStore):
+    """Stands where the gate's own store would be, and answers every look-up with why it is not."""
+
+    def __init__(self, address: StoreAddress, source: Source, reason: str) -> None:
+        super().__init__(address, source, timeout_s=1.0)
+        self._reason = reason
+
+    def start(self) -> None:
+        """Do nothing: there is nothing to connect to."""
+
+    def ask(
+        self,
+        commands: Sequence[Command],
+        take: Take,
+        *,
+        keys: Collection[bytes] = (),
+        required: int = 1,
+    ) -> asyncio.Future[Any]:
+        """Return a future that has failed."""
+        del commands, take, keys, required
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        refuse(future, StoreUnavailable(self._reason))
+        return future
+
+
 @contextlib.asynccontextmanager
 async def open_bystander(config: Config) -> AsyncIterator[Bystander]:
     """Give a bystander of `config`'s gate.
@@ -103,30 +140,56 @@ async def open_bystander(config: Config) -> AsyncIterator[Bystander]:
     it; else it is run for as long as the look takes, if there is one.
     """
     async with contextlib.AsyncExitStack() as stack:
-        store: ReadOnlyStore | None = None
+        coherence = Coherence(config, generation=0)
+        stack.push_async_callback(coherence.close)
+        address, store = None, None
         if needs_store(config):
-            store = ReadOnlyStore(lambda: _open(config, stack))
+            address, reason = await _locate(config, stack)
+            if reason is not None:
+                source = coherence.cache.source(
+                    "store", max_staleness_s=config.store.max_staleness, grace_s=None
+                )
+                coherence.tracked[address] = _NoStore(address, source, reason)
+            store = ReadOnlyStore(lambda: _open(config, address, reason, stack))
         health = StoreHealth()
         providers = Providers(config, lambda _scheme, _document: None)
         stack.push_async_callback(providers.close)
         keys = open_signing_keys(config, store).tokens if _has_secret(config) else None
-        builder = SchemeBuilder(config, store, providers.sources(), keys or _NoKeys(), health.unfit)
-        schemes = builder.build()
-        for foreign in builder.foreign_stores:
-            stack.push_async_callback(foreign.close)
-        assembly = assemble_rehearsal(config, schemes)
+        builder = SchemeBuilder(
+            config,
+            store,
+            providers.sources(),
+            keys or _NoKeys(),
+            health.unfit,
+            address=address,
+            coherence=coherence,
+        )
+        assembly = assemble_rehearsal(config, builder.build())
         yield Bystander(config, assembly, store, health, keys, providers)
 
 
-async def _open(config: Config, stack: contextlib.AsyncExitStack) -> Store:
-    address: StoreAddress | None = None
+async def _locate(
+    config: Config, stack: contextlib.AsyncExitStack
+) -> tuple[StoreAddress, str | None]:
+    """Return where the gate's own store is, and why it cannot be asked, if it cannot."""
     url = config.store.url
-    if url.kind == "embedded" and url.path is not None:
-        if not url.path.is_dir():
-            raise StoreUnavailable("no gate has run the embedded store yet")
-        address = await stack.enter_async_context(borrow(url.path))
-    store = open_own_store(config, address)
-    assert store is not None  # noqa: S101 - something of the configuration needs one
+    if url.kind != "embedded" or url.path is None:
+        return address_of(url), None
+    nowhere = StoreAddress(socket_path=str(url.path))
+    if not url.path.is_dir():
+        return nowhere, "no gate has run the embedded store yet"
+    try:
+        return await stack.enter_async_context(borrow(url.path)), None
+    except StoreUnavailable as error:
+        return nowhere, error.detail
+
+
+async def _open(
+    config: Config, address: StoreAddress, reason: str | None, stack: contextlib.AsyncExitStack
+) -> Store:
+    if reason is not None:
+        raise StoreUnavailable(reason)
+    store = open_store(address, timeout_s=config.store.timeout)
     stack.push_async_callback(store.close)
     return store
 

@@ -74,6 +74,8 @@ class Crew:
     size: int
     policy: RestartPolicy = DEFAULT_POLICY
     is_draining: bool = False
+    restarts: int = 0
+    """Workers that ended and were to be started again, since the gate began."""
     _places: list[_Place] = field(default_factory=list)
     _has_been_ready: bool = False
 
@@ -124,6 +126,7 @@ class Crew:
         place.state = State.WAITING
         if not self._has_been_ready and place.deaths >= self.policy.attempts:
             return GiveUp()
+        self.restarts += 1
         return Restart(self.policy.delay_s(place.deaths))
 
     def drain(self) -> None:

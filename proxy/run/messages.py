@@ -4,10 +4,12 @@
 |---|---|---|
 | `boot` | supervisor | everything that a worker needs to serve: see `Boot` |
 | `keys` | supervisor | `scheme`, `document`: a provider's keys, fetched once for all workers |
+| `count` | supervisor | tell what you have counted |
 | `drain` | supervisor | `timeout_s`: accept no more, end what runs, then exit 0 |
 | `ready` | worker | it accepts connections |
 | `failed` | worker | `reason`: it cannot start; it exits |
 | `keys_wanted` | worker | `scheme`, `kid`: a token names a key that the worker does not have |
+| `counts` | worker | `tally`: see proxy.run.tally |
 
 The boot message holds the configuration's text as the supervisor read it, so that every worker,
 a replacement too, runs the same one whatever has become of the file since. It holds the embedded
@@ -21,6 +23,7 @@ from typing import Any
 
 from proxy.adapters.telemetry import LogFormat
 from proxy.run.channel import ChannelError, Message
+from proxy.run.tally import Tally, to_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,11 @@ def keys(scheme: str, document: dict[str, Any]) -> Message:
     return {"kind": "keys", "scheme": scheme, "document": document}
 
 
+def count() -> Message:
+    """Return the message that asks a worker for its counts."""
+    return {"kind": "count"}
+
+
 def drain(timeout_s: float) -> Message:
     """Return the message that ends a worker; a second one shortens the time."""
     return {"kind": "drain", "timeout_s": timeout_s}
@@ -88,3 +96,8 @@ def failed(reason: str) -> Message:
 def keys_wanted(scheme: str, kid: str) -> Message:
     """Return the message of a worker that has seen an unknown `kid`."""
     return {"kind": "keys_wanted", "scheme": scheme, "kid": kid}
+
+
+def counts(tally: Tally) -> Message:
+    """Return the message that answers `count`."""
+    return {"kind": "counts", "tally": to_json(tally)}

@@ -37,6 +37,8 @@ class Readiness:
         self._clock = clock
         self._reasons: list[str] = ["the gate starts"]
         self._looked_at = float("-inf")
+        self.answering = dict.fromkeys(stores, False)
+        """Of each store, whether it answered the last look."""
         self._look: asyncio.Lock = asyncio.Lock()
 
     async def is_ready(self) -> bool:
@@ -56,6 +58,8 @@ class Readiness:
         failures = await asyncio.gather(
             *(_problem(name, *place) for name, place in self._stores.items())
         )
+        for name, failure in zip(self._stores, failures, strict=True):
+            self.answering[name] = failure is None
         return reasons + [failure for failure in failures if failure]
 
 

@@ -15,6 +15,7 @@ from proxy.config.addresses import Address, StoreUrl
 from proxy.config.models import Config, SessionSchemeConfig
 from proxy.edge.health import HealthServer
 from proxy.run.listeners import Listeners, bind_all
+from proxy.run.metrics import Metrics
 from proxy.run.providers import OnDocument, Providers
 from proxy.run.readiness import Readiness
 from proxy.services.compile import needs_store
@@ -27,10 +28,11 @@ KEYS_TIMEOUT_S: Final = 3.0
 class Shared:
     """Everything of a gate that exists once. Made, started and closed by the supervisor."""
 
-    def __init__(self, config: Config, on_document: OnDocument) -> None:
+    def __init__(self, config: Config, on_document: OnDocument, metrics: Metrics) -> None:
         self._config = config
         self._stack = AsyncExitStack()
         self._health: Listeners | None = None
+        self._metrics = metrics
         self.providers = Providers(config, on_document)
         self.store_address: StoreAddress | None = None
         """Of the embedded store, with its password; `None` where it is not used."""
@@ -89,7 +91,13 @@ class Shared:
             stores=stores,
             clock=time.monotonic,
         )
-        server = HealthServer(readiness.is_ready)
+        names = store_names(self._config)
+        self._metrics.observe(
+            readiness.is_ready,
+            lambda: {names[url]: is_up for url, is_up in readiness.answering.items()},
+            self.providers.sources(),
+        )
+        server = HealthServer(readiness.is_ready, self._metrics.scrape)
         await server.start(self._health.of(0))
         self._stack.push_async_callback(server.close)
 
@@ -111,6 +119,15 @@ def store_prefixes(config: Config) -> dict[StoreUrl, str]:
         if isinstance(scheme, SessionSchemeConfig) and scheme.store is not None:
             stores.setdefault(scheme.store, scheme.prefix)
     return stores
+
+
+def store_names(config: Config) -> dict[str, str]:
+    """Return what each store is called in metrics: `store` the gate's own, else as its scheme."""
+    names = {str(config.store.url): "store"} if needs_store(config) else {}
+    for name, scheme in config.schemes.items():
+        if isinstance(scheme, SessionSchemeConfig) and scheme.store is not None:
+            names.setdefault(str(scheme.store), name)
+    return names
 
 
 def store_urls(config: Config) -> list[StoreUrl]:

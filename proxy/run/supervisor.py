@@ -25,11 +25,14 @@ from proxy.run.control import ControlError, ControlSocket, served_file
 from proxy.run.cores import usable_cores
 from proxy.run.crew import DEFAULT_POLICY, Crew, GiveUp, RestartPolicy, State
 from proxy.run.first_process import is_first, reap_orphans
+from proxy.run.gathering import Gathering
 from proxy.run.listeners import Listeners, bind_all
 from proxy.run.messages import Boot
+from proxy.run.metrics import Metrics
 from proxy.run.process import WorkerProcess
 from proxy.run.running import answer_about
 from proxy.run.shared import Shared
+from proxy.run.tally import from_json
 from proxy.services.compile import needs_store
 from proxy.services.runtime import pick_gate_id
 
@@ -64,7 +67,9 @@ class Supervisor:
         wanted = self._config.server.workers
         self._crew = Crew(usable_cores() if wanted == "auto" else wanted, policy)
         self._gate_id = pick_gate_id(self._config)
-        self._shared = Shared(self._config, self._push_keys)
+        self._gathering = Gathering()
+        self._metrics = Metrics(self._crew, self._gathering, self._config)
+        self._shared = Shared(self._config, self._push_keys, self._metrics)
         self._processes: dict[int, WorkerProcess] = {}
         self._own_addresses: list[OwnAddress] = []
         self._listeners: Listeners
@@ -221,6 +226,7 @@ class Supervisor:
             status = await process.ended()
         finally:
             self._processes.pop(number, None)
+            self._gathering.leave(process)
             await process.kill()
         if not process.is_killed and (status or not self._crew.is_draining):
             _log.warning("worker %d (process %d) ended: %s", number, process.pid, _words(status))
@@ -258,6 +264,7 @@ class Supervisor:
     def _take(self, process: WorkerProcess, message: Message) -> None:
         match message:
             case {"kind": "ready"}:
+                self._gathering.join(process)
                 self._crew.became_ready(process.number, time.monotonic())
                 _log.info("worker %d is ready (process %d)", process.number, process.pid)
                 if self._crew.is_ready:
@@ -267,6 +274,8 @@ class Supervisor:
                 _log.error("worker %d cannot start: %s", process.number, reason)
             case {"kind": "keys_wanted", "scheme": str(scheme), "kid": str(kid)}:
                 spawn(self._answer_keys(process, scheme, kid), name="keys wanted")
+            case {"kind": "counts", "tally": list(rows)}:
+                self._gathering.answered(process, from_json(rows))
             case _:
                 _log.error("worker %d: a message of an unknown kind", process.number)
 

@@ -28,6 +28,7 @@ from proxy.edge.tls import server_context
 from proxy.errors import ProxyError
 from proxy.run import loop, messages
 from proxy.run.channel import Channel, ChannelError, Message
+from proxy.run.counting import count_worker
 from proxy.run.loading import load_booted
 from proxy.run.messages import Boot
 from proxy.run.parent import die_with_parent
@@ -129,6 +130,10 @@ class Worker:
                     self._hurried.set()
                 self._drain_s = timeout_s
                 self._drain_at.set()
+            case {"kind": "count"}:
+                server, coherence = self._server, self._runtime.coherence
+                tally = count_worker(server.counters, coherence, server.connections)
+                spawn(self._channel.send(messages.counts(tally)), name="counts")
             case _:
                 _log.error("the supervisor sent a message of an unknown kind")
 

@@ -102,13 +102,17 @@ async def _judge(candidate: _Candidate, now: float) -> Outcome:
         return candidate.refused
     if candidate.found is None:
         return Absent()
-    return await candidate.scheme.judge(candidate.found, now)
+    try:
+        return await candidate.scheme.judge(candidate.found, now)
+    except DependencyUnavailable as down:
+        down.scheme = candidate.scheme.name
+        raise
 
 
 async def _first(
     candidates: Sequence[_Candidate], now: float, trace: Trace | None
 ) -> Opened | Refusal:
-    absent = Absent()
+    missing = Refusal("credential_missing")
     for candidate in candidates:
         outcome = await _judging(candidate, now, trace)
         match outcome:
@@ -116,10 +120,10 @@ async def _first(
                 assert candidate.found is not None  # noqa: S101 - only a found credential is judged
                 return Opened(outcome, candidate.found, candidate.scheme)
             case Rejected():
-                return Refusal(outcome.code, f"{candidate.scheme.name}: {outcome.detail}")
+                return _refusal(outcome, candidate.scheme.name)
             case Absent():
-                absent = _clearer(absent, outcome, candidate.scheme.name)
-    return Refusal(absent.code, absent.detail)
+                missing = _clearer(missing, outcome, candidate.scheme.name)
+    return missing
 
 
 async def _all(
@@ -132,7 +136,7 @@ async def _all(
 ) -> Opened | Refusal:
     """Ask every scheme; `refuse` takes one credential, `same_subject` several of one person."""
     opened: list[Opened] = []
-    absent = Absent()
+    missing = Refusal("credential_missing")
     for candidate in candidates:
         outcome = await _judging(candidate, now, trace)
         match outcome:
@@ -140,11 +144,11 @@ async def _all(
                 assert candidate.found is not None  # noqa: S101 - only a found credential is judged
                 opened.append(Opened(outcome, candidate.found, candidate.scheme))
             case Rejected():
-                return Refusal(outcome.code, f"{candidate.scheme.name}: {outcome.detail}")
+                return _refusal(outcome, candidate.scheme.name)
             case Absent():
-                absent = _clearer(absent, outcome, candidate.scheme.name)
+                missing = _clearer(missing, outcome, candidate.scheme.name)
     if not opened:
-        return Refusal(absent.code, absent.detail)
+        return missing
     if len(opened) > 1:
         if both == "refuse":
             return Refusal("credentials_differ", "the route takes one credential at a time")
@@ -157,8 +161,12 @@ async def _all(
     return opened[0]
 
 
-def _clearer(so_far: Absent, new: Absent, scheme: str) -> Absent:
+def _refusal(outcome: Absent | Rejected, scheme: str) -> Refusal:
+    return Refusal(outcome.code, f"{scheme}: {outcome.detail}", scheme=scheme)
+
+
+def _clearer(so_far: Refusal, new: Absent, scheme: str) -> Refusal:
     """Keep the first answer that says more than that nothing came."""
     if so_far.code == "credential_missing" and new.code != "credential_missing":
-        return Absent(new.code, f"{scheme}: {new.detail}")
+        return _refusal(new, scheme)
     return so_far

@@ -1,26 +1,36 @@
-"""Has this token been revoked? One look at the store for each verified token (security.md, R3, R4).
+"""Has this token been revoked? Asked when its verdict is not cached (security.md, R3, R4).
 
 The store's epoch is read with the markers: where it is gone the deny-list is lost, and until the
-supervisor has repaired that, no answer is *unavailable*, never *allowed*.
+supervisor has repaired that, no answer is *unavailable*, never *allowed*. Every verdict depends on
+epoch, `all` and issuer, which are the scope's keys, and on the names of its own token.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from proxy.adapters.store import Store
+from proxy.adapters.store.tracked_link import Command
+from proxy.core.coherence import Finding, Key, Verdict
 from proxy.core.jose import VerifiedToken
 from proxy.core.revocation import RevocationKeys, is_revoked
 from proxy.errors import StoreUnavailable
-from proxy.model import Identity
+from proxy.model import Rejected
+from proxy.services.coherence import Kept, Ledger
+
+
+def common_keys(keys: RevocationKeys, issuer: str) -> tuple[bytes, ...]:
+    """Return the keys on which every verdict of a scheme's tokens depends."""
+    return tuple(key.encode() for key in (keys.epoch, keys.all, keys.for_issuer(issuer)))
 
 
 @dataclass(frozen=True, slots=True)
 class DenyList:
     """The revocations of one jwt scheme's tokens."""
 
-    store: Store
+    ledger: Ledger
     keys: RevocationKeys
     issuer: str
     leeway: float
@@ -28,14 +38,33 @@ class DenyList:
     unfit: Callable[[], str | None]
     """Why the store may not be relied on (an eviction policy), or `None`."""
 
-    async def find(self, token: VerifiedToken, identity: Identity) -> str | None:
-        """Return the marker that revokes `token`, or `None`. Raises `StoreUnavailable`."""
+    def check(self) -> None:
+        """Raise `StoreUnavailable` where the store may not be relied on."""
         if (reason := self.unfit()) is not None:
             raise StoreUnavailable(reason)
-        keys = self.keys.for_token(
-            self.issuer, token.claims, token.jti_name, subject=identity.subject or None
+
+    def look_up(
+        self, key: Key, token: VerifiedToken, verdict: Verdict, size: int
+    ) -> asyncio.Future[Finding]:
+        """Ask whether `token` was revoked, in one step; then `verdict.refused` says so.
+
+        `size` is what its verdict takes. The future fails with `StoreUnavailable`.
+        """
+        names = self.keys.for_token(
+            self.issuer, token.claims, token.jti_name, subject=verdict.identity.subject or None
         )
-        epoch, *markers = await self.store.fetch([self.keys.epoch, *keys])
-        if epoch is None:
-            raise StoreUnavailable("the deny-list is lost and not yet repaired")
-        return is_revoked(markers, token.issued_at, self.leeway)
+        asked = [name.encode("utf-8", "surrogateescape") for name in names]
+        common = set(common_keys(self.keys, self.issuer))
+        own = tuple(dict.fromkeys(name for name in asked if name not in common))
+
+        def fill(replies: list[Any], _sent_at: float) -> Kept:
+            epoch, *markers = replies[0]
+            if epoch is None:
+                raise StoreUnavailable("the deny-list is lost and not yet repaired")
+            marker = is_revoked(markers, token.issued_at, self.leeway)
+            if marker is not None:
+                verdict.refused = Rejected("token_revoked", f"revoked by {marker}")
+            return Kept(verdict, store_keys=own, size=size)
+
+        command: Command = ("MGET", self.keys.epoch.encode(), *asked)
+        return self.ledger.look_up(key, (command,), fill, own)

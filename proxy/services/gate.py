@@ -203,13 +203,15 @@ class Gate:
             if (forged := _forged(asked, is_ambient=False)) is not None:
                 return self._refuse(asked, forged)
             return self._forward(asked, None, now)
-        carried = Carried(view, asked.target.query, parse_cookies(view.values(b"cookie")))
+        cookies = parse_cookies(view.values(b"cookie"))
+        carried = Carried(view, asked.target.query, cookies, asked.client.address)
         try:
             opened = await authenticate(route, carried, now, asked.trace)
         except AmbiguousCredential as twice:
             return self._refuse(asked, _twice(twice, asked))
         except DependencyUnavailable as down:
-            return self._refuse(asked, Refusal(down.code, down.detail), kind="unavailable")
+            outage = Refusal(down.code, down.detail, scheme=down.scheme)
+            return self._refuse(asked, outage, kind="unavailable")
         if isinstance(opened, Refusal):
             return self._refuse_authentication(asked, opened)
         if asked.trace is not None:
@@ -244,13 +246,13 @@ class Gate:
         )
 
     def _refuse_authentication(self, asked: _Asked, refusal: Refusal) -> Refuse:
-        """Refuse with the route's challenges (401); one of `both` is a 403 without."""
-        if refusal.code == "credentials_differ":
+        """Refuse with the route's challenges (401); one of `both` (403) and a 429 go without."""
+        if refusal.code in ("credentials_differ", "too_many_attempts"):
             return self._refuse(asked, refusal)
         headers = _challenges(asked.route, refusal.code) + refusal.headers
         return Refuse(
             "challenge",
-            Refusal(refusal.code, refusal.detail, headers),
+            Refusal(refusal.code, refusal.detail, headers, refusal.scheme),
             asked.client,
             asked.request_id,
             asked.route,

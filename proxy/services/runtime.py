@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import secrets
 import time
@@ -16,7 +17,14 @@ from pathlib import Path
 from typing import Final, Literal
 
 from proxy.adapters.keys import KeySource
-from proxy.adapters.store import Store, StoreAddress, address_of, eviction_problem, open_store
+from proxy.adapters.store import (
+    RedisStore,
+    Store,
+    StoreAddress,
+    address_of,
+    eviction_problem,
+    open_store,
+)
 from proxy.adapters.tasks import spawn
 from proxy.adapters.upstreams import OwnAddress, Upstream, UpstreamSettings
 from proxy.config.loader import LoadedConfig, load_config
@@ -26,6 +34,7 @@ from proxy.core.revocation import RevocationKeys
 from proxy.errors import SecretsError, StoreUnavailable
 from proxy.services import compile as compiling
 from proxy.services.assembly import assemble
+from proxy.services.coherence import Coherence
 from proxy.services.gate import Gate
 from proxy.services.keyrings import open_signing_keys
 from proxy.services.revocations import RevocationWatch
@@ -37,6 +46,8 @@ REFRESH_KEYS_S: Final = 60.0
 RETRY_S: Final = 1.0
 
 _log = logging.getLogger("latchgate.runtime")
+_generations = itertools.count(1)
+"""Numbers the configurations of this process: no verdict of one is found under another (R1)."""
 
 KeySources = Mapping[str, KeySource]
 """By scheme, for the schemes whose keys are fetched from a provider."""
@@ -75,7 +86,8 @@ class Runtime:
     store: Store | None
     token_keys: SigningKeys | None
     health: StoreHealth
-    _foreign_stores: list[Store] = field(default_factory=list)
+    coherence: Coherence
+    """The worker's verdicts; its `counters` are for the metrics."""
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     @classmethod
@@ -97,11 +109,21 @@ class Runtime:
         without a supervisor, which otherwise does it for all workers (R4).
         """
         config = loaded.config
-        store = open_own_store(config, store_address)
+        address = own_address(config, store_address)
+        store = None if address is None else open_store(address, timeout_s=config.store.timeout)
+        coherence = Coherence(config, generation=next(_generations))
         health = StoreHealth()
         tasks: list[asyncio.Task[None]] = []
         keys = open_signing_keys(config, store)
-        builder = SchemeBuilder(config, store, key_sources or {}, keys.tokens, health.unfit)
+        builder = SchemeBuilder(
+            config,
+            store,
+            key_sources or {},
+            keys.tokens,
+            health.unfit,
+            address=address,
+            coherence=coherence,
+        )
         upstreams = {
             name: Upstream(UpstreamSettings.from_config(name, upstream, own_addresses))
             for name, upstream in config.upstreams.items()
@@ -120,6 +142,7 @@ class Runtime:
             published=keys.published,
             gate_id=gate_id or pick_gate_id(config),
         )
+        coherence.start()
         if store is not None:
             await _ask_store(store, config, health)
             tasks.append(spawn(_watch_store(store, config, health), name="store"))
@@ -141,7 +164,7 @@ class Runtime:
             store=store,
             token_keys=keys.tokens,
             health=health,
-            _foreign_stores=builder.foreign_stores,
+            coherence=coherence,
             _tasks=tasks,
         )
 
@@ -151,9 +174,9 @@ class Runtime:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*(upstream.close(drain_s) for upstream in self.upstreams.values()))
-        for store in (self.store, *self._foreign_stores):
-            if store is not None:
-                await store.close()
+        await self.coherence.close()
+        if self.store is not None:
+            await self.store.close()
 
 
 def pick_gate_id(config: Config) -> str:
@@ -162,18 +185,27 @@ def pick_gate_id(config: Config) -> str:
     return f"latchgate-{secrets.token_hex(8)}" if configured == "random" else configured
 
 
-def open_own_store(config: Config, embedded: StoreAddress | None) -> Store | None:
-    """Return the gate's own store, unconnected; `None` where nothing needs one.
+def own_address(config: Config, embedded: StoreAddress | None) -> StoreAddress | None:
+    """Return where the gate's own store is; `None` where nothing needs one.
 
     Raises `StoreMisconfigured` where the address cannot be one.
     """
     if not compiling.needs_store(config):
         return None
-    if config.store.url.kind == "embedded":
-        if embedded is None:
-            raise StoreUnavailable("the embedded store is not running")
-        return open_store(embedded, timeout_s=config.store.timeout)
-    return open_store(address_of(config.store.url), timeout_s=config.store.timeout)
+    if config.store.url.kind != "embedded":
+        return address_of(config.store.url)
+    if embedded is None:
+        raise StoreUnavailable("the embedded store is not running")
+    return embedded
+
+
+def open_own_store(config: Config, embedded: StoreAddress | None) -> RedisStore | None:
+    """Return the gate's own store, unconnected; `None` where nothing needs one.
+
+    Raises `StoreMisconfigured` where the address cannot be one.
+    """
+    address = own_address(config, embedded)
+    return None if address is None else open_store(address, timeout_s=config.store.timeout)
 
 
 def make_watch(config: Config, store: Store) -> RevocationWatch:

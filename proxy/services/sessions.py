@@ -16,7 +16,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from proxy.adapters.store.port import Argument, Script, Store
-from proxy.core.formats.native import NativeSession, cookie_digest, encode, last_seen, read
+from proxy.core.formats.native import (
+    NativeSession,
+    cookie_digest,
+    encode,
+    last_seen,
+    read,
+    read_time,
+)
 
 COOKIE_BYTES: Final = 32
 """256 random bits, 43 characters of base64url."""
@@ -29,17 +36,18 @@ _ID: Final = re.compile(r"[0-9a-f]{64}")
 _log = logging.getLogger("latchgate.sessions")
 
 # R6: nothing resurrects. Does nothing when the session's key is gone, and nothing when the last
-# use was there at the look-up (ARGV[4]) and has run out since. Written over only when it is older
-# than a step (ARGV[2]); one from the future, a clock that was wrong, is put right.
+# use was there at the look-up (ARGV[4]) and has run out since: the answer is then nothing. Written
+# over only when it is older than a step (ARGV[2]); one from the future, a clock that was wrong, is
+# put right. Else the answer is whether it was written, and the last use that stands there now.
 _TOUCH: Final = Script("""
-if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+if redis.call('EXISTS', KEYS[1]) == 0 then return false end
 local seen = redis.call('GET', KEYS[2])
-if not seen and ARGV[4] == '1' then return 0 end
+if not seen and ARGV[4] == '1' then return false end
 local at = tonumber(seen or '')
 local now, step = tonumber(ARGV[1]), tonumber(ARGV[2])
-if at and at > now - step and at < now + step then return 0 end
+if at and at > now - step and at < now + step then return {0, seen} end
 redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[3])
-return 1
+return {1, ARGV[1]}
 """)
 
 
@@ -77,6 +85,15 @@ class StoredSession:
     digest: str
     record: bytes | None
     seen: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What the store says of a session's last use after it was asked to note one."""
+
+    is_written: bool
+    """False: somebody else had noted one within the step."""
+    seen_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +174,22 @@ class Sessions:
 
         At most once in a tenth of the idle timeout, and never for a session that is gone (R6).
         """
-        had_seen = "1" if stored.seen is not None else "0"
-        keys = [self.session_key(stored.digest), self.seen_key(stored.digest)]
-        args: list[Argument] = [repr(float(now)), repr(self._step_s), self._idle_ms, had_seen]
-        return bool(await self._store.run(_TOUCH, keys, args))
+        use = await self.use(stored.digest, now, had_seen=stored.seen is not None)
+        return use is not None and use.is_written
+
+    async def use(self, digest: str, now: float, *, had_seen: bool) -> Use | None:
+        """Note that a session is in use, as `touch` does; `None`: it is over (R6).
+
+        `had_seen`: True if its last use stood in the store when it was read, or was written since.
+        """
+        keys = [self.session_key(digest), self.seen_key(digest)]
+        has_seen = "1" if had_seen else "0"
+        args: list[Argument] = [repr(float(now)), repr(self._step_s), self._idle_ms, has_seen]
+        reply = await self._store.run(_TOUCH, keys, args)
+        if reply is None:
+            return None
+        at = read_time(reply[1])
+        return Use(is_written=bool(reply[0]), seen_at=now if at is None else at)
 
     async def listed(
         self, now: float, *, subject: str | None = None

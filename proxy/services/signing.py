@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, Final, Literal
 
-from proxy.adapters.keys import boot_time
+from proxy.adapters.boot_clock import boot_time
 from proxy.adapters.secrets import SecretBox
 from proxy.adapters.store.port import Script, Store
 from proxy.core.compact import encode_segment, sign_compact, to_json

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from proxy.adapters.store import StoreAddress, eviction_problem, open_store
+from proxy.adapters.store.tracked_store import TrackedStore
+from proxy.core.coherence import Source
 from proxy.core.revocation import RevocationKeys
 from proxy.errors import StoreUnavailable
 from proxy.services.revocations import Revocations, RevocationWatch
@@ -22,7 +24,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "store.md"
 async def documented(mortal_valkey):
     """Open the store as the documented user, for keys under the prefix only."""
     text = PAGE.read_text().partition("**Permissions**")[2].partition("`.")[0]
-    rights = re.findall(r"\+[a-z]+", text)
+    rights = re.findall(r"\+[a-z|]+", text)
     assert "+evalsha" in rights
     with mortal_valkey.client() as admin:
         rules = ["on", ">pw", "~latchgate:*", "-@all", *rights]
@@ -49,6 +51,18 @@ async def test_the_documented_rights_are_enough(documented):
     await documented.delete(KEYS.epoch)
     assert "lost" == await watch.look(NOW + 2)
     assert eviction_problem(await documented.probe(), "refuse") is None
+
+
+async def test_the_documented_rights_are_enough_for_tracking(documented):
+    """Look-ups are tracked with them, for the gate's own keys and with the life of a key."""
+    source = Source("store", max_staleness_s=2.0)
+    tracked = TrackedStore(documented.address, source, timeout_s=5)
+    commands = (("MGET", b"latchgate:k"), ("PTTL", b"latchgate:k"))
+    replies = await tracked.ask(
+        commands, lambda replies, _at: list(replies), keys=(b"latchgate:k",)
+    )
+    await tracked.close()
+    assert ([[None], -2], 1) == (replies, source.counters.connections)
 
 
 async def test_the_documented_user_reaches_no_other_keys(documented):

@@ -470,6 +470,21 @@ async def test_keys_are_refreshed_in_the_background(server, opened):
     assert not keys.current().has_kid("a")
 
 
+async def test_fetches_failures_and_age_are_told(server, opened):
+    """For the metrics: no age before the first document, and then that of the last good one."""
+    time = [1000.0]
+    keys = opened(Provider(ISSUER, jwks_url=f"{server.url}/jwks.json"), clock=lambda: time[0])
+    server.answers["/jwks.json"] = 500
+    assert not await keys.ready()
+    assert keys.age_s() is None
+    assert keys.fetches >= keys.fetch_failures >= 1
+    server.answers["/jwks.json"] = published("a")
+    await eventually(lambda: keys.age_s() is not None)
+    time[0] += 90.0
+    assert 90.0 == keys.age_s()
+    assert keys.fetches > keys.fetch_failures
+
+
 async def test_closing_ends_what_is_under_way(server):
     """Nothing is asked after the end; who still waits is told that there are no keys."""
 

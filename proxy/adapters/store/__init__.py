@@ -10,9 +10,10 @@ from proxy.adapters.store.address import (
     address_of,
 )
 from proxy.adapters.store.port import Script, Store, StoreInfo, eviction_problem
-from proxy.adapters.store.redis_store import open_store
+from proxy.adapters.store.redis_store import RedisStore, open_store
 
 __all__ = [
+    "RedisStore",
     "Script",
     "Store",
     "StoreAddress",

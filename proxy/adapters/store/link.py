@@ -12,8 +12,8 @@ import collections
 import os
 import socket
 import ssl
-from collections.abc import Sequence
-from typing import Any, Final, cast
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar, cast
 
 import hiredis
 
@@ -23,7 +23,8 @@ from proxy.adapters.store.port import Argument
 KEEPALIVE_S: Final = 15
 """An idle connection that a middlebox has forgotten is found out before it is needed."""
 
-_MORE: Final = object()
+MORE: Final = object()
+"""What the reader says while a reply is not complete."""
 
 
 class LinkLost(ConnectionError):
@@ -44,7 +45,7 @@ class Link(asyncio.Protocol):
     """A connection that was opened by `open_link`."""
 
     def __init__(self) -> None:
-        self._reader = hiredis.Reader(replyError=ReplyError, notEnoughData=_MORE)
+        self._reader = hiredis.Reader(replyError=ReplyError, notEnoughData=MORE)
         self._pending: collections.deque[asyncio.Future[Any]] = collections.deque()
         self._outbox: list[bytes] = []
         self._transport: asyncio.Transport | None = None
@@ -65,7 +66,7 @@ class Link(asyncio.Protocol):
         """
         future: asyncio.Future[Any] = self._loop.create_future()
         if not self.is_open:
-            _refuse(future, LinkLost("connection closed"))
+            refuse(future, LinkLost("connection closed"))
             return future
         if not self._outbox:
             self._loop.call_soon(self._flush)
@@ -95,17 +96,14 @@ class Link(asyncio.Protocol):
         self.last_data_at = self._loop.time()
         try:
             self._reader.feed(data)
-            while (reply := self._reader.gets()) is not _MORE:
+            while (reply := self._reader.gets()) is not MORE:
                 if not self._pending:
                     self.abort("a reply that nobody asked for")
                     return
                 future = self._pending.popleft()
                 if future.done():  # whoever asked has left
                     continue
-                if isinstance(reply, ReplyError):
-                    _refuse(future, reply)
-                else:
-                    future.set_result(reply)
+                answer(future, reply)
         except hiredis.HiredisError:
             self.abort("a reply that is not RESP")
 
@@ -125,21 +123,26 @@ class Link(asyncio.Protocol):
         pending, self._pending = self._pending, collections.deque()
         for future in pending:
             if not future.done():
-                _refuse(future, LinkLost(reason))
+                refuse(future, LinkLost(reason))
 
 
-async def open_link(address: StoreAddress, context: ssl.SSLContext | None) -> Link:
-    """Connect, authenticate and choose the database.
+LinkT = TypeVar("LinkT", bound=Link)
+
+
+async def open_link(
+    address: StoreAddress, context: ssl.SSLContext | None, make: Callable[[], LinkT]
+) -> LinkT:
+    """Connect, authenticate and choose the database; `make` gives the `Link` to do it with.
 
     Raises `LinkLost` or `ReplyError`; on cancellation nothing stays open.
     """
     loop = asyncio.get_running_loop()
     try:
         if address.socket_path:
-            _, link = await loop.create_unix_connection(Link, address.socket_path)
+            _, link = await loop.create_unix_connection(make, address.socket_path)
         else:
             transport, link = await loop.create_connection(
-                Link, address.host, address.port, ssl=context
+                make, address.host, address.port, ssl=context
             )
             _keep_alive(transport)
     except (OSError, ssl.SSLError) as error:
@@ -196,7 +199,16 @@ def _greeting(address: StoreAddress) -> list[tuple[Argument, ...]]:
     return commands
 
 
-def _refuse(future: asyncio.Future[Any], error: Exception) -> None:
+def answer(future: asyncio.Future[Any], reply: Any) -> None:
+    """Give `future` its reply, or the server's error."""
+    if isinstance(reply, ReplyError):
+        refuse(future, reply)
+    else:
+        future.set_result(reply)
+
+
+def refuse(future: asyncio.Future[Any], error: Exception) -> None:
+    """Let `future` fail."""
     future.set_exception(error)
     future.exception()  # seen: whoever waits may be cancelled before it hears of this
 

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 
 from proxy.adapters.store.address import StoreAddress
 from proxy.adapters.store.link import Link, LinkLost, ReplyError, client_context, open_link
-from proxy.adapters.store.port import Argument, Script, Store, StoreInfo
+from proxy.adapters.store.port import Argument, Script, StoreInfo
 from proxy.adapters.tasks import spawn
 from proxy.errors import StoreUnavailable
 
@@ -173,7 +173,7 @@ class RedisStore:
         self._failure = None
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                self._link = await open_link(self.address, self._context)
+                self._link = await open_link(self.address, self._context, Link)
             return self._link
         except TimeoutError:
             self._failure = LinkLost("no connection in time")
@@ -193,7 +193,7 @@ class _Refused(StoreUnavailable):
         self.kind = kind
 
 
-def open_store(address: StoreAddress, *, timeout_s: float) -> Store:
+def open_store(address: StoreAddress, *, timeout_s: float) -> RedisStore:
     """Open the store at `address`; nothing is sent yet.
 
     Raises `StoreMisconfigured` when a certificate file cannot be used.

@@ -105,6 +105,55 @@ def read(record: bytes | None) -> NativeSession | Absent:
         return Absent("session_unknown", f"record does not fit: {misfit}")
 
 
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the store says of one session, whatever the time is. Times are epoch seconds."""
+
+    identity: Identity
+    begins_at: float
+    """Before this the record is one from the future, which is no session yet."""
+    ends_at: float
+    """The absolute end: the record's, and never later than the lifetime after its beginning."""
+    seen_at: float
+    """The last use."""
+
+
+def facts(
+    record: bytes | None,
+    seen: bytes | None,
+    *,
+    lifetime: float | None,
+    scheme: str,
+    origin: str,
+) -> Facts | Absent:
+    """Return what `record` and `seen`, as the store holds them, say; `Absent` for no session."""
+    session = read(record)
+    if isinstance(session, Absent):
+        return session
+    ends_at = session.expires_at
+    if lifetime is not None:
+        ends_at = min(ends_at, session.created_at + lifetime)
+    return Facts(
+        identity=_identity(session, scheme=scheme, origin=origin, ends_at=ends_at),
+        begins_at=session.created_at - CLOCK_SKEW_S,
+        ends_at=ends_at,
+        seen_at=last_seen(session, seen),
+    )
+
+
+def over_at(
+    now: float, *, begins_at: float, ends_at: float, idle_at: float | None
+) -> Absent | None:
+    """Return why a session is not good at `now`, or `None`; idle from `idle_at` on."""
+    if now < begins_at:
+        return Absent("session_unknown", "created in the future")
+    if now >= ends_at:
+        return Absent("session_expired", "its lifetime is over")
+    if idle_at is not None and now >= idle_at:
+        return Absent("session_expired", "it was idle for too long")
+    return None
+
+
 def decode(
     record: bytes | None,
     seen: bytes | None,
@@ -117,22 +166,14 @@ def decode(
 ) -> Identity | Absent:
     """Return whose session it is at `now`, or `Absent` (`session_unknown`, `session_expired`).
 
-    `record` and `seen` are what the store holds, `idle_timeout` and `lifetime` seconds. The absolute
-    end is the record's, and never later than `lifetime` after its beginning.
+    `record` and `seen` are what the store holds, `idle_timeout` and `lifetime` seconds.
     """
-    session = read(record)
-    if isinstance(session, Absent):
-        return session
-    if session.created_at > now + CLOCK_SKEW_S:
-        return Absent("session_unknown", "created in the future")
-    ends_at = session.expires_at
-    if lifetime is not None:
-        ends_at = min(ends_at, session.created_at + lifetime)
-    if now >= ends_at:
-        return Absent("session_expired", "its lifetime is over")
-    if idle_timeout is not None and now >= last_seen(session, seen) + idle_timeout:
-        return Absent("session_expired", "it was idle for too long")
-    return _identity(session, scheme=scheme, origin=origin, ends_at=ends_at)
+    found = facts(record, seen, lifetime=lifetime, scheme=scheme, origin=origin)
+    if isinstance(found, Absent):
+        return found
+    idle_at = None if idle_timeout is None else found.seen_at + idle_timeout
+    over = over_at(now, begins_at=found.begins_at, ends_at=found.ends_at, idle_at=idle_at)
+    return over or found.identity
 
 
 def last_seen(session: NativeSession, seen: bytes | None) -> float:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from proxy.adapters.keys import KeySource, StaticKeys
-from proxy.adapters.store import Store, address_of, open_store
+from proxy.adapters.store import Store, StoreAddress, address_of
+from proxy.adapters.store.tracked_store import TrackedStore
 from proxy.config.models import Config, JwtSchemeConfig, SessionSchemeConfig
 from proxy.core.formats.native import native_origin
 from proxy.core.revocation import RevocationKeys, marker_life_s
 from proxy.errors import KeysUnavailable, StoreUnavailable
 from proxy.services import compile as compiling
-from proxy.services.deny_list import DenyList
+from proxy.services.coherence import Coherence
+from proxy.services.deny_list import DenyList, common_keys
 from proxy.services.schemes.jwt import JwtScheme
 from proxy.services.schemes.port import Scheme
 from proxy.services.schemes.records import JsonRecords, NativeRecords, SessionRecords
@@ -42,7 +44,10 @@ def open_sessions(config: Config, scheme: SessionSchemeConfig, store: Store) -> 
 
 
 class SchemeBuilder:
-    """Builds every scheme of a configuration once; remembers the stores that it opened."""
+    """Builds every scheme of a configuration once, with its verdicts in `coherence`.
+
+    `store` is the gate's own, and `address` where it is; both are `None` where nothing needs one.
+    """
 
     def __init__(
         self,
@@ -51,13 +56,17 @@ class SchemeBuilder:
         key_sources: Mapping[str, KeySource],
         token_keys: KeySource | None,
         unfit: Callable[[], str | None],
+        *,
+        address: StoreAddress | None,
+        coherence: Coherence,
     ) -> None:
         self._config = config
         self._store = store
         self._key_sources = key_sources
         self._token_keys = token_keys
         self._unfit = unfit
-        self.foreign_stores: list[Store] = []
+        self._address = address
+        self._coherence = coherence
 
     def build(self) -> dict[str, Scheme]:
         """Return the schemes by name."""
@@ -76,6 +85,7 @@ class SchemeBuilder:
     def _native(self, name: str, scheme: SessionSchemeConfig) -> SessionRecords:
         tokens = self._config.tokens
         return NativeRecords(
+            ledger=self._coherence.ledger(name, self._own_tracked()),
             sessions=open_sessions(self._config, scheme, self._own_store()),
             scheme=name,
             origin=native_origin(tokens.issuer if tokens is not None else None),
@@ -87,25 +97,28 @@ class SchemeBuilder:
         if scheme.identity is None:
             raise ValueError(f"scheme {name} does not say where a record names its subject")
         if scheme.store is None:
-            store = self._own_store()
+            tracked = self._own_tracked()
         else:
-            timeout_s = self._config.store.timeout
-            store = open_store(address_of(scheme.store), timeout_s=timeout_s)
-            self.foreign_stores.append(store)
-        return JsonRecords(store, name, scheme.prefix, compiling.compile_reader(scheme.identity))
+            tracked = self._coherence.track(name, address_of(scheme.store))
+        ledger = self._coherence.ledger(name, tracked)
+        return JsonRecords(ledger, name, scheme.prefix, compiling.compile_reader(scheme.identity))
 
     def _jwt(self, name: str, scheme: JwtSchemeConfig) -> JwtScheme:
         issuer = compiling.scheme_issuer(self._config, scheme)
         is_local = scheme.keys.local
         deny_list = None
         if scheme.revocation == "store":
+            keys = RevocationKeys(self._config.store.prefix)
+            ledger = self._coherence.ledger(name, self._own_tracked(), common_keys(keys, issuer))
             deny_list = DenyList(
-                store=self._own_store(),
-                keys=RevocationKeys(self._config.store.prefix),
+                ledger=ledger,
+                keys=keys,
                 issuer=issuer,
                 leeway=0.0 if is_local else scheme.leeway,
                 unfit=self._unfit,
             )
+        else:
+            ledger = self._coherence.ledger(name, None)
         return JwtScheme(
             name=name,
             places=compiling.places_of(scheme),
@@ -116,6 +129,7 @@ class SchemeBuilder:
             reader=compiling.compile_reader(scheme.identity),
             is_email_trusted=is_local or scheme.identity.email != "email",
             deny_list=deny_list,
+            ledger=ledger,
         )
 
     def _keys(self, name: str, scheme: JwtSchemeConfig) -> KeySource:
@@ -126,6 +140,11 @@ class SchemeBuilder:
         if source is None:
             raise KeysUnavailable(f"nobody fetches the keys of scheme {name}")
         return source
+
+    def _own_tracked(self) -> TrackedStore:
+        if self._address is None:
+            raise StoreUnavailable("the configuration needs a store, and none was opened")
+        return self._coherence.track("store", self._address)
 
     def _own_store(self) -> Store:
         if self._store is None:

@@ -1,24 +1,29 @@
 """The `jwt` scheme: a token, verified locally, then asked for in the deny-list.
 
 The signature comes first: nobody makes the gate ask the store with a token of his own making
-(security.md, R3).
+(security.md, R3). What was found is kept; a hit checks the clock and the key, not the signature.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from proxy.adapters.keys import KeySource
+from proxy.core.coherence import Key, Verdict
 from proxy.core.cookies import Duplicate, find_cookie
 from proxy.core.credentials import basic_password, bearer_token, query_parameter
-from proxy.core.jose import KeyUnknown, TokenVerifier, VerifiedToken
+from proxy.core.jose import KeyUnknown, SignatureInvalid, TokenVerifier, VerifiedToken
 from proxy.core.mapping import IdentityReader
-from proxy.errors import TokenExpired, TokenInvalid
+from proxy.errors import KeysUnavailable, TokenExpired, TokenInvalid
 from proxy.model import Absent, Authenticated, Identity, Outcome, Rejected
+from proxy.services.coherence import Kept, Ledger
 from proxy.services.deny_list import DenyList
 from proxy.services.schemes.port import Ambiguous, Carried, Found, Place
+
+_COPIES: Final = 4
+"""Bytes that a verified token takes, for each byte of the token (measured)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,31 +41,84 @@ class JwtScheme:
     """False: the token's e-mail counts with `email_verified: true` only (security.md, K6)."""
     deny_list: DenyList | None
     """`None` with `revocation: none`: no store is asked."""
+    ledger: Ledger
+    """The scheme's verdicts."""
 
     def find(self, carried: Carried) -> Found | None:
         """Return the token from the first of the scheme's places that carries one."""
         for place in self.places:
             value = _extract(place, carried)
             if value is not None:
-                return Found(place, value)
+                return carried.found(place, value)
         return None
+
+    # hot: decided without a task by whoever can
+    def known(self, found: Found, now: float) -> Outcome | None:
+        """Return what a cached verdict says: its signature is not checked again."""
+        return self._known(found, self.ledger.key(found.value), now)
 
     async def judge(self, found: Found, now: float) -> Outcome:
         """Verify the token, then ask whether it was revoked."""
+        key = self.ledger.key(found.value)
+        outcome = self._known(found, key, now)
+        if outcome is not None:
+            return outcome
+        flight = self.ledger.flight(key)
+        if flight is None:
+            keys = self.keys.current()
+            if (rejected := self.ledger.remembered_forgery(key, keys)) is not None:
+                return rejected
+            try:
+                token = await self.verify(found.value, now)
+            except SignatureInvalid as forged:
+                rejected = Rejected(forged.code, forged.detail)
+                return await self.ledger.forged(found, key, rejected, keys)
+            except TokenExpired as expired:
+                return _expired(expired, found)
+            except TokenInvalid as invalid:
+                return Rejected(invalid.code, invalid.detail)
+            verdict = self._verdict(token)
+            size = _COPIES * len(found.value)
+            if self.deny_list is None:
+                self.ledger.keep(key, Kept(verdict, size=size))
+                return _outcome(verdict, found)
+            self.deny_list.check()
+            flight = self.deny_list.look_up(key, token, verdict, size)
+        finding = await self.ledger.wait_for(flight, found, key)
+        assert isinstance(finding, Verdict)  # noqa: S101 - a token that was verified is somebody's
+        if now >= finding.not_after:  # who joins a look-up may come later than who began it
+            return _expired(TokenExpired("exp has passed"), found)
+        return _outcome(finding, found)
+
+    def _known(self, found: Found, key: Key, now: float) -> Outcome | None:
+        verdict = self.ledger.find(found, key)
+        if not isinstance(verdict, Verdict):
+            return None
+        if not verdict.not_before <= now < verdict.not_after:
+            if now >= verdict.not_after:
+                self.ledger.drop_expired(key)
+            return None
+        if self.deny_list is not None and self.deny_list.unfit() is not None:
+            return None
         try:
-            token = await self.verify(found.value, now)
-        except TokenExpired as expired:
-            if found.place.kind == "cookie":
-                return Absent(expired.code, expired.detail)
-            return Rejected(expired.code, expired.detail)
-        except TokenInvalid as invalid:
-            return Rejected(invalid.code, invalid.detail)
-        identity = self._identity(token)
-        if self.deny_list is not None:
-            marker = await self.deny_list.find(token, identity)
-            if marker is not None:
-                return Rejected("token_revoked", f"revoked by {marker}")
-        return Authenticated(identity, found.place.is_ambient)
+            keys = self.keys.current()
+        except KeysUnavailable:
+            return None
+        if keys is not verdict.key_set:  # K3: a verdict dies when its key leaves the set
+            if verdict.verified_by is None or not keys.holds(verdict.verified_by):
+                self.ledger.drop_unverified(key)
+                return None
+            verdict.key_set = keys
+        self.ledger.hit(verdict)
+        return _outcome(verdict, found)
+
+    def _verdict(self, token: VerifiedToken) -> Verdict:
+        return Verdict(
+            self._identity(token),
+            not_before=token.begins_at,
+            not_after=token.expires_at,
+            verified_by=token.key,
+        )
 
     async def verify(self, token: bytes, now: float) -> VerifiedToken:
         """Verify with the keys at hand; one refetch for a key that is not among them (K3).
@@ -93,6 +151,17 @@ class JwtScheme:
         if self.is_email_trusted or claims.get("email_verified") is True:
             return self.reader.email(claims)
         return None
+
+
+def _expired(expired: TokenExpired, found: Found) -> Outcome:
+    """Return what an expired token is: nothing, where a browser sends it by itself."""
+    if found.place.kind == "cookie":
+        return Absent(expired.code, expired.detail)
+    return Rejected(expired.code, expired.detail)
+
+
+def _outcome(verdict: Verdict, found: Found) -> Outcome:
+    return verdict.refused or Authenticated(verdict.identity, found.place.is_ambient)
 
 
 def _extract(place: Place, carried: Carried) -> bytes | None:

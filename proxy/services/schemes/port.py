@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from proxy.model import Outcome, RequestView
+from proxy.model import SAFE_METHODS, Outcome, RequestView
 
 PlaceKind = Literal["bearer", "basic", "cookie", "header", "query"]
 
@@ -31,6 +31,12 @@ class Carried:
     view: RequestView
     query: bytes | None
     cookies: list[tuple[bytes, bytes]]
+    address: str | None = None
+    """The client's, after the trusted hops (H5)."""
+
+    def found(self, place: Place, value: bytes) -> Found:
+        """Return the credential `value` that stands at `place`."""
+        return Found(place, value, self.address, may_be_stale=_may_be_stale(self.view))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,15 @@ class Found:
 
     place: Place
     value: bytes
+    address: str | None = None
+    """Of the client that sent it: who guesses too many is slowed down (security.md, R9)."""
+    may_be_stale: bool = False
+    """True where a cached verdict may serve in an outage, if the configuration says so (R8)."""
+
+
+def _may_be_stale(view: RequestView) -> bool:
+    """Tell whether the request changes nothing: what does is never let through on an old verdict."""
+    return view.method in SAFE_METHODS and not view.values(b"upgrade")
 
 
 class Ambiguous(Exception):
@@ -78,6 +93,13 @@ class Scheme(Protocol):
         """Return the credential that the request carries for this scheme, unjudged.
 
         Raises `Ambiguous` where a cookie occurs twice with different values.
+        """
+        ...
+
+    def known(self, found: Found, now: float) -> Outcome | None:
+        """Say whose the credential is if that is known without I/O; `None`: `judge` has to find out.
+
+        Never raises.
         """
         ...
 

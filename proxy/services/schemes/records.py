@@ -1,29 +1,51 @@
-"""Where a session scheme's records are: the gate's own store, or an application's."""
+"""Where a session scheme's records are: the gate's own store, or an application's.
+
+What was found stays in the worker's verdicts; a hit is compared with the clock here, every time.
+"""
 
 from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from typing import Final, Protocol
+from hashlib import sha256
+from typing import Any, Final, Protocol
 
-from proxy.adapters.store import Store
+from proxy.adapters.store.link import ReplyError
 from proxy.adapters.tasks import spawn
+from proxy.core.coherence import Finding, Key, Verdict
 from proxy.core.formats import json as json_format
 from proxy.core.formats import native
 from proxy.core.mapping import IdentityReader
 from proxy.errors import StoreUnavailable
 from proxy.model import Absent, Identity
-from proxy.services.sessions import Sessions, StoredSession
+from proxy.services.coherence import Kept, Ledger
+from proxy.services.schemes.port import Found
+from proxy.services.sessions import Sessions
 
 MAX_COOKIE_BYTES: Final = 4096
 """What a browser keeps of one cookie (RFC 6265bis §5.6); longer ones are nobody's session."""
+TOUCH_RETRY_S: Final = 1.0
+"""After a use could not be written."""
+_COPIES: Final = 6
+"""Bytes that a decoded record takes, for each byte of the record (measured)."""
+
+_NO_ID: Final = Absent("session_unknown", "the cookie cannot be a session's id")
 
 
 class SessionRecords(Protocol):
     """Finds the identity behind a session cookie."""
 
-    async def look_up(self, cookie: bytes, now: float) -> Identity | Absent:
-        """Return whose session `cookie` names at `now`. Raises `StoreUnavailable`."""
+    @property
+    def ledger(self) -> Ledger:
+        """The scheme's verdicts."""
+        ...
+
+    def known(self, found: Found, key: Key, now: float) -> Identity | Absent | None:
+        """Return whose session it is at `now` if a verdict says so; `None`: look it up."""
+        ...
+
+    async def look_up(self, found: Found, key: Key, now: float) -> Identity | Absent:
+        """Return whose session it is at `now`. Raises `StoreUnavailable`."""
         ...
 
 
@@ -31,52 +53,149 @@ class SessionRecords(Protocol):
 class JsonRecords:
     """Records that an application keeps as JSON; they are only ever read (S12)."""
 
-    store: Store
+    ledger: Ledger
     scheme: str
     prefix: str
     reader: IdentityReader
 
-    async def look_up(self, cookie: bytes, now: float) -> Identity | Absent:
-        """Return whose session it is; the life of the key is the life of the session."""
+    def known(self, found: Found, key: Key, now: float) -> Identity | Absent | None:
+        """Return what the verdict says; the life of the key is in it."""
         del now
-        key = json_format.cookie_to_key(cookie, self.prefix)
-        if key is None:
-            return Absent("session_unknown", "the cookie cannot be a session's id")
-        (record,) = await self.store.fetch([key])
-        return json_format.decode(record, self.reader, scheme=self.scheme)
+        finding = self.ledger.find(found, key)
+        if finding is None:
+            return None
+        self.ledger.hit(finding)
+        return _told(finding)
+
+    async def look_up(self, found: Found, key: Key, now: float) -> Identity | Absent:
+        """Look the record up, and how long it still lives: its key's life is the session's."""
+        del now
+        flight = self.ledger.flight(key)
+        if flight is None:
+            store_key = json_format.cookie_to_key(found.value, self.prefix)
+            if store_key is None:
+                return _NO_ID
+            raw_key = store_key.encode()
+
+            def fill(replies: list[Any], sent_at: float) -> Kept:
+                return self._read(key, raw_key, replies, sent_at)
+
+            commands = (("MGET", raw_key), ("PTTL", raw_key))
+            flight = self.ledger.look_up(key, commands, fill, (raw_key,))
+        return _told(await self.ledger.wait_for(flight, found, key))
+
+    def _read(self, key: Key, store_key: bytes, replies: list[Any], sent_at: float) -> Kept:
+        (record,), life_ms = replies
+        if record is None:
+            return Kept(Absent("session_unknown", "no such session"), store_keys=(store_key,))
+        digest = sha256(record).digest()
+        before = self.ledger.aside(key)
+        if before is not None and before.record_digest == digest:
+            finding: Finding = Verdict(before.identity, record_digest=digest)
+            self.ledger.restored()
+        else:
+            told = json_format.decode(record, self.reader, scheme=self.scheme)
+            finding = told if isinstance(told, Absent) else Verdict(told, record_digest=digest)
+        # A key that expires is told of when the server finds it so, which may be much later: the
+        # gate counts for itself, from before the question was sent.
+        if isinstance(life_ms, ReplyError):  # not permitted: without its life it is not kept
+            return Kept(finding, is_kept=False)
+        until = float("inf") if life_ms == -1 else sent_at + life_ms / 1000
+        size = _COPIES * len(record) if isinstance(finding, Verdict) else 0
+        return Kept(finding, store_keys=(store_key,), size=size, until=until)
 
 
 @dataclass(frozen=True, slots=True)
 class NativeRecords:
     """The gate's own sessions (reference.md §4)."""
 
+    ledger: Ledger
     sessions: Sessions
     scheme: str
     origin: str
     idle_timeout: float
     lifetime: float
 
-    async def look_up(self, cookie: bytes, now: float) -> Identity | Absent:
-        """Return whose session it is, and note its use (at most once in a tenth of idle)."""
-        if len(cookie) > MAX_COOKIE_BYTES:
-            return Absent("session_unknown", "the cookie cannot be a session's id")
-        stored = await self.sessions.look_up(cookie)
-        outcome = native.decode(
-            stored.record,
-            stored.seen,
-            now=now,
-            idle_timeout=self.idle_timeout,
-            lifetime=self.lifetime,
-            scheme=self.scheme,
-            origin=self.origin,
-        )
-        if isinstance(outcome, Identity):
-            seen_at = native.read_time(stored.seen)
-            if seen_at is None or self.sessions.is_touch_due(seen_at, now):
-                spawn(self._touch(stored, now), name="session in use")
-        return outcome
+    def known(self, found: Found, key: Key, now: float) -> Identity | Absent | None:
+        """Return what the verdict says at `now`.
 
-    async def _touch(self, stored: StoredSession, now: float) -> None:
-        """Write the last use behind the request: its failure is not the request's."""
+        Another worker may have seen a session that seems idle here: it is looked up once more.
+        """
+        finding = self.ledger.find(found, key)
+        if finding is None:
+            return None
+        if isinstance(finding, Verdict) and self._over(finding, now) is not None:
+            return None
+        self.ledger.hit(finding)
+        return self._told(finding, key, now)
+
+    async def look_up(self, found: Found, key: Key, now: float) -> Identity | Absent:
+        """Look up record and last use in one step."""
+        flight = self.ledger.flight(key)
+        if flight is None:
+            if len(found.value) > MAX_COOKIE_BYTES:
+                return _NO_ID
+            digest = key[2].hex()
+            session_key = self.sessions.session_key(digest).encode()
+            seen_key = self.sessions.seen_key(digest).encode()
+
+            def fill(replies: list[Any], _sent_at: float) -> Kept:
+                return self._read(session_key, *replies[0])
+
+            commands = (("MGET", session_key, seen_key),)
+            flight = self.ledger.look_up(key, commands, fill, (session_key,))
+        finding = await self.ledger.wait_for(flight, found, key)
+        return self._told(finding, key, now)
+
+    def _read(self, session_key: bytes, record: bytes | None, seen: bytes | None) -> Kept:
+        told = native.facts(
+            record, seen, lifetime=self.lifetime, scheme=self.scheme, origin=self.origin
+        )
+        # Of the session's key alone: its use, under another key, changes nobody's verdict.
+        if isinstance(told, Absent):
+            return Kept(told, store_keys=(session_key,))
+        verdict = Verdict(
+            told.identity,
+            not_before=told.begins_at,
+            not_after=told.ends_at,
+            seen_at=told.seen_at,
+            has_seen=native.read_time(seen) is not None,
+        )
+        return Kept(verdict, store_keys=(session_key,), size=_COPIES * len(record or b""))
+
+    def _over(self, verdict: Verdict, now: float) -> Absent | None:
+        return native.over_at(
+            now,
+            begins_at=verdict.not_before,
+            ends_at=verdict.not_after,
+            idle_at=verdict.seen_at + self.idle_timeout,
+        )
+
+    def _told(self, finding: Finding, key: Key, now: float) -> Identity | Absent:
+        if isinstance(finding, Absent):
+            return finding
+        over = self._over(finding, now)
+        if over is not None:
+            return over
+        if not finding.has_seen or self.sessions.is_touch_due(finding.seen_at, now):
+            self._use(finding, key, now)
+        return finding.identity
+
+    def _use(self, verdict: Verdict, key: Key, now: float) -> None:
+        """Write the use behind the request, at most one at a time."""
+        if abs(now - verdict.touched_at) >= TOUCH_RETRY_S:
+            verdict.touched_at = now
+            spawn(self._write_use(verdict, key, now), name="session in use")
+
+    async def _write_use(self, verdict: Verdict, key: Key, now: float) -> None:
+        """Write the last use; its failure is not the request's."""
         with contextlib.suppress(StoreUnavailable):
-            await self.sessions.touch(stored, now)
+            use = await self.sessions.use(key[2].hex(), now, had_seen=verdict.has_seen)
+            if use is None:
+                self.ledger.drop_invalid(key)
+            else:
+                verdict.seen_at, verdict.has_seen = use.seen_at, True
+
+
+def _told(finding: Finding) -> Identity | Absent:
+    return finding if isinstance(finding, Absent) else finding.identity

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from proxy.core.cookies import Duplicate, find_cookie
-from proxy.model import Absent, Authenticated, Outcome
+from proxy.model import Absent, Authenticated, Identity, Outcome
 from proxy.services.schemes.port import Ambiguous, Carried, Found, Place
 
 if TYPE_CHECKING:
@@ -33,11 +33,23 @@ class SessionScheme:
         value = find_cookie(carried.cookies, place.name.encode())
         if isinstance(value, Duplicate):
             raise Ambiguous(place, value.names)
-        return None if value is None else Found(place, value)
+        return None if value is None else carried.found(place, value)
+
+    def known(self, found: Found, now: float) -> Outcome | None:
+        """Return what a cached verdict says."""
+        return _outcome(self.records.known(found, self.records.ledger.key(found.value), now))
 
     async def judge(self, found: Found, now: float) -> Outcome:
         """Look the session up; what is merely unknown or expired is absent, never an error."""
-        outcome = await self.records.look_up(found.value, now)
-        if isinstance(outcome, Absent):
-            return outcome
-        return Authenticated(outcome, is_ambient=True)
+        ledger = self.records.ledger
+        key = ledger.key(found.value)
+        told = self.records.known(found, key, now)
+        if told is None:
+            told = await self.records.look_up(found, key, now)
+            if isinstance(told, Absent) and told.code == "session_unknown":
+                return await ledger.guessed(found, key) or told
+        return Authenticated(told, is_ambient=True) if isinstance(told, Identity) else told
+
+
+def _outcome(told: Identity | Absent | None) -> Outcome | None:
+    return Authenticated(told, is_ambient=True) if isinstance(told, Identity) else told

@@ -36,6 +36,11 @@ class StandIn:
             return None
         return Found(self.places[0], _like_a_token(self.issuer))
 
+    def known(self, found: Found, now: float) -> Outcome | None:
+        """Return `None`: `judge` knows as fast."""
+        del found, now
+        return None
+
     async def judge(self, found: Found, now: float) -> Outcome:
         """Say whose the credential is: always the same person's."""
         del now

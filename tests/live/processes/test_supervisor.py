@@ -20,7 +20,7 @@ async def test_serve_says_what_it_does_and_serves(serve, public):
     messages = gate.messages()
     assert messages[0].endswith("latchgate.yaml, 2 workers")
     assert f"listening on http://127.0.0.1:{gate.port}" == messages[1]
-    assert f"health on unix:{gate.directory}/h: /healthz /readyz" == messages[2]
+    assert f"health on unix:{gate.directory}/h: /healthz /readyz /metrics" == messages[2]
     assert "store: none needed" == messages[3]
     assert "public (auth: none): any method */** -> app" == messages[4]
     assert (200, b"hello") == await gate.get("/a?b=c")
@@ -184,12 +184,13 @@ async def test_a_replacement_that_cannot_start_is_tried_again_and_says_why(
 
 
 async def test_s11_health_tells_readiness_and_nothing_else(serve, public, application):
-    """S11: /healthz and /readyz, without data; a gate that drains is not ready."""
+    """S11: /healthz and /readyz, without data, /metrics; a gate that drains is not ready."""
     gate = await serve(public)
     await gate.ready()
     assert (200, b"ok\n") == await gate.health("/healthz")
     assert (200, b"ok\n") == await gate.health("/readyz")
-    assert (404, b"not found\n") == await gate.health("/metrics")
+    assert 200 == (await gate.health("/metrics"))[0]
+    assert (404, b"not found\n") == await gate.health("/config")
     application.may_answer.clear()
     answer = spawn(gate.get(), name="request")
     await application.asked.wait()

@@ -8,7 +8,8 @@ import logging
 
 import pytest
 
-from proxy.adapters.keys import KeyTiming, RelayedKeys, StaticKeys, boot_time
+from proxy.adapters.boot_clock import boot_time
+from proxy.adapters.keys import KeyTiming, RelayedKeys, StaticKeys
 from proxy.core.keyset import KeySet
 from proxy.errors import KeysUnavailable
 from tests.token_workshop import jwk

@@ -23,6 +23,32 @@ def test_the_defaults_are_those_of_the_reference(reading):
     )
 
 
+def test_verdicts_have_the_defaults_of_the_reference(reading):
+    """Nothing said: two seconds of staleness, nothing on an outage, 100,000 verdicts in 64 MiB."""
+    config = reading.config("log: {}\n")
+
+    assert (2.0, "deny", None) == (
+        config.store.max_staleness,
+        config.store.on_outage,
+        config.store.grace_s,
+    )
+    assert (100_000, 64 * 2**20) == (config.verdicts.entries, config.verdicts.bytes)
+
+
+def test_an_outage_may_be_bridged(reading):
+    """R8: `serve_cached` says for how long."""
+    config = reading.config("store: {max_staleness: 500ms, on_outage: {serve_cached: 30s}}\n")
+
+    assert (0.5, 30.0) == (config.store.max_staleness, config.store.grace_s)
+
+
+def test_a_store_that_may_be_slower_than_the_proof_is_warned_of(reading):
+    """R2: with a time-out above max_staleness verdicts are unproven whenever the store is slow."""
+    found = reading.warnings("store: {max_staleness: 1s, timeout: 2s}\n")
+
+    assert any("max_staleness: is shorter than timeout" in line for line in found)
+
+
 def test_tokens_have_the_defaults_of_the_reference(reading):
     """Only issuer and audience must be said."""
     tokens = reading.config("tokens: {issuer: 'https://g', audience: shop}\n").tokens
@@ -82,7 +108,15 @@ def test_the_first_key_encrypts(reading):
         ("store: {prefix: ''}", "store.prefix: must not be empty"),
         ("store: {timeout: 0ms}", "store.timeout: must be longer than nothing"),
         ("store: {on_loss: ignore}", "store.on_loss: must be revoke_all or accept"),
-        ("store: {max_staleness: 2s}", "store.max_staleness: unknown key (not available in this"),
+        ("store: {max_staleness: 199ms}", "store.max_staleness: must be between 200ms and 60s"),
+        ("store: {max_staleness: 2m}", "store.max_staleness: must be between 200ms and 60s"),
+        ("store: {max_staleness: 2}", "store.max_staleness: must be a duration with its unit"),
+        ("store: {on_outage: allow}", "store.on_outage: must be deny"),
+        ("store: {on_outage: {serve_cached: 2s}}", "store.on_outage.serve_cached: must be longer"),
+        ("store: {on_outage: {serve_cached: 2h}}", "store.on_outage.serve_cached: must be at most"),
+        ("store: {on_outage: {}}", "store.on_outage.serve_cached: is required"),
+        ("verdicts: {entries: 0}", "verdicts.entries: must be between 1"),
+        ("verdicts: {bytes: 1KiB}", "verdicts.bytes: must be at least 64KiB"),
         ("store: {durability: none}", "store.durability: unknown key (not available in this"),
         ("tokens: {issuer: a}", "tokens.audience: is required"),
         ("tokens: {issuer: a, audience: b, algorithm: HS256}", "tokens.algorithm: must be EdDSA,"),

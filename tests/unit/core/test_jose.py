@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from proxy.core.jose import KeyUnknown, TokenVerifier, assertion_issuer
+from proxy.core.jose import KeyUnknown, SignatureInvalid, TokenVerifier, assertion_issuer
 from proxy.core.keyset import KeySet
 from proxy.core.revocation import digest
 from proxy.errors import TokenExpired, TokenInvalid
@@ -31,7 +31,7 @@ def refusal(raw, now=NOW, **changes):
     """Return why a token is refused; a token that is merely over is not meant."""
     with pytest.raises(TokenInvalid) as caught:
         verifier(**changes).verify(raw, KEYS, now)
-    assert type(caught.value) is TokenInvalid
+    assert type(caught.value) in (TokenInvalid, SignatureInvalid)
     return caught.value.detail
 
 
@@ -290,3 +290,19 @@ def test_k4_assertions_have_an_issuer_of_their_own():
     """It is the gate's, with `/assertion` behind it."""
     assert "https://shop.example.com/assertion" == assertion_issuer("https://shop.example.com")
     assert "https://shop.example.com/assertion" == assertion_issuer("https://shop.example.com/")
+
+
+def test_a_verdict_can_keep_the_times():
+    """From when to when a token is good: the later of `iat` and `nbf`, and `exp`, with the leeway."""
+    verified = verifier().verify(token(iat=NOW - 5, nbf=NOW + 20, exp=NOW + 60), KEYS, NOW)
+
+    assert (NOW - 10, NOW + 90) == (verified.begins_at, verified.expires_at)
+
+
+def test_r9_a_bad_signature_is_told_apart():
+    """R9: what no key made is worth remembering; what a key made and is not for us, is not."""
+    with pytest.raises(SignatureInvalid):
+        verifier().verify(token()[:-8] + b"AAAAAAAA", KEYS, NOW)
+    with pytest.raises(TokenInvalid) as caught:
+        verifier().verify(token(aud="x"), KEYS, NOW)
+    assert type(caught.value) is TokenInvalid

@@ -364,3 +364,15 @@ def test_k1_a_document_is_never_for_a_symmetric_scheme():
     for read in (KeySet.from_jwks, KeySet.from_pem, KeySet.from_file):
         with pytest.raises(KeySetInvalid, match="secret"):
             read(pem("RSA"), algorithms=["HS256"])
+
+
+def test_k3_a_set_holds_a_key_under_its_name_and_algorithms():
+    """K3: the same document read again holds it; without it, renamed or narrowed, it does not."""
+    document = {"keys": [jwk("RSA", kid="a")]}
+    (key,) = KeySet.from_jwks(document, algorithms=["RS256", "PS256"])
+
+    assert KeySet.from_jwks(document, algorithms=["RS256", "PS256"]).holds(key)
+    assert not KeySet.from_jwks({"keys": []}, algorithms=["RS256"]).holds(key)
+    assert not KeySet.from_jwks(document, algorithms=["RS256"]).holds(key)
+    renamed = {"keys": [jwk("RSA", kid="b")]}
+    assert not KeySet.from_jwks(renamed, algorithms=["RS256", "PS256"]).holds(key)

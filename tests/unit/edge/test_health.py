@@ -23,6 +23,10 @@ class Gate:
         """Tell whether the gate is ready."""
         return self.is_ready
 
+    async def scrape(self, accept: str) -> tuple[str, bytes]:
+        """Return metrics that tell what they were asked for."""
+        return "text/x; charset=utf-8", b"asked for " + accept.encode()
+
     async def ask(self, raw: bytes, *, ends: bool = False) -> bytes:
         """Send bytes on a connection of their own and return everything that comes back."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
@@ -43,7 +47,7 @@ async def gate() -> AsyncIterator[Gate]:
     """Run a health server on a free port."""
     sock = socket.create_server(("127.0.0.1", 0))
     found = Gate(sock.getsockname()[1])
-    server = HealthServer(found.probe)
+    server = HealthServer(found.probe, found.scrape)
     await server.start([sock])
     yield found
     await server.close()
@@ -80,13 +84,37 @@ async def test_head_has_no_body(gate):
 
 @pytest.mark.parametrize(
     "target",
-    ["/", "/metrics", "/healthz/", "/healthz?x", "//healthz", "/HEALTHZ", "/readyz%20", "*", "x"],
+    [
+        "/",
+        "/metrics/",
+        "/metrics?x",
+        "/healthz/",
+        "/healthz?x",
+        "//healthz",
+        "/HEALTHZ",
+        "/readyz%20",
+        "*",
+        "x",
+    ],
 )
 async def test_s11_nothing_else_is_there(gate, target):
     """S11: every other target is 404, and the answer repeats nothing of the request."""
     answer = await gate.ask(get(target))
     assert answer.startswith(b"HTTP/1.1 404 ")
     assert answer.endswith(b"\r\n\r\nnot found\n")
+
+
+async def test_metrics_come_as_the_client_accepts_them(gate):
+    """The values of Accept, in whatever spelling and however many lines, and no other header."""
+    answer = await gate.ask(get("/metrics"))
+    assert b"\r\nContent-Type: text/x; charset=utf-8\r\nContent-Length: 10\r\n" in answer
+    assert answer.endswith(b"\r\n\r\nasked for ")
+    lines = b"GET /metrics HTTP/1.1\r\nACCEPT:a\r\nX-Accept: b\r\naccept: c;q=1\r\n\r\n"
+    assert (await gate.ask(lines)).endswith(b"\r\n\r\nasked for a, c;q=1")
+    answer = await gate.ask(get("/metrics", "HEAD"))
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert answer.endswith(b"\r\n\r\n")
+    assert (await gate.ask(get("/metrics", "DELETE"))).startswith(b"HTTP/1.1 405 ")
 
 
 async def test_other_methods_are_not_allowed(gate):
@@ -142,7 +170,7 @@ async def test_it_answers_on_a_unix_socket(tmp_path, monkeypatch):
     async def probe() -> bool:
         return True
 
-    server = HealthServer(probe)
+    server = HealthServer(probe, Gate(0).scrape)
     await server.start([sock])
     reader, writer = await asyncio.open_unix_connection("h")
     writer.write(get("/readyz"))

@@ -29,7 +29,7 @@ def test_the_start_says_where_how_many_which_store_and_what_is_public():
         f"latchgate {__version__}: gate.yaml, 1 worker",
         "listening on http://0.0.0.0:8080",
         "listening on http://[::1]:8081",
-        "health on http://127.0.0.1:9902: /healthz /readyz",
+        "health on http://127.0.0.1:9902: /healthz /readyz /metrics",
         "store: none needed",
         "public (auth: none): any method */ -> app (landing)",
     ] == list(lines)

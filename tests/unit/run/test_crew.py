@@ -73,6 +73,16 @@ def test_each_place_counts_for_itself():
     assert Restart(0.0) == crew.died(1, 1.0)
 
 
+def test_restarts_are_counted():
+    """Of all places together; the end of a draining crew is none."""
+    crew = running()
+    crew.died(0, 1.0)
+    crew.died(1, 1.0)
+    crew.drain()
+    crew.died(0, 2.0)
+    assert 2 == crew.restarts
+
+
 def test_a_gate_none_of_whose_workers_ever_served_gives_up():
     """A configuration that no worker can run is an error, not a loop."""
     crew = Crew(2, POLICY)

@@ -50,8 +50,11 @@ def test_every_message_has_a_kind():
         messages.ready(),
         messages.failed("because"),
         messages.keys_wanted("api", "kid"),
+        messages.count(),
+        messages.counts({("latchgate_ready", ()): [1]}),
     ]
     kinds = [message["kind"] for message in made]
-    assert ["boot", "keys", "drain", "ready", "failed", "keys_wanted"] == kinds
+    expected = ["boot", "keys", "drain", "ready", "failed", "keys_wanted", "count", "counts"]
+    assert expected == kinds
     assert messages.__doc__ is not None
     assert all(f"`{kind}`" in messages.__doc__ for kind in kinds)

@@ -56,8 +56,10 @@ async def test_ready_means_workers_store_and_keys():
     gate.missing = []
     gate.store.is_up = False
     assert not await gate.look()
+    assert {"redis://store:6379/0": False} == gate.readiness.answering
     gate.store.is_up = True
     assert await gate.look()
+    assert {"redis://store:6379/0": True} == gate.readiness.answering
 
 
 async def test_many_probes_cost_the_store_one_look_up():

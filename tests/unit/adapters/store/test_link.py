@@ -11,6 +11,7 @@ import pytest
 
 from proxy.adapters.store import StoreAddress, StoreMisconfigured
 from proxy.adapters.store.link import (
+    Link,
     LinkLost,
     ReplyError,
     client_context,
@@ -24,7 +25,7 @@ PING = b"*1\r\n$4\r\nPING\r\n"
 async def test_commands_of_one_turn_leave_in_one_write(scripted):
     """Two look-ups of one turn of the loop cost one system call, and keep their order."""
     server = await scripted(b"+one\r\n+two\r\n")
-    link = await open_link(server.address, None)
+    link = await open_link(server.address, None, Link)
     first, second = link.send("PING"), link.send("PING")
     assert [b"one", b"two"] == [await first, await second]
     assert [PING + PING] == server.received
@@ -34,7 +35,7 @@ async def test_commands_of_one_turn_leave_in_one_write(scripted):
 async def test_replies_may_come_in_any_pieces(scripted):
     """A reply that arrives byte by byte, and two in one segment, are the same replies."""
     server = await scripted(b"", b"+a\r\n$3", b"\r\nb\r\n\r\n")
-    link = await open_link(server.address, None)
+    link = await open_link(server.address, None, Link)
     replies = [link.send("PING")]
     for _ in range(2):
         await asyncio.sleep(0.01)
@@ -47,7 +48,7 @@ async def test_replies_may_come_in_any_pieces(scripted):
 async def test_a_caller_that_left_leaves_its_place(scripted):
     """The reply of a cancelled command is dropped, and the next one gets its own."""
     server = await scripted(b"+one\r\n+two\r\n")
-    link = await open_link(server.address, None)
+    link = await open_link(server.address, None, Link)
     first, second = link.send("PING"), link.send("PING")
     first.cancel()
     assert b"two" == await second
@@ -66,7 +67,7 @@ async def test_a_caller_that_left_leaves_its_place(scripted):
 async def test_whatever_is_not_the_protocol_ends_the_connection(scripted, answer, reason):
     """A reply too many, or another protocol, means that no later reply could be trusted."""
     server = await scripted(answer)
-    link = await open_link(server.address, None)
+    link = await open_link(server.address, None, Link)
     reply = link.send("PING")
     await asyncio.wait([link._closed], timeout=5)
     with pytest.raises(LinkLost):
@@ -80,7 +81,7 @@ async def test_whatever_is_not_the_protocol_ends_the_connection(scripted, answer
 async def test_an_error_reply_is_an_error_of_its_command_alone(scripted):
     """The server's refusal of one command does not touch the others."""
     server = await scripted(b"-OOM command not allowed: key-name\r\n+fine\r\n")
-    link = await open_link(server.address, None)
+    link = await open_link(server.address, None, Link)
     first, second = link.send("SET", "k", "v"), link.send("PING")
     with pytest.raises(ReplyError) as caught:
         await first
@@ -104,7 +105,7 @@ def test_only_the_kind_of_an_error_is_told(text, kind):
 async def test_it_greets_before_anything_else(scripted):
     """Password and database come first, in one write, as the old form where there is no user."""
     server = await scripted(b"+OK\r\n+OK\r\n", b"+PONG\r\n")
-    link = await open_link(replace(server.address, password="pw", database=3), None)
+    link = await open_link(replace(server.address, password="pw", database=3), None, Link)
     assert b"PONG" == await link.send("PING")
     greeting = b"*2\r\n$4\r\nAUTH\r\n$2\r\npw\r\n*2\r\n$6\r\nSELECT\r\n$1\r\n3\r\n"
     assert [greeting, PING] == server.received
@@ -114,7 +115,7 @@ async def test_it_greets_before_anything_else(scripted):
 async def test_a_user_has_a_name(scripted):
     """AUTH names the user where there is one."""
     server = await scripted(b"+OK\r\n")
-    link = await open_link(replace(server.address, username="me", password="pw"), None)
+    link = await open_link(replace(server.address, username="me", password="pw"), None, Link)
     assert [b"*3\r\n$4\r\nAUTH\r\n$2\r\nme\r\n$2\r\npw\r\n"] == server.received
     await link.close()
 
@@ -131,14 +132,14 @@ async def test_who_is_not_let_in_has_no_connection(scripted):
     """A refused password, then a refused database: neither leaves a usable connection."""
     server = await scripted(b"-WRONGPASS no\r\n-NOAUTH no\r\n")
     with pytest.raises(ReplyError) as caught:
-        await open_link(replace(server.address, password="pw", database=3), None)
+        await open_link(replace(server.address, password="pw", database=3), None, Link)
     assert "WRONGPASS" == caught.value.kind
 
 
 async def test_nothing_listens(tmp_path):
     """Why there is no connection is told without the address."""
     with pytest.raises(LinkLost, match="No such file or directory"):
-        await open_link(StoreAddress(socket_path=str(tmp_path / "s")), None)
+        await open_link(StoreAddress(socket_path=str(tmp_path / "s")), None, Link)
 
 
 def test_without_tls_there_is_no_context():

@@ -1,0 +1,332 @@
+"""Look-ups over the tracked connection of one worker to one store node (design.md §5).
+
+Keeps the connection: opens it, switches tracking on, proves by heartbeats that it is alive, and
+opens it again when it is lost. What is told on it goes to a `Source` of proxy.core.coherence, in
+the order of the wire. Where the server cannot track, look-ups go on and nothing is kept (R10).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import contextlib
+import logging
+import random
+import ssl
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Final
+
+from proxy.adapters.boot_clock import boot_time
+from proxy.adapters.store.address import StoreAddress
+from proxy.adapters.store.link import (
+    LinkLost,
+    ReplyError,
+    client_context,
+    open_link,
+    refuse,
+)
+from proxy.adapters.store.redis_store import CLOSE_TIMEOUT_S, CONNECT_TIMEOUT_S
+from proxy.adapters.store.tracked_link import (
+    Command,
+    Question,
+    Take,
+    TrackedLink,
+    switch_tracking_on,
+)
+from proxy.adapters.tasks import spawn
+from proxy.core.coherence import Source
+from proxy.errors import StoreUnavailable
+
+BEATS: Final = 4
+"""Heartbeats in `max_staleness` (R2)."""
+PAUSE_S: Final = (0.05, 0.5)
+"""First and longest pause before the next attempt to connect; it doubles."""
+ASK_AGAIN_S: Final = 30.0
+"""How often a server that could not track is asked again: rights and versions change."""
+REPEATS: Final = 2
+"""R5: how often a look-up whose keys changed between its replies is repeated."""
+MAX_WAITING: Final = 10_000
+"""Look-ups that wait for a connection that is being made; more fail at once."""
+
+_log = logging.getLogger("latchgate.store")
+
+
+class TrackedStore:
+    """Reads from one store node, for a cache that is told what changes."""
+
+    def __init__(
+        self,
+        address: StoreAddress,
+        source: Source,
+        *,
+        timeout_s: float,
+        clock: Callable[[], float] = boot_time,
+    ) -> None:
+        """Prepare to connect; the first look-up, or `start`, does it.
+
+        `timeout_s` bounds one look-up. Raises `StoreMisconfigured` for certificates that cannot
+        be used.
+        """
+        self.address = address
+        self.source = source
+        self._context: ssl.SSLContext | None = client_context(address)
+        self._timeout_s = timeout_s
+        self._clock = clock
+        self._link: TrackedLink | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._is_lost = asyncio.Event()
+        self._waiting: collections.deque[Question] = collections.deque()
+        self._failure: str | None = None
+        self._asked: collections.deque[tuple[float, Question]] = collections.deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __repr__(self) -> str:
+        return f"TrackedStore({self.address})"
+
+    def start(self) -> None:
+        """Begin to connect in the background."""
+        if self._keeper is None:
+            self._keeper = spawn(self._keep(), name="tracked connection to the store")
+
+    async def close(self) -> None:
+        """End the connection; never raises."""
+        keeper, self._keeper = self._keeper, None
+        if keeper is not None:
+            keeper.cancel()
+            await asyncio.wait([keeper])
+        link = self._link
+        self._failure = "was closed"
+        self._fail_waiting(self._failure)
+        if link is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                    await link.close()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    # hot: benchmarks/store_link.py
+    def ask(
+        self,
+        commands: Sequence[Command],
+        take: Take,
+        *,
+        keys: Collection[bytes] = (),
+        required: int = 1,
+    ) -> asyncio.Future[Any]:
+        """Send read-only commands; return the future of what `take` makes of their replies.
+
+        `take` is called even when nobody waits any more. With several commands `keys` name all that
+        makes the result stale (R5). The future fails with `StoreUnavailable`; whoever shares it with
+        others shields it from his own cancellation.
+        """
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        question = Question(commands, take, future, keys, required)
+        link = self._link
+        if link is not None:
+            if len(commands) > 1:
+                question.reading = self.source.begin(keys)
+            link.ask(question)
+            asked_at = question.sent_at
+        elif self._failure is not None:
+            self._refuse(question, self._failure)
+            return future
+        elif len(self._waiting) >= MAX_WAITING:
+            self._refuse(question, "too many look-ups wait for a connection")
+            return future
+        else:
+            self.start()
+            asked_at = self._clock()
+            self._waiting.append(question)
+        self._asked.append((asked_at, question))
+        if self._timer is None:
+            self._timer = loop.call_later(self._timeout_s, self._expire)
+        return future
+
+    # What the connection tells (`Owner`): called while it is taken off the wire
+
+    # hot: benchmarks/store_link.py
+    def finish(self, link: TrackedLink, question: Question) -> None:
+        """Make something of the replies, unless their keys have changed in between (R5)."""
+        if question.reading is not None:
+            is_whole = self.source.end(question.reading)
+            question.reading = None
+            if not is_whole:
+                self._repeat(question)
+                return
+        counters, future, replies = self.source.counters, question.future, question.replies
+        for reply in replies if question.required == len(replies) else replies[: question.required]:
+            if type(reply) is ReplyError:
+                self._refuse(question, f"refused: {reply.kind}")
+                return
+        try:
+            result = question.take(replies, question.sent_at)
+        except Exception as error:  # noqa: BLE001 - whoever waits gets it, and the connection goes on
+            if not future.done():
+                refuse(future, error)
+            return
+        counters.lookups += 1
+        counters.lookup_s += link.received_at - question.sent_at
+        if not future.done():
+            future.set_result(result)
+        asked = self._asked
+        while asked and asked[0][1].future.done():  # mostly this one: they end as they were asked
+            asked.popleft()
+
+    def invalidated(self, keys: Sequence[bytes] | None) -> None:
+        """Pass on what has changed."""
+        self.source.invalidated(keys)
+
+    def fail(self, question: Question, error: LinkLost) -> None:
+        """Let a look-up fail that gets no answer any more."""
+        if question.reading is not None:
+            self.source.end(question.reading)
+            question.reading = None
+        self._refuse(question, f"cannot be reached: {error}")
+
+    def lost(self, link: TrackedLink) -> None:
+        """Suspend the verdicts at once: nobody tells any more what changes."""
+        if link is self._link:
+            self._link = None
+            self.source.lost()
+            self._is_lost.set()
+
+    # Sending, timing out
+
+    def _send(self, link: TrackedLink, question: Question) -> None:
+        if len(question.commands) > 1:
+            question.reading = self.source.begin(question.keys)
+        link.ask(question)
+
+    def _repeat(self, question: Question) -> None:
+        self.source.counters.lookups_voided += 1
+        question.attempts += 1
+        link = self._link
+        if question.attempts > REPEATS:
+            self._refuse(question, "changes faster than it can be read")
+        elif link is None or not link.is_open:
+            self._refuse(question, "cannot be reached: the connection was lost")
+        else:
+            question.replies = []
+            self._send(link, question)
+
+    def _refuse(self, question: Question, why: str) -> None:
+        if not question.future.done():
+            self.source.counters.lookups_failed += 1
+            refuse(question.future, StoreUnavailable(f"{self.address} {why}"))
+
+    def _expire(self) -> None:
+        """Let look-ups fail whose time is over; their places in the line of replies stay theirs."""
+        asked = self._asked
+        began_before = self._clock() - self._timeout_s
+        while asked and (asked[0][1].future.done() or asked[0][0] <= began_before):
+            self._refuse(asked.popleft()[1], "did not answer in time")
+        self._timer = None
+        if asked:
+            left_s = max(0.001, asked[0][0] - began_before)
+            self._timer = asyncio.get_running_loop().call_later(left_s, self._expire)
+
+    def _fail_waiting(self, why: str) -> None:
+        waiting, self._waiting = self._waiting, collections.deque()
+        for question in waiting:
+            self._refuse(question, why)
+
+    # Keeping the connection
+
+    async def _keep(self) -> None:
+        """Connect, serve, and connect again, until cancelled."""
+        pause_s = PAUSE_S[0]
+        while True:
+            try:
+                async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                    link = await open_link(
+                        self.address, self._context, lambda: TrackedLink(self, self._clock)
+                    )
+                    await self._begin(link)
+            except (LinkLost, ReplyError, TimeoutError) as error:
+                self._fall_silent(error)
+                await asyncio.sleep(pause_s * random.uniform(0.8, 1.2))  # noqa: S311 - spreading load is no secret
+                pause_s = min(pause_s * 2, PAUSE_S[1])
+                continue
+            pause_s = PAUSE_S[0]
+            await self._serve(link)
+
+    async def _begin(self, link: TrackedLink) -> None:
+        """Make `link` the one to ask, tracked if that can be had."""
+        try:
+            sent_at = self._clock()
+            reason = await switch_tracking_on(link)
+        except BaseException:
+            link.abort("greeting failed")
+            raise
+        if not link.is_open:
+            raise LinkLost("connection closed")
+        # No await from here on: a loss is heard by `lost` because `self._link` is this one.
+        self._is_lost.clear()
+        self._link = link
+        self._failure = None
+        if reason is None:
+            self.source.tracked(sent_at)
+        else:
+            self._say_untracked(reason)
+        waiting, self._waiting = self._waiting, collections.deque()
+        for question in waiting:
+            if not question.future.done():
+                self._send(link, question)
+
+    async def _serve(self, link: TrackedLink) -> None:
+        """Send heartbeats until the connection is lost, or does not answer them."""
+        interval_s = self.source.max_staleness_s / BEATS
+        unanswered: collections.deque[float] = collections.deque()
+        asked_at = asyncio.get_running_loop().time()
+        while self._link is link:
+            if len(unanswered) >= BEATS:
+                link.abort("no heartbeat")  # it may be dead without a word
+                return
+            self._beat(link, unanswered)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(interval_s):
+                    await self._is_lost.wait()
+            now = asyncio.get_running_loop().time()
+            if self.source.state == "untracked" and now - asked_at > ASK_AGAIN_S:
+                asked_at = now
+                await self._ask_again(link)
+
+    def _beat(self, link: TrackedLink, unanswered: collections.deque[float]) -> None:
+        sent_at = self._clock()
+        unanswered.append(sent_at)
+
+        def answered(reply: asyncio.Future[Any]) -> None:
+            # A turn after the reply was taken off the wire, which only makes the proof older.
+            if reply.cancelled() or isinstance(reply.exception(), LinkLost):
+                return
+            unanswered.popleft()
+            self.source.proven(sent_at)
+            self.source.counters.pings += 1
+            self.source.counters.ping_s += self._clock() - sent_at
+
+        link.send("PING").add_done_callback(answered)
+
+    async def _ask_again(self, link: TrackedLink) -> None:
+        """Ask a server that could not track whether it can now."""
+        with contextlib.suppress(LinkLost, ReplyError, TimeoutError):
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                sent_at = self._clock()
+                if await switch_tracking_on(link) is None and self._link is link:
+                    self.source.tracked(sent_at)
+                    _log.warning("%s tracks keys now: verdicts are kept", self.address)
+
+    def _fall_silent(self, error: LinkLost | ReplyError | TimeoutError) -> None:
+        if isinstance(error, ReplyError):
+            why = f"refused: {error.kind}"
+        else:
+            why = f"cannot be reached: {error if isinstance(error, LinkLost) else 'no connection in time'}"
+        self._failure = why
+        self._fail_waiting(why)
+
+    def _say_untracked(self, reason: str) -> None:
+        if self.source.counters.untracked == 0:
+            _log.warning(
+                "%s: no verdict is kept, every request is looked up: %s", self.address, reason
+            )
+        self.source.untracked()

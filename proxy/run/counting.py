@@ -1,0 +1,115 @@
+"""A worker's side of `/metrics`: its counters, read when the supervisor asks for them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Final, get_args
+
+from proxy.core.coherence.source import State
+from proxy.edge.counters import Durations, RequestCounters
+from proxy.run.tally import Tally, nanoseconds, put
+from proxy.services.coherence import Coherence
+
+_STATUSES: Final = ("1xx", "2xx", "3xx", "4xx", "5xx")
+_CAUSES: Final = ("room", "invalidated", "lost", "expired", "key")
+_VERDICTS: Final = (
+    "hits",
+    "refusal_hits",
+    "misses",
+    "shared",
+    "stale",
+    "served_stale",
+    "restored",
+    "fills",
+    "unkept",
+)
+
+
+def count_worker(requests: RequestCounters, coherence: Coherence, connections: int) -> Tally:
+    """Return what one worker has counted so far; `connections` are the clients' open ones."""
+    tally: Tally = {}
+    put(tally, "latchgate_client_connections", values=[connections])
+    _count_requests(tally, requests)
+    _count_upstreams(tally, requests)
+    _count_verdicts(tally, coherence)
+    _count_stores(tally, coherence)
+    return tally
+
+
+def _count_requests(tally: Tally, requests: RequestCounters) -> None:
+    for (decision, route, scheme, code), cell in requests.cells.items():
+        labels = (route, scheme, decision, code or "")
+        put(tally, "latchgate_decisions_total", *labels, values=[cell.count])
+        name = "latchgate_request_duration_seconds"
+        put(tally, name, route, values=_histogram(cell.durations))
+    for name, number in (
+        ("latchgate_received_bytes_total", requests.bytes_in),
+        ("latchgate_sent_bytes_total", requests.bytes_out),
+        ("latchgate_client_connections_refused_total", requests.refused_connections),
+        ("latchgate_tunnels", requests.tunnels),
+    ):
+        put(tally, name, values=[number])
+
+
+def _count_upstreams(tally: Tally, requests: RequestCounters) -> None:
+    for upstream, counters in requests.upstreams.items():
+        name = "latchgate_upstream_duration_seconds"
+        put(tally, name, upstream, values=_histogram(counters.durations))
+        for status, number in zip(_STATUSES, counters.statuses, strict=True):
+            name = "latchgate_upstream_responses_total"
+            put(tally, name, upstream, status, values=[number])
+        for code, number in counters.errors.items():
+            put(tally, "latchgate_upstream_errors_total", upstream, code, values=[number])
+
+
+def _count_verdicts(tally: Tally, coherence: Coherence) -> None:
+    counters, cache = coherence.counters, coherence.cache
+    for word in _VERDICTS:
+        put(tally, f"latchgate_verdict_{word}_total", values=[getattr(counters, word)])
+    for cause in _CAUSES:
+        number = getattr(counters, f"evicted_{cause}")
+        put(tally, "latchgate_verdict_evictions_total", cause, values=[number])
+    for outcome in ("slowed", "refused"):
+        number = getattr(counters, f"attempts_{outcome}")
+        put(tally, "latchgate_attempts_total", outcome, values=[number])
+    put(tally, "latchgate_verdict_entries", values=[len(cache)])
+    put(tally, "latchgate_verdict_bytes", values=[cache.size])
+    put(tally, "latchgate_verdict_refusals", values=[cache.refusals])
+
+
+def _count_stores(tally: Tally, coherence: Coherence) -> None:
+    for store, counters in coherence.counters.sources.items():
+        lookups = [counters.lookups, nanoseconds(counters.lookup_s)]
+        put(tally, "latchgate_store_lookup_seconds", store, values=lookups)
+        pings = [counters.pings, nanoseconds(counters.ping_s)]
+        put(tally, "latchgate_store_heartbeat_seconds", store, values=pings)
+        for word, number in (
+            ("lookups_failed", counters.lookups_failed),
+            ("lookups_voided", counters.lookups_voided),
+            ("invalidations", counters.invalidations),
+            ("flushes", counters.flushes),
+            ("connections_lost", counters.losses),
+        ):
+            put(tally, f"latchgate_store_{word}_total", store, values=[number])
+        for mode, number in (("tracked", counters.connections), ("untracked", counters.untracked)):
+            put(tally, "latchgate_store_connections_total", store, mode, values=[number])
+    for tracked in coherence.tracked.values():
+        source = tracked.source
+        for state in get_args(State):
+            values = [int(source.state == state)]
+            put(tally, "latchgate_store_tracking", source.name, state, values=values)
+        _count_age(tally, source.name, source.proven_at, coherence.clock)
+
+
+def _count_age(tally: Tally, store: str, proven_at: float, clock: Callable[[], float]) -> None:
+    """Tell how old the proof is; nothing where there has never been one."""
+    if proven_at == -math.inf:
+        return
+    age = nanoseconds(max(0.0, clock() - proven_at))
+    sample = ("latchgate_store_proof_age_seconds", (store,))
+    tally[sample] = [max(age, *tally.get(sample, [0]))]
+
+
+def _histogram(durations: Durations) -> list[int]:
+    return [*durations.buckets, nanoseconds(durations.total_s)]
