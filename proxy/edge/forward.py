@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 CLIENT_CLOSED: Final = 499
 """Logged, never sent: the client left before it was answered (nginx's number for it)."""
 
+AT_ONCE: Final = 64 * 1024
+"""Bytes of a whole answer that go out in one piece: most come so, with their head, and are over."""
+
 _FRAMING_NAMES: Final = frozenset({b"content-length", b"transfer-encoding", b"connection"})
 
 
@@ -179,7 +182,7 @@ class Forwarder:
             await _expect_end(exchange)
             return
         stream = None
-        if not exchange.has_ended:  # most answers come in one piece with their head
+        if not exchange.has_ended or exchange.waiting > AT_ONCE:
             stream = self._watch(connection, incoming, decision, passage)
         try:
             while data := await exchange.read():

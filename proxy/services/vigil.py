@@ -31,6 +31,9 @@ LOOK_S: Final = 1.0
 """The longest time between two looks at the clocks."""
 SHORTEST_S: Final = 0.01
 """The shortest."""
+SHARE: Final = 10
+"""A look that took long is not repeated before so many times that: with many connections they are
+looked at less exactly, and not all the time."""
 PARALLEL: Final = 64
 """Credentials that are decided again at a time: more would make the store's answers late."""
 
@@ -105,6 +108,7 @@ class Vigil:
         self._workers: set[asyncio.Task[None]] = set()
         self._working = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._shortest_s = SHORTEST_S
         self._is_closed = False
 
     def tunnel(self, decision: Forward, activity: Activity, end: End) -> Stream | None:
@@ -153,11 +157,11 @@ class Vigil:
         if group is None:
             self._groups[key] = group = self._begin(key, decision, held, keys, told)
             self._ask(group)
+            self._arm(self._max_staleness_s / RETRIES)
         group.streams.add(stream)
         stream._group = group  # noqa: SLF001 - the two are one unit
         stream._seen = stream.activity()  # noqa: SLF001 - the two are one unit
         self.counters.watched += 1
-        self._arm(self._max_staleness_s / RETRIES)
 
     def _begin(
         self,
@@ -218,7 +222,7 @@ class Vigil:
     def _arm(self, delay_s: float) -> None:
         """See to it that the clocks are looked at in `delay_s`, or earlier."""
         loop = asyncio.get_running_loop()
-        at = loop.time() + min(max(delay_s, SHORTEST_S), LOOK_S)
+        at = loop.time() + max(self._shortest_s, min(delay_s, LOOK_S))
         if self._timer is not None:
             if self._timer.when() <= at:
                 return
@@ -238,6 +242,7 @@ class Vigil:
         for group in tuple(self._groups.values()):
             self._look_at(group, mono, now)
             due_at = min(due_at, group.watch.due_at(mono, now, is_asked=group.is_busy))
+        self._shortest_s = max(SHORTEST_S, SHARE * (self._mono() - mono))
         if self._groups or self._young:
             self._arm(due_at - mono)
 

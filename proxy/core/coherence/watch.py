@@ -143,13 +143,13 @@ class Watch:
         return "nothing"
 
     def due_at(self, mono: float, now: float, *, is_asked: bool = False) -> float:
-        """Return when `look` has something to say at the latest, as far as is known (`mono`).
+        """Return when `look` has to say something at the latest, as far as is known (`mono`).
 
-        `is_asked`: True while the answer is waited for.
+        Checks wait for the next look. `is_asked`: True while the answer is waited for.
         """
         if is_asked:
             return self._deadline
-        due = min(self._deadline, self._ask_at, self._checked_at + CHECK_S)
+        due = min(self._deadline, self._ask_at)
         if not self._is_over:
             due = min(due, self._until, mono + self.ends_at - now)
         return due
