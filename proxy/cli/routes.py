@@ -67,6 +67,7 @@ def policy_of(route: RouteConfig) -> dict[str, Any]:
         "allow_paths": route.allow_paths,
         "pass_headers": route.pass_headers,
         "upgrades": route.upgrades,
+        "streams": route.streams.model_dump(mode="json"),
         "cache": route.cache,
     }
 
@@ -137,6 +138,8 @@ def _deviations(policy: dict[str, Any]) -> list[str]:
         found.append(f"forward_credentials: {str(policy['forward_credentials']).lower()}")
     if policy["upgrades"] != ["websocket"]:
         found.append(f"upgrades: {', '.join(policy['upgrades']) or 'none'}")
+    if policy["streams"]["on_expiry"] != "close":
+        found.append(f"on_expiry: {policy['streams']['on_expiry']}")
     if policy["cache"] != "private":
         found.append(f"cache: {policy['cache']}")
     if policy["same_subjects"]:

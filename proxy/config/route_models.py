@@ -250,6 +250,13 @@ class CorsConfig(Section):
     """How long a browser may remember the answer."""
 
 
+class StreamsConfig(Section):
+    """Tunnels, and responses that go on for longer than 5 s."""
+
+    on_expiry: Literal["close", "keep"] = "close"
+    """close: they end with the credential's time; keep: they outlive it. Revocation always closes."""
+
+
 class RouteConfig(Section):
     """One route: requests, who may make them, and where they go."""
 
@@ -310,5 +317,7 @@ class RouteConfig(Section):
         AfterValidator(unique),
     ] = ["websocket"]
     """Protocols that a connection may change to."""
+    streams: StreamsConfig = StreamsConfig()
+    """What becomes of open connections when the credential's time is over."""
     cache: Literal["private", "shared"] = "private"
     """private: caches in between are told to keep nothing; shared: they are left alone."""

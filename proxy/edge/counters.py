@@ -63,7 +63,7 @@ class UpstreamCounters:
 class RequestCounters:
     """What one worker counts while it serves."""
 
-    __slots__ = ("bytes_in", "bytes_out", "cells", "refused_connections", "tunnels", "upstreams")
+    __slots__ = ("bytes_in", "bytes_out", "cells", "refused_connections", "upstreams")
 
     def __init__(self, upstreams: Iterable[str]) -> None:
         """Begin at zero; `upstreams` are the configured names."""
@@ -73,8 +73,6 @@ class RequestCounters:
         """Of bodies and tunnels, from clients."""
         self.bytes_out = 0
         """Of bodies, tunnels and the gate's own answers, to clients."""
-        self.tunnels = 0
-        """Open now."""
         self.refused_connections = 0
 
     # hot: benchmarks/metrics.py

@@ -6,6 +6,9 @@ Renders a `Forward`; who may pass was decided before. RFC 9110 §7 (proxies), RF
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
@@ -16,14 +19,21 @@ from proxy.core.forwarding import ForwardingPolicy
 from proxy.edge.counters import RequestCounters
 from proxy.edge.heads import Framing, connection_header, date, may_have_body, response_head
 from proxy.edge.incoming import ClientLeft, Incoming
-from proxy.edge.tunnel import allowed_upgrade, check_switch, run_tunnel
+from proxy.edge.tunnel import Tunnel, allowed_upgrade, check_switch
 from proxy.errors import ProxyError, UpstreamError, UpstreamInvalid
 from proxy.model import Header, RequestView
 from proxy.services.decision import Forward
 from proxy.services.outgoing import outgoing_headers
+from proxy.services.vigil import Ending, Stream, Vigil
 
 if TYPE_CHECKING:
     from proxy.edge.connection import GateConnection
+
+CLIENT_CLOSED: Final = 499
+"""Logged, never sent: the client left before it was answered (nginx's number for it)."""
+
+AT_ONCE: Final = 64 * 1024
+"""Bytes of a whole answer that go out in one piece: most come so, with their head, and are over."""
 
 _FRAMING_NAMES: Final = frozenset({b"content-length", b"transfer-encoding", b"connection"})
 
@@ -41,17 +51,34 @@ class Passage:
     upstream_s: float | None = None
     upstream_status: int = 0
     """What the upstream answered, whatever became of it afterwards."""
+    is_ended: bool = False
+    """True once the gate itself has ended it: what breaks then is no news."""
+
+    def fail(self, code: str, detail: str) -> None:
+        """Note why it went wrong, unless that is the gate's own doing."""
+        if not self.is_ended:
+            self.code, self.detail = code, detail
+
+    def leave(self, detail: str = "") -> None:
+        """Note that the client left, unless the gate sent it away."""
+        if not self.is_ended:
+            self.status, self.code, self.detail = CLIENT_CLOSED, "client_left", detail
+
+    def end(self, ending: Ending) -> None:
+        """Note that the gate has ended an answer in the middle (security.md, R7)."""
+        self.code, self.detail, self.is_ended = ending.code, ending.detail, True
 
 
 class Forwarder:
     """Carries `Forward` decisions out."""
 
     def __init__(
-        self, forwarding: ForwardingPolicy, gate_id: str, counters: RequestCounters
+        self, forwarding: ForwardingPolicy, gate_id: str, counters: RequestCounters, vigil: Vigil
     ) -> None:
         self._forwarding = forwarding
         self._gate_id = gate_id
         self._counters = counters
+        self._vigil = vigil
 
     async def forward(
         self, connection: GateConnection, incoming: Incoming, decision: Forward, passage: Passage
@@ -82,15 +109,18 @@ class Forwarder:
             passage.upstream_s = loop.time() - began
             passage.status = passage.upstream_status = response.status
             if response.status == 101:
-                await self._tunnel(connection, incoming, decision, exchange, response, upgrade)
+                tunnel = self._switch(connection, incoming, decision, exchange, response, upgrade)
+                await self._tunnel(tunnel, decision, passage)
             else:
-                await self._respond(connection, incoming, decision, exchange, response, body)
+                if body is not None and not body.done():
+                    incoming.keeps_alive = False
+                await self._respond(connection, incoming, decision, exchange, response, passage)
         except ClientLeft:
             raise
         except ProxyError as error:
             if not incoming.is_answered:
                 raise
-            passage.code, passage.detail = error.code, error.detail
+            passage.fail(error.code, error.detail)
             connection.abort()
         finally:
             exchange.release()
@@ -145,12 +175,10 @@ class Forwarder:
         decision: Forward,
         exchange: Exchange,
         response: ResponseHead,
-        body: asyncio.Task[ProxyError | None] | None,
+        passage: Passage,
     ) -> None:
         framing = _framing(incoming, response)
         if framing is Framing.CLOSE or connection.is_draining:
-            incoming.keeps_alive = False
-        if body is not None and not body.done():
             incoming.keeps_alive = False
         plan = decision.route.responses
         headers = plan.apply(response.headers, decision.response_headers)
@@ -159,26 +187,64 @@ class Forwarder:
         if framing is Framing.NONE:
             await _expect_end(exchange)
             return
-        while data := await exchange.read():
-            incoming.bytes_out += len(data)
-            if framing is Framing.CHUNKED:
-                data = b"%x\r\n%b\r\n" % (len(data), data)
-            connection.write(data)
-            await connection.drain()
+        stream = None
+        if not exchange.has_ended or exchange.waiting > AT_ONCE:
+            stream = self._watch(connection, incoming, decision, passage)
+        try:
+            while data := await exchange.read():
+                incoming.bytes_out += len(data)
+                if framing is Framing.CHUNKED:
+                    data = b"%x\r\n%b\r\n" % (len(data), data)
+                connection.write(data)
+                await connection.drain()
+        finally:
+            if stream is not None:
+                stream.close()
         if framing is Framing.CHUNKED:
             trailers = plan.trailers(exchange.trailers)
             lines = b"".join(b"%b: %b\r\n" % trailer for trailer in trailers)
             connection.write(b"0\r\n%b\r\n" % lines)
 
-    async def _tunnel(
+    def _watch(
         self,
+        connection: GateConnection,
+        incoming: Incoming,
+        decision: Forward,
+        passage: Passage,
+    ) -> Stream | None:
+        """Let the answer end when its credential does (security.md, R7)."""
+
+        def end(ending: Ending) -> None:
+            passage.end(ending)
+            break_off(connection)  # which cancels what is waiting for more of it
+
+        return self._vigil.response(decision, lambda: incoming.bytes_in, end)
+
+    async def _tunnel(self, tunnel: Tunnel, decision: Forward, passage: Passage) -> None:
+        def end(ending: Ending) -> None:
+            passage.end(ending)
+            tunnel.stop(ending.code)
+
+        counters = self._vigil.counters
+        stream = self._vigil.tunnel(decision, tunnel.activity, end)
+        counters.tunnels += 1
+        try:
+            await tunnel.run(decision.route.tunnel_timeout)
+        finally:
+            counters.tunnels -= 1
+            if stream is not None:
+                stream.close()
+
+    @staticmethod
+    def _switch(
         connection: GateConnection,
         incoming: Incoming,
         decision: Forward,
         exchange: Exchange,
         response: ResponseHead,
         upgrade: str | None,
-    ) -> None:
+    ) -> Tunnel:
+        """Answer 101, and return the tunnel behind it."""
         if upgrade is None:
             raise UpstreamInvalid("a 101 that nobody asked for")
         check_switch(upgrade, incoming.view, response.headers)
@@ -191,12 +257,23 @@ class Forwarder:
         incoming.is_answered = True
         incoming.keeps_alive = False
         connection.write(response_head(101, [*switched, *headers]))
-        self._counters.tunnels += 1
-        try:
-            end = exchange.upgraded()
-            await run_tunnel(connection, incoming, end, decision.route.tunnel_timeout)
-        finally:
-            self._counters.tunnels -= 1
+        return Tunnel(
+            connection,
+            incoming,
+            exchange.upgraded(),
+            is_websocket=upgrade == "websocket",
+            is_watched=bool(decision.held),
+        )
+
+
+def break_off(connection: GateConnection) -> None:
+    """Reset a connection: where only its end would end a body, an orderly one would lie (F6)."""
+    transport = connection.transport
+    sock = None if transport is None else transport.get_extra_info("socket")
+    if sock is not None:
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.abort()
 
 
 def _framing(incoming: Incoming, response: ResponseHead) -> Framing:

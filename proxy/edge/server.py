@@ -18,7 +18,7 @@ from proxy.codes import CODES
 from proxy.edge.answers import Answers
 from proxy.edge.connection import GateConnection
 from proxy.edge.counters import RequestCounters
-from proxy.edge.forward import Forwarder, Passage
+from proxy.edge.forward import CLIENT_CLOSED, Forwarder, Passage
 from proxy.edge.incoming import ClientLeft, ConnectionLimits, HeadError, Incoming, check_length
 from proxy.edge.internals import verify_internals
 from proxy.edge.logged import logged_host, logged_path
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from proxy.services.runtime import Runtime
 
 _log: Final = logging.getLogger("latchgate.edge")
-
-CLIENT_CLOSED: Final = 499
-"""Logged, never sent: the client left before it was answered (nginx's number for it)."""
 
 _FRAMING_CODES: Final = frozenset({"bad_request", "header_ambiguous"})
 """Refusals of heads behind which another server could see another request than the gate (F1)."""
@@ -62,7 +59,9 @@ class GateServer:
         )
         self.counters = RequestCounters(runtime.upstreams)
         """What the metrics tell of requests."""
-        self._forwarder = Forwarder(runtime.forwarding, runtime.gate_id, self.counters)
+        self._forwarder = Forwarder(
+            runtime.forwarding, runtime.gate_id, self.counters, runtime.vigil
+        )
         self._answers = Answers(Pages.from_config(runtime.config.branding))
         self._servers: list[asyncio.Server] = []
         self._manager = _Manager(self)
@@ -131,10 +130,10 @@ class GateServer:
             decision = await self._runtime.gate.decide(incoming.view, time.time())
             await self._render(connection, incoming, decision, passage)
         except ClientLeft as left:
-            passage.status, passage.code, passage.detail = CLIENT_CLOSED, "client_left", left.detail
+            passage.leave(left.detail)
             raise
         except asyncio.CancelledError:
-            passage.status, passage.code = CLIENT_CLOSED, "client_left"
+            passage.leave()
             raise
         except ProxyError as error:
             self._fail(connection, incoming, decision, passage, error.code, error.detail)
@@ -182,7 +181,7 @@ class GateServer:
         detail: str,
     ) -> None:
         """Answer a failure; after the head was sent only the end of the connection tells it."""
-        passage.code, passage.detail = code, detail
+        passage.fail(code, detail)
         if incoming.is_answered:
             connection.abort()
             return

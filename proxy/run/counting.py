@@ -33,6 +33,7 @@ def count_worker(requests: RequestCounters, coherence: Coherence, connections: i
     _count_requests(tally, requests)
     _count_upstreams(tally, requests)
     _count_verdicts(tally, coherence)
+    _count_streams(tally, coherence)
     _count_stores(tally, coherence)
     return tally
 
@@ -47,7 +48,6 @@ def _count_requests(tally: Tally, requests: RequestCounters) -> None:
         ("latchgate_received_bytes_total", requests.bytes_in),
         ("latchgate_sent_bytes_total", requests.bytes_out),
         ("latchgate_client_connections_refused_total", requests.refused_connections),
-        ("latchgate_tunnels", requests.tunnels),
     ):
         put(tally, name, values=[number])
 
@@ -61,6 +61,16 @@ def _count_upstreams(tally: Tally, requests: RequestCounters) -> None:
             put(tally, name, upstream, status, values=[number])
         for code, number in counters.errors.items():
             put(tally, "latchgate_upstream_errors_total", upstream, code, values=[number])
+
+
+def _count_streams(tally: Tally, coherence: Coherence) -> None:
+    streams = coherence.streams
+    put(tally, "latchgate_tunnels", values=[streams.tunnels])
+    put(tally, "latchgate_streams_watched", values=[streams.watched])
+    put(tally, "latchgate_streams_decided_again_total", values=[streams.decided_again])
+    for reason in ("revoked", "expired", "unconfirmed"):
+        number = getattr(streams, f"ended_{reason}")
+        put(tally, "latchgate_streams_ended_total", reason, values=[number])
 
 
 def _count_verdicts(tally: Tally, coherence: Coherence) -> None:

@@ -62,6 +62,22 @@ _ROWS: Final = (
         "Connections that were closed at once: beyond a limit, or while draining.",
     ),
     Metric("latchgate_tunnels", "gauge", "Open tunnels: WebSockets and other upgrades."),
+    Metric(
+        "latchgate_streams_watched",
+        "gauge",
+        "Open tunnels and long answers that end with the credential that opened them.",
+    ),
+    Metric(
+        "latchgate_streams_decided_again_total",
+        "counter",
+        "Times at which the credentials of open connections were decided again.",
+    ),
+    Metric(
+        "latchgate_streams_ended_total",
+        "counter",
+        "Tunnels and long answers that the gate ended: `revoked`, `expired` or `unconfirmed`.",
+        ("reason",),
+    ),
     # Upstreams
     Metric(
         "latchgate_upstream_duration_seconds",

@@ -7,16 +7,24 @@ silently anonymous, and *unavailable* raises, so that an outage is never a logou
 from __future__ import annotations
 
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from proxy.core.credentials import unverified_issuer
 from proxy.core.rules import is_same_subject
 from proxy.errors import DependencyUnavailable
-from proxy.model import Absent, Authenticated, Outcome, Refusal, Rejected
+from proxy.model import Absent, Authenticated, Identity, Outcome, Refusal, Rejected
 from proxy.services.route import Both, Route
 from proxy.services.schemes.port import Carried, Found, Scheme
 from proxy.services.trace import Trace, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A credential that let somebody in, and the scheme that said so."""
+
+    scheme: Scheme
+    found: Found
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +34,13 @@ class Opened:
     outcome: Authenticated
     found: Found
     scheme: Scheme
+    others: tuple[Held, ...] = ()
+    """Further credentials that counted (`both: same_subject`)."""
+
+    @property
+    def held(self) -> tuple[Held, ...]:
+        """Every credential that the answer hangs on, the one that decided first."""
+        return (Held(self.scheme, self.found), *self.others)
 
 
 async def authenticate(
@@ -149,16 +164,52 @@ async def _all(
                 missing = _clearer(missing, outcome, candidate.scheme.name)
     if not opened:
         return missing
-    if len(opened) > 1:
-        if both == "refuse":
-            return Refusal("credentials_differ", "the route takes one credential at a time")
-        first = opened[0].outcome.identity
-        if not all(
-            is_same_subject(first, other.outcome.identity, has_same_subjects=has_same_subjects)
-            for other in opened[1:]
-        ):
-            return Refusal("credentials_differ", "the credentials name different subjects")
-    return opened[0]
+    refusal = _disagreement([one.outcome.identity for one in opened], both, has_same_subjects)
+    if refusal is not None:
+        return refusal
+    others = tuple(Held(other.scheme, other.found) for other in opened[1:])
+    return replace(opened[0], others=others)
+
+
+def _disagreement(
+    identities: Sequence[Identity],
+    both: Both,
+    has_same_subjects: bool,  # noqa: FBT001 - the route's word, passed on
+) -> Refusal | None:
+    """Return why credentials that are all good do not go together (`both:`)."""
+    if len(identities) < 2:
+        return None
+    if both == "refuse":
+        return Refusal("credentials_differ", "the route takes one credential at a time")
+    if not all(
+        is_same_subject(identities[0], other, has_same_subjects=has_same_subjects)
+        for other in identities[1:]
+    ):
+        return Refusal("credentials_differ", "the credentials name different subjects")
+    return None
+
+
+async def authenticate_again(
+    route: Route, held: Sequence[Held], told: Identity, now: float
+) -> Identity | Refusal:
+    """Return who holds a connection open that `held` opened, or why it may not stay open (R7).
+
+    Every one of the credentials must still be good, and they must still be those of `told`, whom
+    the upstream believes to be there. Raises `DependencyUnavailable`.
+    """
+    identities: list[Identity] = []
+    for one in held:
+        outcome = await one.scheme.judge(one.found, now)
+        if not isinstance(outcome, Authenticated):
+            return Refusal(outcome.code, f"{one.scheme.name}: {outcome.detail}")
+        identities.append(outcome.identity)
+    refusal = _disagreement(identities, route.both, route.has_same_subjects)
+    if refusal is not None:
+        return refusal
+    identity = identities[0]
+    if not is_same_subject(told, identity, has_same_subjects=route.has_same_subjects):
+        return Refusal("credentials_differ", "the credential is somebody else's now")
+    return identity
 
 
 def _refusal(outcome: Absent | Rejected, scheme: str) -> Refusal:

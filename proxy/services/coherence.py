@@ -25,6 +25,7 @@ from proxy.core.coherence import (
     Forgeries,
     Key,
     Scope,
+    StreamCounters,
     Verdict,
     VerdictCache,
 )
@@ -77,8 +78,10 @@ class Coherence:
         """Make an empty cache for `config`; `generation` numbers the configuration (R1)."""
         self._store = config.store
         self.clock = clock
+        self.max_staleness_s = config.store.max_staleness
         self.generation = generation
         self.counters = CoherenceCounters()
+        self.streams = StreamCounters()
         self.cache = VerdictCache(
             entries=config.verdicts.entries, size=config.verdicts.bytes, counters=self.counters
         )
@@ -152,8 +155,10 @@ class Ledger:
             finding = self._find_in_outage(key, mono)
         return finding
 
-    def hit(self, finding: Finding) -> None:
+    def hit(self, found: Found, finding: Finding) -> None:
         """Count a request that `find` answered."""
+        if not found.is_request:
+            return
         if isinstance(finding, Verdict) and finding.refused is None:
             self._counters.hits += 1
         else:
@@ -259,6 +264,8 @@ class Ledger:
         return await self._held_back(self._coherence.guessed_sessions, found, key)
 
     async def _held_back(self, attempts: Attempts, found: Found, key: Key) -> Rejected | None:
+        if not found.is_request:
+            return None
         delay_s = attempts.delay_of(found.address, key[2], self._clock())
         if delay_s is None:
             self._counters.attempts_refused += 1

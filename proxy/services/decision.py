@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from proxy.model import ClientInfo, Header, Identity, Refusal
 from proxy.services.route import Route
+
+if TYPE_CHECKING:
+    from proxy.services.authenticate import Held
 
 RefusalKind = Literal["challenge", "deny", "unavailable"]
 
@@ -28,6 +31,10 @@ class Forward:
     response_headers: tuple[Header, ...] = ()
     """To add to the upstream's answer (CORS)."""
     hash_key: bytes | None = None
+    held: tuple[Held, ...] = ()
+    """The credentials that it hangs on; none on a public route."""
+    is_safe: bool = False
+    """True where the method changes nothing (RFC 9110 §9.2.1)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ the configuration decides was compiled into the `Route`s that the router returns
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from proxy.core.cookies import expire_headers, parse_cookies
@@ -21,8 +21,8 @@ from proxy.core.routing import Ambiguous as AmbiguousPath
 from proxy.core.routing import Found as FoundRoute
 from proxy.core.routing import MethodNotAllowed, Router
 from proxy.errors import DependencyUnavailable
-from proxy.model import ClientInfo, Header, Identity, Refusal, RequestView
-from proxy.services.authenticate import Opened, authenticate
+from proxy.model import SAFE_METHODS, ClientInfo, Header, Identity, Refusal, RequestView
+from proxy.services.authenticate import Held, Opened, authenticate, authenticate_again
 from proxy.services.decision import Answer, Decision, Forward, Refuse
 from proxy.services.route import Route
 from proxy.services.schemes.port import Ambiguous as AmbiguousCredential
@@ -286,7 +286,23 @@ class Gate:
             target=_join(asked.path, route.credentials.clean_query(asked.target.query, kept)),
             response_headers=_cors_headers(asked),
             hash_key=route.hash_key(view, asked.client, identity) if route.hash_key else None,
+            held=opened.held if opened else (),
+            is_safe=view.method in SAFE_METHODS,
         )
+
+
+async def decide_again(
+    route: Route, held: Sequence[Held], told: Identity, now: float
+) -> Identity | Refusal:
+    """Return who keeps a connection open that `held` opened, or why it may not stay open (R7).
+
+    What belongs to the request alone (its path, its origin) has not changed and is not asked again.
+    Raises `DependencyUnavailable`.
+    """
+    identity = await authenticate_again(route, held, told, now)
+    if isinstance(identity, Refusal) or route.require is None:
+        return identity
+    return route.require(identity) or identity
 
 
 def new_request_id() -> str:

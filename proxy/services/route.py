@@ -53,6 +53,8 @@ class Route:
     upgrades: frozenset[str]
     tunnel_timeout: float | None
     """Seconds that an upgraded connection may stay silent; `None`: for ever."""
+    keeps_expired: bool
+    """True with `streams: {on_expiry: keep}`: an open connection outlives its credential's time."""
     challenges: tuple[Header, ...]
     """WWW-Authenticate of a request without a credential (RFC 9110 §11.6.1)."""
     scope_challenge: tuple[Header, ...]

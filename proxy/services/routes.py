@@ -124,6 +124,7 @@ class _RouteBuilder:
             ),
             upgrades=frozenset(route.upgrades),
             tunnel_timeout=upstream.timeouts.tunnel,
+            keeps_expired=route.streams.on_expiry == "keep",
             challenges=compiling.challenges_of(names),
             scope_challenge=compiling.scope_challenge_of(names, route.require.scopes),
             hash_key=compiling.compile_hash_key(upstream),

@@ -41,6 +41,7 @@ from proxy.services.revocations import RevocationWatch
 from proxy.services.schemes.build import SchemeBuilder, longest_marker_life_s
 from proxy.services.signing import SigningKeys
 from proxy.services.tokens import AssertionMinter
+from proxy.services.vigil import Vigil
 
 REFRESH_KEYS_S: Final = 60.0
 RETRY_S: Final = 1.0
@@ -88,6 +89,8 @@ class Runtime:
     health: StoreHealth
     coherence: Coherence
     """The worker's verdicts; its `counters` are for the metrics."""
+    vigil: Vigil
+    """The worker's open connections; counted in `coherence.streams`."""
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     @classmethod
@@ -165,11 +168,13 @@ class Runtime:
             token_keys=keys.tokens,
             health=health,
             coherence=coherence,
+            vigil=Vigil(coherence),
             _tasks=tasks,
         )
 
     async def close(self, drain_s: float = 0.0) -> None:
         """Stop what runs in the background and close every connection."""
+        await self.vigil.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -112,18 +112,18 @@ async def test_upstreams_and_bytes_are_counted(gate):
 
 async def test_tunnels_are_counted_while_they_are_open(gate):
     """A gauge for what is open; a tunnel and an event stream are decisions, but no durations."""
-    counters = gate.server.counters
+    streams = gate.runtime.coherence.streams
     async with aiohttp.ClientSession() as client:
         async with client.ws_connect(f"{gate.url}/open/socket") as socket:
             await socket.send_str("x")
             assert "x" == await socket.receive_str()
-            assert 1 == counters.tunnels
+            assert 1 == streams.tunnels
         await gate.next_record()
-        assert 0 == counters.tunnels
+        assert 0 == streams.tunnels
         async with client.get(f"{gate.url}/open/events") as answer:
             assert "data: x\n\n" == await answer.text()
         await gate.next_record()
-    (cell,) = counters.cells.values()
+    (cell,) = gate.server.counters.cells.values()
     assert (2, 0) == (cell.count, sum(cell.durations.buckets))
 
 

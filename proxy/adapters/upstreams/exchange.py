@@ -179,6 +179,16 @@ class Exchange:
             await self._wait()
         return self._head
 
+    @property
+    def has_ended(self) -> bool:
+        """True once the whole response has come; `read` may still have content to return."""
+        return self._has_ended
+
+    @property
+    def waiting(self) -> int:
+        """Bytes of content that have come and were not read."""
+        return self._buffered
+
     async def read(self) -> bytes:
         """Return the next content, as much as there is (at most about 256 KiB); b"": clean end.
 

@@ -34,6 +34,26 @@ class SourceCounters:
 
 
 @dataclass(slots=True)
+class StreamCounters:
+    """Of one worker's open connections (security.md, R7)."""
+
+    tunnels: int = 0
+    """Tunnels that are open now, those of public routes included."""
+    watched: int = 0
+    """Tunnels and long responses that are open now and hang on a verdict."""
+    decided_again: int = 0
+    """Times at which their credentials were decided again: once for all that share them."""
+    ended_revoked: int = 0
+    """Ended because the credential was taken back, or no longer opens the route."""
+    ended_expired: int = 0
+    """Ended because the credential's time, or the session's idle time, was over."""
+    ended_unconfirmed: int = 0
+    """Ended because nobody could say within `max_staleness` whether the credential is still good."""
+    kept: int = 0
+    """Credentials that expired under connections which the route lets go on (`on_expiry: keep`)."""
+
+
+@dataclass(slots=True)
 class CoherenceCounters:
     """Of one worker's verdict cache."""
 

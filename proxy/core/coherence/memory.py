@@ -118,6 +118,9 @@ class Memory(Generic[T]):
                 self.size -= entry.size
             self._on_evicted("invalidated")
 
+    def dropped(self, source: Source) -> None:
+        """Do nothing: what is dead is not found, and is cleared away by what is new."""
+
     def _sweep(self) -> None:
         """Let the two oldest go if they are dead: so a loss is cleared away by what is new."""
         for _ in range(2):

@@ -27,6 +27,10 @@ class Invalidated(Protocol):
         """Forget what depends on `store_key`."""
         ...
 
+    def dropped(self, source: Source) -> None:
+        """Note that scopes of `source` vouch no more for what they did."""
+        ...
+
 
 class Reading:
     """A look-up of several replies that is under way (R5)."""
@@ -106,6 +110,15 @@ class Source:
             and mono - self.proven_at <= self.grace_s
         )
 
+    def patience(self, *, is_bridged: bool) -> float:
+        """Return for how long after the last proof an open connection may go on (R7).
+
+        `is_bridged`: True where an outage may be bridged, if the configuration says so (R8).
+        """
+        if is_bridged and self.grace_s is not None:
+            return max(self.grace_s, self.max_staleness_s)
+        return self.max_staleness_s
+
     # What the connection tells, in the order of the wire
 
     def tracked(self, proven_at: float) -> None:
@@ -145,13 +158,17 @@ class Source:
             self._drop_all()
             return
         self.counters.invalidations += len(keys)
+        is_common = False
         for key in keys:
             for scope in self._by_common_key.get(key, ()):
                 scope.generation += 1
+                is_common = True
             for reading in self._readings_by_key.get(key, ()):
                 reading.is_void = True
             for holder in self._holders:
                 holder.invalidate(self, key)
+        if is_common:
+            self._tell_dropped()
 
     # Look-ups of several replies
 
@@ -178,6 +195,11 @@ class Source:
         for scope in self._scopes:
             scope.generation += 1
         self._void_readings()
+        self._tell_dropped()
+
+    def _tell_dropped(self) -> None:
+        for holder in self._holders:
+            holder.dropped(self)
 
     def _void_readings(self) -> None:
         for reading in self._readings:

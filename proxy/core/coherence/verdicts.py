@@ -8,47 +8,17 @@ with the clock, and who fills one in does so in the order of the wire.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Final
 
 from proxy.core.coherence.counters import CoherenceCounters, SourceCounters
 from proxy.core.coherence.memory import Cause, Entry, Key, Memory
+from proxy.core.coherence.pins import Changed, Pin, Pins
 from proxy.core.coherence.source import Scope, Source
-from proxy.core.keyset import Key as VerificationKey
-from proxy.core.keyset import KeySet
-from proxy.model import Absent, Identity, Rejected
+from proxy.core.coherence.verdict import Finding, Verdict
 
 REFUSAL_ENTRIES: Final = 20_000
 REFUSAL_BYTES: Final = 32 * 1024 * 1024
 """The memory of what opens nothing is one of its own: a flood of it evicts no verdict (R9)."""
-
-
-@dataclass(slots=True, eq=False)
-class Verdict:
-    """What is known of one credential. Times are epoch seconds."""
-
-    identity: Identity
-    not_before: float = -math.inf
-    not_after: float = math.inf
-    """From here on it is over."""
-    verified_by: VerificationKey | None = None
-    """The key of its signature: the verdict dies when the key leaves the set (K3)."""
-    key_set: KeySet | None = None
-    """The last set in which `verified_by` was seen."""
-    record_digest: bytes | None = None
-    """Of a foreign record's bytes: equal bytes need not be decoded again."""
-    refused: Rejected | None = None
-    """Why the credential opens nothing although it is genuine: it was revoked."""
-    seen_at: float = -math.inf
-    """The last use of a native session that this worker knows of."""
-    has_seen: bool = False
-    """True when the last use stands in the store."""
-    touched_at: float = -math.inf
-    """When this worker last tried to write it."""
-
-
-Finding = Verdict | Absent
-"""What a look-up finds: whose the credential is, or that it is nobody's."""
 
 
 class VerdictCache:
@@ -65,6 +35,7 @@ class VerdictCache:
         self._refusals: Memory[Finding] = Memory(
             entries=min(REFUSAL_ENTRIES, entries), size=min(REFUSAL_BYTES, size)
         )
+        self._pins = Pins()
 
     def __len__(self) -> int:
         """Return how many verdicts there are, those put aside included."""
@@ -86,13 +57,31 @@ class VerdictCache:
         source = Source(name, max_staleness_s=max_staleness_s, grace_s=grace_s, counters=counters)
         source.hold(self._verdicts)
         source.hold(self._refusals)
+        source.hold(self._pins)
         return source
+
+    def pin(self, key: Key, changed: Changed) -> Pin:
+        """Keep what is known of a credential outside the bounds until `unpin` (R7).
+
+        `changed` is told when it is known no more: by a change, a loss, a flush, or its end.
+        """
+        entry = self._entry(key)
+        return self._pins.add(key, changed, entry if entry is not None and entry.is_live else None)
+
+    def unpin(self, pin: Pin) -> None:
+        """Take a pin away."""
+        self._pins.remove(pin)
+
+    def _entry(self, key: Key) -> Entry[Finding] | None:
+        return self._verdicts.get(key) or self._refusals.get(key) or self._pins.get(key)
 
     def find(self, key: Key, mono: float) -> Finding | None:
         """Return what may be believed of a credential at `mono`, or `None`: it has to be looked up."""
         entry = self._verdicts.get(key) or self._refusals.get(key)
         if entry is None or not entry.is_live:
-            return None
+            entry = self._pins.get(key)
+            if entry is None or not entry.is_live:
+                return None
         source = entry.scope.source
         if source is not None and not source.is_fresh(mono):
             self.counters.stale += 1
@@ -108,7 +97,7 @@ class VerdictCache:
 
         It was never invalidated, and was last proven fresh at most the grace ago.
         """
-        entry = self._verdicts.get(key)
+        entry = self._verdicts.get(key) or self._pins.get(key)
         if entry is None or not entry.is_live or mono >= entry.until:
             return None
         source = entry.scope.source
@@ -158,11 +147,13 @@ class VerdictCache:
         else:
             self._verdicts.discard(key, "invalidated")
             self._refusals.put(entry)
+        self._pins.put(entry)
 
     def drop(self, key: Key, cause: Cause) -> None:
         """Forget a credential."""
         self._verdicts.discard(key, cause)
         self._refusals.discard(key, cause)
+        self._pins.discard(key)
 
     def _evicted(self, cause: Cause) -> None:
         name = f"evicted_{cause}"

@@ -109,7 +109,7 @@ class JwtScheme:
                 self.ledger.drop_unverified(key)
                 return None
             verdict.key_set = keys
-        self.ledger.hit(verdict)
+        self.ledger.hit(found, verdict)
         return _outcome(verdict, found)
 
     def _verdict(self, token: VerifiedToken) -> Verdict:
@@ -119,6 +119,15 @@ class JwtScheme:
             not_after=token.expires_at,
             verified_by=token.key,
         )
+
+    def key(self, found: Found) -> Key:
+        """Return what the token's verdict is kept under."""
+        return self.ledger.key(found.value)
+
+    def use(self, found: Found, now: float) -> bool:
+        """Do nothing: a token ends at its time, used or not."""
+        del found, now
+        return True
 
     async def verify(self, token: bytes, now: float) -> VerifiedToken:
         """Verify with the keys at hand; one refetch for a key that is not among them (K3).

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
+from proxy.core.coherence import Key
 from proxy.model import SAFE_METHODS, Outcome, RequestView
 
 PlaceKind = Literal["bearer", "basic", "cookie", "header", "query"]
@@ -49,6 +50,12 @@ class Found:
     """Of the client that sent it: who guesses too many is slowed down (security.md, R9)."""
     may_be_stale: bool = False
     """True where a cached verdict may serve in an outage, if the configuration says so (R8)."""
+    is_request: bool = True
+    """False where an open connection is decided again: no use of the session, and no guess."""
+
+    def held(self) -> Found:
+        """Return the credential as an open connection holds it: nothing stale confirms it."""
+        return replace(self, may_be_stale=False, is_request=False)
 
 
 def _may_be_stale(view: RequestView) -> bool:
@@ -105,4 +112,15 @@ class Scheme(Protocol):
 
     async def judge(self, found: Found, now: float) -> Outcome:
         """Say whose the credential is. Raises `DependencyUnavailable`."""
+        ...
+
+    def key(self, found: Found) -> Key:
+        """Return what the credential's verdict is kept under."""
+        ...
+
+    def use(self, found: Found, now: float) -> bool:
+        """Count a use of the credential by an open connection; False: try again later.
+
+        Never raises.
+        """
         ...

@@ -48,6 +48,10 @@ class SessionRecords(Protocol):
         """Return whose session it is at `now`. Raises `StoreUnavailable`."""
         ...
 
+    def use(self, found: Found, key: Key, now: float) -> bool:
+        """Count a use by an open connection; False where that has to be tried again later."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class JsonRecords:
@@ -64,7 +68,7 @@ class JsonRecords:
         finding = self.ledger.find(found, key)
         if finding is None:
             return None
-        self.ledger.hit(finding)
+        self.ledger.hit(found, finding)
         return _told(finding)
 
     async def look_up(self, found: Found, key: Key, now: float) -> Identity | Absent:
@@ -83,6 +87,11 @@ class JsonRecords:
             commands = (("MGET", raw_key), ("PTTL", raw_key))
             flight = self.ledger.look_up(key, commands, fill, (raw_key,))
         return _told(await self.ledger.wait_for(flight, found, key))
+
+    def use(self, found: Found, key: Key, now: float) -> bool:
+        """Do nothing: its application counts what is a use."""
+        del found, key, now
+        return True
 
     def _read(self, key: Key, store_key: bytes, replies: list[Any], sent_at: float) -> Kept:
         (record,), life_ms = replies
@@ -126,8 +135,8 @@ class NativeRecords:
             return None
         if isinstance(finding, Verdict) and self._over(finding, now) is not None:
             return None
-        self.ledger.hit(finding)
-        return self._told(finding, key, now)
+        self.ledger.hit(found, finding)
+        return self._told(finding, found, key, now)
 
     async def look_up(self, found: Found, key: Key, now: float) -> Identity | Absent:
         """Look up record and last use in one step."""
@@ -145,7 +154,7 @@ class NativeRecords:
             commands = (("MGET", session_key, seen_key),)
             flight = self.ledger.look_up(key, commands, fill, (session_key,))
         finding = await self.ledger.wait_for(flight, found, key)
-        return self._told(finding, key, now)
+        return self._told(finding, found, key, now)
 
     def _read(self, session_key: bytes, record: bytes | None, seen: bytes | None) -> Kept:
         told = native.facts(
@@ -160,6 +169,7 @@ class NativeRecords:
             not_after=told.ends_at,
             seen_at=told.seen_at,
             has_seen=native.read_time(seen) is not None,
+            idle_s=self.idle_timeout,
         )
         return Kept(verdict, store_keys=(session_key,), size=_COPIES * len(record or b""))
 
@@ -171,19 +181,28 @@ class NativeRecords:
             idle_at=verdict.seen_at + self.idle_timeout,
         )
 
-    def _told(self, finding: Finding, key: Key, now: float) -> Identity | Absent:
+    def _told(self, finding: Finding, found: Found, key: Key, now: float) -> Identity | Absent:
         if isinstance(finding, Absent):
             return finding
         over = self._over(finding, now)
         if over is not None:
             return over
-        if not finding.has_seen or self.sessions.is_touch_due(finding.seen_at, now):
+        if found.is_request:
             self._use(finding, key, now)
         return finding.identity
 
+    def use(self, found: Found, key: Key, now: float) -> bool:
+        """Count a use of a session whose verdict is known, and not over."""
+        finding = self.ledger.find(found, key)
+        if not isinstance(finding, Verdict) or self._over(finding, now) is not None:
+            return False
+        self._use(finding, key, now)
+        return True
+
     def _use(self, verdict: Verdict, key: Key, now: float) -> None:
-        """Write the use behind the request, at most one at a time."""
-        if abs(now - verdict.touched_at) >= TOUCH_RETRY_S:
+        """Write the use behind what used it, where one is due, at most one at a time."""
+        is_due = not verdict.has_seen or self.sessions.is_touch_due(verdict.seen_at, now)
+        if is_due and abs(now - verdict.touched_at) >= TOUCH_RETRY_S:
             verdict.touched_at = now
             spawn(self._write_use(verdict, key, now), name="session in use")
 

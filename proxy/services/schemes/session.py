@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from proxy.core.coherence import Key
 from proxy.core.cookies import Duplicate, find_cookie
 from proxy.model import Absent, Authenticated, Identity, Outcome
 from proxy.services.schemes.port import Ambiguous, Carried, Found, Place
@@ -38,6 +39,14 @@ class SessionScheme:
     def known(self, found: Found, now: float) -> Outcome | None:
         """Return what a cached verdict says."""
         return _outcome(self.records.known(found, self.records.ledger.key(found.value), now))
+
+    def key(self, found: Found) -> Key:
+        """Return what the session's verdict is kept under."""
+        return self.records.ledger.key(found.value)
+
+    def use(self, found: Found, now: float) -> bool:
+        """Count a use of the session; False: what is known of it is not good enough to do so."""
+        return self.records.use(found, self.key(found), now)
 
     async def judge(self, found: Found, now: float) -> Outcome:
         """Look the session up; what is merely unknown or expired is absent, never an error."""

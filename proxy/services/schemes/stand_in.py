@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from proxy.config.models import Config, JwtSchemeConfig, PolicyActor, SessionSchemeConfig
+from proxy.core.coherence import Key
 from proxy.core.compact import encode_segment
 from proxy.core.formats.native import native_origin
 from proxy.model import Authenticated, Identity, Outcome
@@ -46,6 +47,15 @@ class StandIn:
         del now
         assert self.identity is not None  # noqa: S101 - only a found credential is judged
         return Authenticated(self.identity, found.place.is_ambient)
+
+    def key(self, found: Found) -> Key:
+        """Return the credential itself: no verdict is kept."""
+        return (self.name, 0, found.value)
+
+    def use(self, found: Found, now: float) -> bool:
+        """Do nothing: nothing stays open in a rehearsal."""
+        del found, now
+        return True
 
 
 def stand_ins(config: Config, actor: PolicyActor | None) -> dict[str, Scheme]:

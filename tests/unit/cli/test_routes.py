@@ -22,6 +22,7 @@ routes:
     allow_paths: [encoded_slash]
     forward_credentials: true
     upgrades: []
+    streams: {on_expiry: keep}
     cache: shared
   - {name: open, match: {path: "/open"}, auth: none, upstream: app}
 """
@@ -43,7 +44,8 @@ def test_public_routes_come_first_and_all_defaults_are_filled_in(latchgate):
         "big (without /odd)",
         (
             "identity: X-Who; identity: remote-user; identity: assertion; cors: https://b.example.com;"
-            " allow_paths: encoded_slash; forward_credentials: true; upgrades: none; cache: shared"
+            " allow_paths: encoded_slash; forward_credentials: true; upgrades: none;"
+            " on_expiry: keep; cache: shared"
         ),
     ):
         assert words in rows[3]
@@ -73,6 +75,7 @@ def test_the_same_for_programs(latchgate):
         "allow_paths": [],
         "pass_headers": [],
         "upgrades": ["websocket"],
+        "streams": {"on_expiry": "close"},
         "cache": "private",
     } == found["routes"][0]
     assert {"roles": {"all": ["a", "b"]}, "claims": {"tenant": {"any": ["acme"]}}} == found[

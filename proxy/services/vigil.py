@@ -1,0 +1,333 @@
+"""The watch over open connections: tunnels, and responses that go on (security.md, R7).
+
+Whoever keeps one open says so here, and is told when it has to end. One timer for each worker looks
+at the clocks; what the store takes back is heard at once. Connections that hang on the same
+credentials are decided again together: a thousand tunnels of one session are one look-up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from proxy.adapters.tasks import spawn
+from proxy.core.coherence import Key, Pin, Watch
+from proxy.core.coherence.watch import RETRIES
+from proxy.errors import DependencyUnavailable
+from proxy.model import Authenticated, Identity, Refusal
+from proxy.services.authenticate import Held
+from proxy.services.coherence import Coherence
+from proxy.services.decision import Forward
+from proxy.services.gate import decide_again
+from proxy.services.route import Route
+
+AFTER_S: Final = 4.0
+"""A response that still runs so long after its head is watched from the next look on."""
+LOOK_S: Final = 1.0
+"""The longest time between two looks at the clocks."""
+SHORTEST_S: Final = 0.01
+"""The shortest."""
+SHARE: Final = 10
+"""A look that took long is not repeated before so many times that: with many connections they are
+looked at less exactly, and not all the time."""
+PARALLEL: Final = 64
+"""Credentials that are decided again at a time: more would make the store's answers late."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why a connection has to end. `code` is for the log and, in a close frame, for the client."""
+
+    code: str
+    """`stream_revoked`, `stream_expired` or `stream_unconfirmed`."""
+    detail: str
+
+
+End = Callable[[Ending], None]
+"""Ends one connection. Called at most once; must not wait, and may close its stream."""
+Activity = Callable[[], int]
+"""A number that grows with every use that a client makes of its connection."""
+
+
+class Stream:
+    """One open connection that hangs on a verdict."""
+
+    __slots__ = ("_decision", "_entered_at", "_group", "_seen", "_vigil", "activity", "end")
+
+    def __init__(self, vigil: Vigil, decision: Forward, activity: Activity, end: End) -> None:
+        self._vigil = vigil
+        self._decision = decision
+        self._group: _Group | None = None
+        self._entered_at = 0.0
+        self._seen = 0
+        self.activity = activity
+        self.end = end
+
+    def close(self) -> None:
+        """Watch it no more: it has ended. Never raises, and may be called again."""
+        self._vigil._closed(self)  # noqa: SLF001 - the two are one unit
+
+
+class _Group:
+    """All streams of a route that the same credentials of the same person keep open."""
+
+    __slots__ = ("held", "is_busy", "key", "must_ask", "route", "streams", "told", "watch")
+
+    def __init__(
+        self, key: object, route: Route, held: tuple[Held, ...], told: Identity, watch: Watch
+    ) -> None:
+        self.key = key
+        self.route = route
+        self.held = held
+        self.told = told
+        self.watch = watch
+        self.streams: set[Stream] = set()
+        self.is_busy = False
+        """True while it waits to be decided again, or is."""
+        self.must_ask = False
+
+
+class Vigil:
+    """Watches the open connections of one worker."""
+
+    def __init__(self, coherence: Coherence, *, clock: Callable[[], float] = time.time) -> None:
+        self._cache = coherence.cache
+        self._max_staleness_s = coherence.max_staleness_s
+        self._mono = coherence.clock
+        self._clock = clock
+        self.counters = coherence.streams
+        self.after_s = AFTER_S
+        self._young: dict[Stream, None] = {}
+        """Responses in the order of their beginning."""
+        self._groups: dict[object, _Group] = {}
+        self._waiting: collections.deque[_Group] = collections.deque()
+        self._workers: set[asyncio.Task[None]] = set()
+        self._working = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._shortest_s = SHORTEST_S
+        self._is_closed = False
+
+    def tunnel(self, decision: Forward, activity: Activity, end: End) -> Stream | None:
+        """Watch a tunnel from now on; `None` on a public route, where nothing is to be watched."""
+        if not decision.held or decision.identity is None:
+            return None
+        stream = Stream(self, decision, activity, end)
+        self._watch(stream)
+        return stream
+
+    # hot: every guarded response that does not arrive in one piece with its head
+    def response(self, decision: Forward, activity: Activity, end: End) -> Stream | None:
+        """Watch a response, once it has run for some time; `None` on a public route."""
+        if not decision.held or decision.identity is None:
+            return None
+        stream = Stream(self, decision, activity, end)
+        stream._entered_at = self._mono()  # noqa: SLF001 - the two are one unit
+        self._young[stream] = None
+        if self._timer is None:
+            self._arm(self.after_s)
+        return stream
+
+    async def close(self) -> None:
+        """Watch nothing any more; never raises."""
+        self._is_closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        for worker in self._workers:
+            worker.cancel()
+        if self._workers:
+            await asyncio.wait(self._workers)
+        self._young.clear()
+        for group in tuple(self._groups.values()):
+            self._release(group)
+
+    # Streams
+
+    def _watch(self, stream: Stream) -> None:
+        decision = stream._decision  # noqa: SLF001 - the two are one unit
+        told = decision.identity
+        assert told is not None  # noqa: S101 - who holds a credential is somebody
+        held = tuple(Held(one.scheme, one.found.held()) for one in decision.held)
+        keys = tuple(one.scheme.key(one.found) for one in held)
+        key = (decision.route, keys, told.origin, told.subject, decision.is_safe)
+        group = self._groups.get(key)
+        if group is None:
+            self._groups[key] = group = self._begin(key, decision, held, keys, told)
+            self._ask(group)
+            self._arm(self._max_staleness_s / RETRIES)
+        group.streams.add(stream)
+        stream._group = group  # noqa: SLF001 - the two are one unit
+        stream._seen = stream.activity()  # noqa: SLF001 - the two are one unit
+        self.counters.watched += 1
+
+    def _begin(
+        self,
+        key: object,
+        decision: Forward,
+        held: tuple[Held, ...],
+        keys: tuple[Key, ...],
+        told: Identity,
+    ) -> _Group:
+        watch = Watch(
+            max_staleness_s=self._max_staleness_s,
+            is_bridged=decision.is_safe,
+            mono=self._mono(),
+            now=self._clock(),
+        )
+        group = _Group(key, decision.route, held, told, watch)
+
+        def changed(pin: Pin) -> None:
+            source = pin.source
+            is_outage = source is not None and source.state == "lost"
+            watch.changed(is_outage=is_outage)
+            self._ask(group)
+
+        watch.hold([self._cache.pin(one, changed) for one in keys])
+        return group
+
+    def _closed(self, stream: Stream) -> None:
+        self._young.pop(stream, None)
+        group, stream._group = stream._group, None  # noqa: SLF001 - the two are one unit
+        if group is None:
+            return
+        group.streams.discard(stream)
+        self.counters.watched -= 1
+        if not group.streams:
+            self._release(group)
+
+    def _release(self, group: _Group) -> None:
+        """Watch a group no more; its streams go on as they are."""
+        if self._groups.pop(group.key, None) is None:
+            return
+        for pin in group.watch.pins:
+            self._cache.unpin(pin)
+        for stream in group.streams:
+            stream._group = None  # noqa: SLF001 - the two are one unit
+        self.counters.watched -= len(group.streams)
+        group.streams = set()
+
+    def _end(self, group: _Group, ending: Ending) -> None:
+        streams = group.streams
+        self._release(group)
+        counted = f"ended_{ending.code.removeprefix('stream_')}"
+        setattr(self.counters, counted, getattr(self.counters, counted) + len(streams))
+        for stream in streams:
+            stream.end(ending)
+
+    # Looking at the clocks
+
+    def _arm(self, delay_s: float) -> None:
+        """See to it that the clocks are looked at in `delay_s`, or earlier."""
+        loop = asyncio.get_running_loop()
+        at = loop.time() + max(self._shortest_s, min(delay_s, LOOK_S))
+        if self._timer is not None:
+            if self._timer.when() <= at:
+                return
+            self._timer.cancel()
+        self._timer = None if self._is_closed else loop.call_at(at, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        mono, now = self._mono(), self._clock()
+        while self._young:
+            stream = next(iter(self._young))
+            if mono - stream._entered_at < self.after_s:  # noqa: SLF001 - the two are one unit
+                break
+            del self._young[stream]
+            self._watch(stream)
+        due_at = mono + LOOK_S
+        for group in tuple(self._groups.values()):
+            self._look_at(group, mono, now)
+            due_at = min(due_at, group.watch.due_at(mono, now, is_asked=group.is_busy))
+        self._shortest_s = max(SHORTEST_S, SHARE * (self._mono() - mono))
+        if self._groups or self._young:
+            self._arm(due_at - mono)
+
+    def _look_at(self, group: _Group, mono: float, now: float) -> None:
+        self._note_use(group, now)
+        match group.watch.look(mono, now):
+            case "end":
+                self._end(group, Ending("stream_unconfirmed", "not confirmed in max_staleness"))
+            case "ask":
+                self._ask(group)
+            case "check":
+                at = group.watch.judged_at(now)
+                outcomes = [one.scheme.known(one.found, at) for one in group.held]
+                if not all(isinstance(outcome, Authenticated) for outcome in outcomes):
+                    group.watch.doubted(mono)
+                    self._ask(group)
+
+    def _note_use(self, group: _Group, now: float) -> None:
+        """Count what clients did since the last look as a use of their sessions."""
+        used = [stream for stream in group.streams if stream.activity() != stream._seen]  # noqa: SLF001 - the two are one unit
+        if used and all([one.scheme.use(one.found, now) for one in group.held]):  # noqa: C419 - every one is to be used
+            for stream in used:
+                stream._seen = stream.activity()  # noqa: SLF001 - the two are one unit
+
+    # Deciding again
+
+    def _ask(self, group: _Group) -> None:
+        group.must_ask = True
+        if group.is_busy or self._is_closed:
+            return
+        group.is_busy = True
+        self._waiting.append(group)
+        if self._working < PARALLEL:
+            self._working += 1
+            worker: asyncio.Task[Any] = spawn(self._work(), name="open connections decided again")
+            self._workers.add(worker)
+            worker.add_done_callback(self._workers.discard)
+
+    async def _work(self) -> None:
+        try:
+            while self._waiting:
+                await self._ask_until_settled(self._waiting.popleft())
+        finally:
+            self._working -= 1
+
+    async def _ask_until_settled(self, group: _Group) -> None:
+        try:
+            while group.must_ask and group.streams:
+                group.must_ask = False
+                await self._decide(group)
+        finally:
+            group.is_busy = False
+
+    async def _decide(self, group: _Group) -> None:
+        """Decide a group again; what changes meanwhile makes it be asked once more."""
+        watch = group.watch
+        mono, now = self._mono(), self._clock()
+        self.counters.decided_again += 1
+        try:
+            told = await decide_again(group.route, group.held, group.told, watch.judged_at(now))
+        except DependencyUnavailable as down:
+            if not watch.is_past(mono, now):
+                watch.unanswered(self._mono())
+                self._arm(self._max_staleness_s / RETRIES)
+                return
+            told = Refusal("session_expired", f"its time is over; {down.detail}")
+        if not group.streams:
+            return
+        if isinstance(told, Refusal):
+            self._refused(group, told, now)
+        else:
+            watch.confirmed(mono, now, told.expires_at)
+        mono = self._mono()
+        self._arm(watch.due_at(mono, self._clock()) - mono)
+
+    def _refused(self, group: _Group, refusal: Refusal, now: float) -> None:
+        watch, mono = group.watch, self._mono()
+        detail = f"{refusal.code}: {refusal.detail}"
+        if not watch.is_expiry(refusal, mono, now):
+            self._end(group, Ending("stream_revoked", detail))
+        elif not group.route.keeps_expired:
+            self._end(group, Ending("stream_expired", detail))
+        elif refusal.code == "session_unknown":
+            self.counters.kept += 1
+            self._release(group)  # nothing is left that could be revoked
+        elif watch.outlived(mono):
+            self.counters.kept += 1
+            group.must_ask = True

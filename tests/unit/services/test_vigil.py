@@ -1,0 +1,223 @@
+"""The watch over open connections, with real decisions and a real store; nothing is connected."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+
+import jwt
+import pytest
+
+from proxy.core.revocation import RevocationKeys
+from proxy.model import Peer, RequestView
+from proxy.services.decision import Forward
+from proxy.services.revocations import Revocations
+from proxy.services.runtime import Runtime, load
+from proxy.services.schemes.build import open_sessions
+from proxy.services.sessions import Login
+from proxy.services.vigil import PARALLEL
+
+SECRET = "s" * 64
+ISSUER = "https://id.test"
+CONFIG = """
+store: {{url: "{store}", timeout: 30s, max_staleness: 60s}}
+upstreams: {{app: {{servers: ["http://127.0.0.1:1"]}}}}
+schemes:
+  web: {{type: session, format: native, cookie: sid, idle_timeout: 1000s}}
+  api: {{type: jwt, issuer: "{issuer}", audience: [app], algorithms: [HS256], keys: {{secret: "{secret}"}}}}
+routes:
+  - {{match: {{path: /web}}, auth: web, upstream: app, cross_site: allow}}
+  - {{match: {{path: /other}}, auth: web, upstream: app, cross_site: allow}}
+  - {{match: {{path: /api}}, auth: api, upstream: app}}
+  - {{match: {{path: /open}}, auth: none, upstream: app}}
+"""
+
+
+async def until(condition):
+    """Wait for what must come; the test's time-out is its bound."""
+    while not condition():  # noqa: ASYNC110 - another process brings it about
+        await asyncio.sleep(0.01)
+
+
+def token():
+    """Return the headers of a new token."""
+    now = int(time.time())
+    claims = {
+        "iss": ISSUER, "aud": "app", "sub": "ada", "jti": uuid.uuid4().hex,
+        "iat": now, "exp": now + 3000,
+    }  # fmt: skip
+    return [(b"Authorization", b"Bearer " + jwt.encode(claims, SECRET).encode())]
+
+
+class Bench:
+    """One worker's runtime, without listeners."""
+
+    def __init__(self, runtime, admin):
+        self.runtime = runtime
+        self.admin = admin
+        self.vigil = runtime.vigil
+        self.counters = runtime.coherence.streams
+        (tracked,) = runtime.coherence.tracked.values()
+        self.source = tracked.source
+        self.ended = []
+
+    async def session(self, age_s=0.0):
+        """Return the headers of a new session, and the keys of its record and its use."""
+        config = self.runtime.config
+        sessions = open_sessions(config, config.schemes["web"], self.runtime.store)
+        made = await sessions.create(Login("ada"), time.time() - age_s)
+        headers = [(b"Cookie", f"sid={made.cookie}".encode())]
+        return headers, sessions.session_key(made.digest), sessions.seen_key(made.digest)
+
+    async def decide(self, path, headers):
+        view = RequestView(
+            "GET", path, [(b"Host", b"gate"), *headers], Peer("127.0.0.1", 1, False, False)
+        )
+        decision = await self.runtime.gate.decide(view, time.time())
+        assert isinstance(decision, Forward)
+        return decision
+
+    async def open(self, path, headers, activity=lambda: 0):
+        decision = await self.decide(path, headers)
+        return self.vigil.tunnel(decision, activity, self.ended.append)
+
+    async def settled(self):
+        """Wait until nothing is decided any more."""
+        await until(lambda: not self.vigil._working)
+
+
+@pytest.fixture
+async def bench(tmp_path, valkey):
+    path = tmp_path / "gate.yaml"
+    path.write_text(CONFIG.format(store=valkey.url, issuer=ISSUER, secret=SECRET))
+    runtime = await Runtime.start(load(path), watches_revocations=True)
+    admin = valkey.client()
+    yield Bench(runtime, admin)
+    admin.close()
+    await runtime.close()
+
+
+async def test_r7_a_thousand_streams_of_one_session_are_one_look_up(bench):
+    """They are decided again together, and all of them end."""
+    headers, key, _ = await bench.session()
+    decision = await bench.decide(b"/web", headers)
+    for _ in range(1000):
+        bench.vigil.tunnel(decision, lambda: 0, bench.ended.append)
+    await bench.settled()
+    assert (1000, 1) == (bench.counters.watched, bench.counters.decided_again)
+    lookups = bench.source.counters.lookups
+    bench.admin.delete(key)
+    await until(lambda: len(bench.ended) == 1000)
+    assert (1, 2) == (
+        bench.source.counters.lookups - lookups, bench.counters.decided_again,
+    )  # fmt: skip
+    assert {"stream_revoked"} == {ending.code for ending in bench.ended}
+    assert (0, 1000) == (bench.counters.watched, bench.counters.ended_revoked)
+
+
+async def test_r7_a_thousand_tokens_are_looked_up_in_turns(bench):
+    """`revoke all`: one look-up for each, a bounded number at a time."""
+    for _ in range(1000):
+        await bench.open(b"/api", token())
+    await bench.settled()
+    lookups = bench.source.counters.lookups
+    keys = RevocationKeys(bench.runtime.config.store.prefix)
+    await Revocations(bench.runtime.store, keys).revoke_all(time.time(), keep_s=100)
+    most = 0
+    while len(bench.ended) < 1000:
+        await asyncio.sleep(0)
+        most = max(most, bench.vigil._working)
+    assert 1000 == bench.source.counters.lookups - lookups
+    assert 0 < most <= PARALLEL
+
+
+async def test_routes_are_decided_for_themselves(bench):
+    """One session on two routes: two decisions, and still one look-up."""
+    headers, key, _ = await bench.session()
+    for path in (b"/web", b"/other"):
+        await bench.open(path, headers)
+    await bench.settled()
+    lookups = bench.source.counters.lookups
+    bench.admin.delete(key)
+    await until(lambda: len(bench.ended) == 2)
+    assert 1 == bench.source.counters.lookups - lookups
+
+
+async def test_what_was_closed_is_not_ended(bench):
+    """Closed twice is closed; nothing stays pinned behind the last of them."""
+    headers, key, _ = await bench.session()
+    first, second = [await bench.open(b"/web", headers) for _ in range(2)]
+    await bench.settled()
+    first.close()
+    first.close()
+    assert (1, 1) == (bench.counters.watched, len(bench.runtime.coherence.cache._pins))
+    second.close()
+    assert (0, 0) == (bench.counters.watched, len(bench.runtime.coherence.cache._pins))
+    bench.admin.delete(key)
+    await until(lambda: bench.source.counters.invalidations)
+    assert [] == bench.ended
+
+
+async def test_a_public_route_is_not_watched(bench):
+    """`auth: none`: no credential is evaluated, so none can be lost."""
+    assert await bench.open(b"/open", []) is None
+    decision = await bench.decide(b"/open", [])
+    assert bench.vigil.response(decision, lambda: 0, bench.ended.append) is None
+
+
+async def test_a_short_response_is_never_watched(bench):
+    """It leaves the line of the young ones, and costs no decision."""
+    headers, _, _ = await bench.session()
+    stream = bench.vigil.response(
+        await bench.decide(b"/web", headers), lambda: 0, bench.ended.append
+    )
+    assert 1 == len(bench.vigil._young)
+    stream.close()
+    assert (0, 0) == (len(bench.vigil._young), bench.counters.decided_again)
+
+
+async def test_r7_what_changed_before_it_was_watched_is_noticed(bench):
+    """The session is deleted, and even looked up again, between the decision and the 101."""
+    headers, key, _ = await bench.session()
+    decision = await bench.decide(b"/web", headers)
+    bench.admin.delete(key)
+    await until(lambda: bench.source.counters.invalidations)
+    assert not isinstance(
+        await bench.runtime.gate.decide(
+            RequestView("GET", b"/web", [(b"Host", b"gate"), *headers], Peer("127.0.0.1", 1, False, False)),
+            time.time(),
+        ),
+        Forward,
+    )  # fmt: skip
+    bench.vigil.tunnel(decision, lambda: 0, bench.ended.append)
+    await until(lambda: bench.ended)
+    assert "stream_revoked" == bench.ended[0].code
+
+
+async def test_r7_being_watched_is_no_use_and_activity_is(bench):
+    """Deciding again touches nothing; what a client does is written, once in a tenth of idle."""
+    headers, key, seen_key = await bench.session(age_s=600)
+    activity = [0]
+    await bench.open(b"/web", headers, lambda: activity[0])
+    await bench.settled()
+    writing = [task for task in asyncio.all_tasks() if task.get_name() == "session in use"]
+    await asyncio.gather(*writing)  # the use of the request itself
+    long_ago = time.time() - 500
+    bench.admin.set(seen_key, repr(long_ago), px=500_000)
+    decided = bench.counters.decided_again
+    bench.admin.set(key, bench.admin.get(key), keepttl=True)
+    await until(lambda: bench.counters.decided_again > decided)
+    await bench.settled()
+    assert long_ago == float(bench.admin.get(seen_key))
+    activity[0] += 1
+    await until(lambda: float(bench.admin.get(seen_key)) > long_ago)
+    assert [] == bench.ended
+
+
+async def test_closing_ends_nobody(bench):
+    """A worker that stops has drained its connections before: nothing is left behind."""
+    headers, _, _ = await bench.session()
+    await bench.open(b"/web", headers)
+    await bench.vigil.close()
+    assert (0, []) == (bench.counters.watched, bench.ended)
