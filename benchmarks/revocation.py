@@ -84,7 +84,7 @@ def play_faults(bench, gate, load):
         behind, cut_load = bench.gate(f"redis://127.0.0.1:{network.port}/0")
         cut_load.pace(FAULT_RATE)
         results += _play(faults.of_the_network(network), bench, behind, cut_load)
-        cut_load.close()
+        cut_load.kill()
         behind.kill()
     load.pace(FAULT_RATE)
     return results + _play(faults.of_the_store(bench.store, gate), bench, gate, load)
@@ -176,7 +176,7 @@ def main():
             gate, load = bench.gate()
             saturating, found = measure_lag(bench, load, count)
             results = play_faults(bench, gate, load)
-            load.close()
+            load.kill()
         finally:
             bench.close()
     text = page(bench, saturating, found, results, COMMAND + " --quick" * options.quick)

@@ -124,6 +124,7 @@ class _Load:
         self.counts.clear()
 
     def run(self):
+        self.pipe.send("ready")
         pipe = self.pipe.fileno()
         while True:
             wait_s = 1.0
@@ -273,6 +274,8 @@ class Load:
         self._process = context.Process(target=_serve, args=arguments, daemon=True)
         self._process.start()
         theirs.close()
+        if self._pipe.recv() != "ready":
+            raise RuntimeError("the load does not start")
 
     def background(self, raws):
         """Send these in turn, where no probe is sent."""
@@ -289,12 +292,30 @@ class Load:
         self.take()
         began_at = time.monotonic()
         time.sleep(seconds)
-        _, counts = self.take()
-        taken_s = time.monotonic() - began_at
+        count = self._all_let_through()
+        rate = count / (time.monotonic() - began_at)
+        self.settle()
+        return rate
+
+    def run(self, seconds):
+        """Send as fast as answers come, to the last answer; return how many there were."""
+        self._pipe.send(("saturate",))
+        time.sleep(seconds)
         self.pace(0)
+        time.sleep(0.2)
+        return self._all_let_through()
+
+    def settle(self):
+        """Send nothing more, and wait for what is under way."""
+        self.pace(0)
+        time.sleep(0.2)
+        self.take()
+
+    def _all_let_through(self):
+        _, counts = self.take()
         if set(counts) != {200}:
             raise RuntimeError(f"not every answer was 200: {counts}")
-        return counts[200] / taken_s
+        return counts[200]
 
     def watch(self, label, raw):
         """Probe one credential; return when every worker has let it through a few times."""
@@ -321,7 +342,7 @@ class Load:
         self._pipe.send(("take", is_last))
         return self._pipe.recv()
 
-    def close(self):
+    def kill(self):
         """End the process."""
         self._pipe.send(("end",))
         self._process.join(5)
