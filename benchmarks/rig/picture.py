@@ -61,10 +61,10 @@ def _panel(told, number, title, key, form):
     for name, side in told.items():
         value = side[key]
         is_ours = name.startswith("Latchgate")
-        # Whoever waits for the expiry has no bar: it would not fit on any page.
+        # The last panel has words instead of bars: an expiry would not fit on any page.
         told_value = form.format(value) if value is not None else "until they expire"
         if key == "lag_ms" and value == 0.0 and not is_ours:
-            told_value = "at once: looked up each time"
+            told_value = "not at all: looked up each time"
         width = None if key == "lag_ms" else max(1, round(value / longest * (WIDTH - 80)))
         bars.append(
             {
