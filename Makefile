@@ -7,7 +7,7 @@ PORT ?= 8080
 PYTEST ?= -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format clean
+.PHONY: help demo test bench check format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,14 @@ demo: $(VENV)/.installed ## two guarded applications on 127.0.0.1:8080 (PORT=…
 
 test: $(VENV)/.installed ## all tests, on a real store and real sockets
 	@$(BIN)/python $(PYTEST) $(ARGS)
+
+bench: $(VENV)/.installed ## what docs/benchmarks.md promises, measured (ARGS=--write keeps the results)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --prefer-binary -e '.[bench]'
+	$(BIN)/python benchmarks/revocation.py $(ARGS)
+	$(BIN)/python benchmarks/comparison.py $(ARGS)
+	$(BIN)/python benchmarks/memory.py $(ARGS)
+	$(BIN)/python benchmarks/store_link.py
+	$(BIN)/python benchmarks/routing.py
 
 check: $(VENV)/.installed ## what .ci/run checks of the code itself
 	$(BIN)/ruff check .

@@ -17,6 +17,9 @@ from proxy.core.mapping import as_text
 MARKERS: Final = ("all", "iss", "jti", "sub", "sid", "subject")
 """What stands at each place of `RevocationKeys.for_token` and of the values read for it."""
 
+ADOPTED_S: Final = 3.0
+"""How long another history waits for the supervisor's word, which looks each second (R4)."""
+
 _FOR_GOOD: Final = frozenset({"jti", "sid"})
 """These name one token or one session, which ends whenever its tokens say they were issued."""
 
@@ -93,6 +96,46 @@ class RevocationKeys:
         if mapped is not None:
             keys.append(self.for_subject(issuer, mapped))
         return tuple(keys)
+
+
+class History:
+    """Which history of revocations one worker believes (R4).
+
+    A store that was emptied has no epoch, until somebody makes one: the supervisor, who revokes
+    everything in the same step, or a gate that starts just then and knows of nothing. Between that
+    and the supervisor's next look no marker says what had been revoked. So another epoch than the one
+    before is believed when everything was revoked since this worker last saw its own, or when the
+    supervisor has had the time to see to it.
+    """
+
+    def __init__(self, *, is_strict: bool = True) -> None:
+        """Begin with whatever is seen first; not `is_strict`: lost revocations are accepted."""
+        self._is_strict = is_strict
+        self._epoch: bytes | None = None
+        self._good_at = -math.inf
+        self._other: bytes | None = None
+        self._other_since = math.inf
+
+    def is_believed(self, epoch: bytes, all_at: bytes | None, *, now: float, mono: float) -> bool:
+        """Tell whether markers that were read with `epoch` say all; `all_at` is that of `all`.
+
+        `now` is epoch seconds before the store was asked, `mono` a clock that never jumps.
+        """
+        if self._epoch is None or epoch == self._epoch or not self._is_strict:
+            return self._believe(epoch, now)
+        if epoch != self._other:
+            self._other, self._other_since = epoch, mono
+        revoked_at = None if all_at is None else _time(all_at)
+        if (revoked_at is not None and revoked_at >= self._good_at) or (
+            mono - self._other_since >= ADOPTED_S
+        ):
+            return self._believe(epoch, now)
+        return False
+
+    def _believe(self, epoch: bytes, now: float) -> bool:
+        self._epoch, self._good_at = epoch, now
+        self._other = None
+        return True
 
 
 def is_revoked(values: Sequence[bytes | None], iat: object, leeway: float) -> str | None:

@@ -1,7 +1,8 @@
 """Has this token been revoked? Asked when its verdict is not cached (security.md, R3, R4).
 
-The store's epoch is read with the markers: where it is gone the deny-list is lost, and until the
-supervisor has repaired that, no answer is *unavailable*, never *allowed*. Every verdict depends on
+The store's epoch is read with the markers: where it is gone the deny-list is lost, where it is another
+one somebody has begun anew, and until the supervisor has repaired that, the answer is *unavailable*,
+never *allowed*. Every verdict depends on
 epoch, `all` and issuer, which are the scope's keys, and on the names of its own token.
 """
 
@@ -15,7 +16,7 @@ from typing import Any
 from proxy.adapters.store.tracked_link import Command
 from proxy.core.coherence import Finding, Key, Verdict
 from proxy.core.jose import VerifiedToken
-from proxy.core.revocation import RevocationKeys, is_revoked
+from proxy.core.revocation import History, RevocationKeys, is_revoked
 from proxy.errors import StoreUnavailable
 from proxy.model import Rejected
 from proxy.services.coherence import Kept, Ledger
@@ -32,6 +33,8 @@ class DenyList:
 
     ledger: Ledger
     keys: RevocationKeys
+    history: History
+    """One for all schemes of the worker."""
     issuer: str
     leeway: float
     """Seconds; 0 for locally issued tokens, whose issuing waits a revocation's second out."""
@@ -44,11 +47,11 @@ class DenyList:
             raise StoreUnavailable(reason)
 
     def look_up(
-        self, key: Key, token: VerifiedToken, verdict: Verdict, size: int
+        self, key: Key, token: VerifiedToken, verdict: Verdict, size: int, now: float
     ) -> asyncio.Future[Finding]:
         """Ask whether `token` was revoked, in one step; then `verdict.refused` says so.
 
-        `size` is what its verdict takes. The future fails with `StoreUnavailable`.
+        `size` is what its verdict takes, `now` epoch seconds. The future fails with `StoreUnavailable`.
         """
         names = self.keys.for_token(
             self.issuer, token.claims, token.jti_name, subject=verdict.identity.subject or None
@@ -57,10 +60,12 @@ class DenyList:
         common = set(common_keys(self.keys, self.issuer))
         own = tuple(dict.fromkeys(name for name in asked if name not in common))
 
-        def fill(replies: list[Any], _sent_at: float) -> Kept:
+        def fill(replies: list[Any], sent_at: float) -> Kept:
             epoch, *markers = replies[0]
             if epoch is None:
                 raise StoreUnavailable("the deny-list is lost and not yet repaired")
+            if not self.history.is_believed(epoch, markers[0], now=now, mono=sent_at):
+                raise StoreUnavailable("the deny-list is another one and not yet adopted")
             marker = is_revoked(markers, token.issued_at, self.leeway)
             if marker is not None:
                 verdict.refused = Rejected("token_revoked", f"revoked by {marker}")

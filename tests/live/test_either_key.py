@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from proxy.adapters.store.port import Script
 from proxy.config.models import SessionSchemeConfig
 from proxy.core.revocation import RevocationKeys
 from proxy.services.compile import own_issuers
@@ -229,6 +230,26 @@ async def test_r4_a_lost_deny_list_is_unavailable_until_it_is_repaired(
         status, body, _ = await get("/api/x", bearer=minted.token)
 
     assert (401, "token_revoked") == (status, body["code"])
+
+
+async def test_r4_a_deny_list_begun_anew_opens_nothing_before_it_is_adopted(
+    get, get_until_refused, mint, gate, revocations
+):
+    """R4: the store is emptied, and another gate starts before this one has looked: no revoked token passes."""
+    minted = await mint("bo")
+    await revocations.revoke_token("https://gate.test", minted.jti, time.time(), keep_s=3600)
+    await get_until_refused("/api/x", bearer=minted.token)
+    keys = RevocationKeys("latchgate:")
+    begun_anew = Script("redis.call('DEL', KEYS[2], KEYS[3]) redis.call('SET', KEYS[1], 'other')")
+    marker = keys.for_jti("https://gate.test", minted.jti)
+    await gate.runtime.store.run(begun_anew, [keys.epoch, keys.count, marker])
+    status, statuses, is_adopted = 0, set(), False
+    while not is_adopted or status != 401:  # then every token issued until now is refused
+        status, _, _ = await get("/api/x", bearer=minted.token)
+        statuses.add(status)
+        is_adopted = await gate.runtime.store.fetch([keys.all]) != [None]
+
+    assert 200 not in statuses
 
 
 async def test_either_key_opens_one_route(get, sessions, mint):

@@ -168,7 +168,12 @@ class TrackedStore:
         counters.lookups += 1
         counters.lookup_s += link.received_at - question.sent_at
         if not future.done():
-            future.set_result(result)
+            # A process that was stopped finds replies from before, and its timers have not run yet.
+            # They fill the cache in (what has changed stands behind them), but they are no answer.
+            if link.received_at - question.sent_at > self._timeout_s:
+                self._refuse(question, "did not answer in time")
+            else:
+                future.set_result(result)
         asked = self._asked
         while asked and asked[0][1].future.done():  # mostly this one: they end as they were asked
             asked.popleft()

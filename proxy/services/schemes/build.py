@@ -9,7 +9,7 @@ from proxy.adapters.store import Store, StoreAddress, address_of
 from proxy.adapters.store.tracked_store import TrackedStore
 from proxy.config.models import Config, JwtSchemeConfig, SessionSchemeConfig
 from proxy.core.formats.native import native_origin
-from proxy.core.revocation import RevocationKeys, marker_life_s
+from proxy.core.revocation import History, RevocationKeys, marker_life_s
 from proxy.errors import KeysUnavailable, StoreUnavailable
 from proxy.services import compile as compiling
 from proxy.services.coherence import Coherence
@@ -67,6 +67,7 @@ class SchemeBuilder:
         self._unfit = unfit
         self._address = address
         self._coherence = coherence
+        self._history = History(is_strict=config.store.on_loss == "revoke_all")
 
     def build(self) -> dict[str, Scheme]:
         """Return the schemes by name."""
@@ -113,6 +114,7 @@ class SchemeBuilder:
             deny_list = DenyList(
                 ledger=ledger,
                 keys=keys,
+                history=self._history,
                 issuer=issuer,
                 leeway=0.0 if is_local else scheme.leeway,
                 unfit=self._unfit,

@@ -83,7 +83,7 @@ class JwtScheme:
                 self.ledger.keep(key, Kept(verdict, size=size))
                 return _outcome(verdict, found)
             self.deny_list.check()
-            flight = self.deny_list.look_up(key, token, verdict, size)
+            flight = self.deny_list.look_up(key, token, verdict, size, now)
         finding = await self.ledger.wait_for(flight, found, key)
         assert isinstance(finding, Verdict)  # noqa: S101 - a token that was verified is somebody's
         if now >= finding.not_after:  # who joins a look-up may come later than who began it

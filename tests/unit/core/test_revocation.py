@@ -5,7 +5,9 @@ from hashlib import sha256
 import pytest
 
 from proxy.core.revocation import (
+    ADOPTED_S,
     MARKERS,
+    History,
     RevocationKeys,
     canonical_array,
     digest,
@@ -160,3 +162,33 @@ def test_r3_too_few_answers_refuse():
 def test_r3_markers_outlive_every_token_they_refuse():
     """R3: a marker lives max_lifetime and two leeways."""
     assert marker_life_s(86400, 30) == 86460
+
+
+@pytest.mark.parametrize(
+    ("all_at", "is_believed"),
+    [(None, False), (b"99.9", False), (b"x", False), (b"100.0", True), (b"107.5", True)],
+)
+def test_r4_another_history_is_believed_when_everything_was_revoked_since(all_at, is_believed):
+    """R4: a deny-list begun anew says nothing of what was revoked before."""
+    history = History()
+    assert history.is_believed(b"ours", None, now=90.0, mono=0.0)
+    assert history.is_believed(b"ours", None, now=100.0, mono=10.0)
+    assert is_believed == history.is_believed(b"other", all_at, now=108.0, mono=18.0)
+
+
+def test_r4_another_history_is_believed_when_the_supervisor_has_seen_to_it():
+    """R4: it looks each second; whatever differs from host to host, no worker waits for ever."""
+    history = History()
+    assert history.is_believed(b"ours", None, now=100.0, mono=0.0)
+    assert not history.is_believed(b"other", None, now=101.0, mono=1.0)
+    assert not history.is_believed(b"third", None, now=103.0, mono=3.0)
+    assert not history.is_believed(b"third", None, now=105.9, mono=2.9 + ADOPTED_S)
+    assert history.is_believed(b"third", None, now=106.0, mono=3.0 + ADOPTED_S)
+    assert not history.is_believed(b"ours", None, now=107.0, mono=4.0 + ADOPTED_S)
+
+
+def test_a_loss_that_is_accepted_keeps_nobody_waiting():
+    """`on_loss: accept`: nobody revokes everything, so nobody waits for it."""
+    history = History(is_strict=False)
+    assert history.is_believed(b"ours", None, now=100.0, mono=0.0)
+    assert history.is_believed(b"other", None, now=101.0, mono=1.0)

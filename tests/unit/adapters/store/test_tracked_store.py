@@ -27,11 +27,11 @@ STALENESS_S = 1.0
 class Rig:
     """A cache, a scope and a tracked store, as a worker has them."""
 
-    def __init__(self, address, *, timeout_s=2.0, staleness_s=STALENESS_S):
+    def __init__(self, address, *, timeout_s=2.0, staleness_s=STALENESS_S, clock=boot_time):
         self.cache = VerdictCache(entries=10_000, size=2**24, counters=CoherenceCounters())
         self.source = self.cache.source("store", max_staleness_s=staleness_s)
         self.scope = self.source.scope()
-        self.store = TrackedStore(address, self.source, timeout_s=timeout_s)
+        self.store = TrackedStore(address, self.source, timeout_s=timeout_s, clock=clock)
 
     @property
     def counters(self):
@@ -163,6 +163,22 @@ async def test_a_look_up_that_is_late_fails_and_shifts_nobody(make, mortal_valke
         os.kill(mortal_valkey.pid, signal.SIGCONT)
     assert "1" == await rig.ask("a")
     assert "2" == rig.find("b"), "its reply came in order, nobody waited, and it is as true"
+    assert 1 == rig.counters.lookups_failed
+
+
+async def test_a_reply_from_before_a_stop_is_no_answer(make, address, admin):
+    """A worker that stood still finds the reply before its timer runs: what it says may be over."""
+    stood_still_s = 0.0
+    rig = make(
+        address, timeout_s=30.0, staleness_s=600.0, clock=lambda: boot_time() + stood_still_s
+    )
+    admin.set("a", "1")
+    await rig.ask("b")
+    flight = rig.ask("a")
+    stood_still_s = 31.0
+    with pytest.raises(StoreUnavailable, match="did not answer in time"):
+        await flight
+    assert "1" == await rig.ask("a")
     assert 1 == rig.counters.lookups_failed
 
 
