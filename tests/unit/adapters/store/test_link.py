@@ -123,7 +123,7 @@ async def test_a_user_has_a_name(scripted):
 async def test_a_user_without_a_password_is_not_the_default_user(scripted):
     """A user that is named is asked for, and refused by a store where it has a password."""
     server = await scripted(b"+OK\r\n")
-    link = await open_link(replace(server.address, username="me"), None)
+    link = await open_link(replace(server.address, username="me"), None, Link)
     assert [b"*3\r\n$4\r\nAUTH\r\n$2\r\nme\r\n$0\r\n\r\n"] == server.received
     await link.close()
 
