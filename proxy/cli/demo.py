@@ -9,7 +9,6 @@ import contextlib
 import shlex
 import socket
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from aiohttp import web
 
 from proxy.cli.credentials import make_session, make_token
 from proxy.cli.invocation import program_anywhere
+from proxy.cli.scratch import scratch_directory
 from proxy.config.addresses import Address
 from proxy.config.models import Config
 from proxy.run import serve as serving
@@ -93,8 +93,7 @@ def _why_not(port: int) -> str | None:
 
 
 def _run(port: int) -> int:
-    with tempfile.TemporaryDirectory(prefix="latchgate-", ignore_cleanup_errors=True) as name:
-        directory = Path(name)
+    with scratch_directory() as directory:
         file = directory / "latchgate.yaml"
         file.write_text(CONFIG.format(port=port))
         # The only warning is of other sites below the same domain, and this machine has none.

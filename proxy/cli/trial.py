@@ -9,7 +9,6 @@ import contextlib
 import json
 import shlex
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from proxy.cli.credentials import make_session, make_token
 from proxy.cli.draft import Draft, parse, render
 from proxy.cli.invocation import curl, shown_program, url_of
 from proxy.cli.questions import accept
+from proxy.cli.scratch import scratch_directory
 from proxy.config.addresses import Address, is_loopback
 from proxy.config.loader import LoadedConfig
 from proxy.config.models import Config
@@ -46,8 +46,8 @@ def text_of(draft: Draft) -> str:
 
 def run(draft: Draft, *, as_json: bool) -> int:
     """Run the gate until a signal ends it; return its exit status."""
-    with tempfile.TemporaryDirectory(prefix="latchgate-", ignore_cleanup_errors=True) as directory:
-        loaded = _loaded(draft, Path(directory))
+    with scratch_directory() as directory:
+        loaded = _loaded(draft, directory)
 
         @contextlib.asynccontextmanager
         async def beside(addresses: Sequence[Address]) -> AsyncIterator[None]:
