@@ -107,6 +107,20 @@ async def test_an_answer_has_the_date_on_which_it_came(through):
     assert header(await gate.exchange(GET), b"date") == [told]
 
 
+async def test_an_answer_has_the_request_id_of_its_log_line(through):
+    """One, and the same that the server was sent; the server's own is replaced. A 1xx has none."""
+    early = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nX-Request-Id: theirs\r\n\r\n"
+    answer = b"HTTP/1.1 200 OK\r\nx-request-id: theirs\r\nContent-Length: 0\r\n\r\n"
+    gate, server = await through([REQUEST, early + answer])
+    raw = await gate.exchange(GET)
+    (told,) = header(bytes(server.seen[0].received), b"x-request-id")
+    hints, _, final = raw.partition(b"\r\n\r\n")
+
+    assert b"HTTP/1.1 103 Early Hints\r\nLink: </a>" == hints
+    assert [told] == header(final, b"x-request-id")
+    assert told.decode() == (await gate.next_record()).request_id
+
+
 async def test_hop_by_hop_headers_end_here(through):
     """RFC 9110 §7.6.1: Connection, what it names, Keep-Alive, TE and Proxy-* do not go on."""
     gate, server = await through([REQUEST, OK])
