@@ -75,3 +75,18 @@ async def test_a_gate_that_can_write_no_file_runs_all_the_same(serve, public, di
     for command in (("explain", "GET", "/"), ("routes",)):
         status, out, error = await shell.run(*command, through=UNABLE_TO_WRITE)
         assert (0, True) == (status, "latchgate.yaml (the file; " in out + error)
+
+
+@pytest.mark.parametrize("edited", ["routes: [", 'health: {listen: "unix:other"}'])
+async def test_a_running_gate_is_healthy_whatever_its_file_says_by_now(
+    serve, public, directory, shell, edited
+):
+    """The listener that it has is asked, and the change is told."""
+    gate = await serve(public)
+    await gate.ready()
+    file = directory / "latchgate.yaml"
+    assert (0, "ready\n", "") == await shell.run("health")
+    file.write_text(edited)
+
+    warning = f"warning: {file} has changed since the gate read it\n"
+    assert (0, "ready\n", warning) == await shell.run("health")
