@@ -257,6 +257,16 @@ async def test_f4_an_unasked_101_is_502(through):
 
     assert raw.startswith(b"HTTP/1.1 502 ")
     assert b"smuggled" not in raw
+    assert "a 101 response that was not asked for" == (await gate.next_record()).detail
+
+
+async def test_f4_a_101_that_does_not_say_for_what_is_502(through):
+    """And the log says what it lacks, in the gate's own words."""
+    gate, _ = await through([REQUEST, b"HTTP/1.1 101 Switching Protocols\r\n\r\nsmuggled", Close()])
+    raw = await gate.exchange(b"GET / HTTP/1.1\r\nHost: gate\r\nConnection: close\r\n\r\n")
+
+    assert raw.startswith(b"HTTP/1.1 502 ")
+    assert "a 101 without an Upgrade that Connection names" == (await gate.next_record()).detail
 
 
 async def test_a_client_that_leaves_ends_the_tunnel(through):
