@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import tempfile
-
 import pytest
 from typer.testing import CliRunner
 
@@ -45,11 +43,3 @@ def test_the_environment_names_no_file_here():
     """LATCHGATE_CONFIG is often set for good; an explicit --upstream is meant."""
     environment = {"LATCHGATE_CONFIG": "/nowhere.yaml"}
     serve("--upstream", "http://a", "--print-config", env=environment)
-
-
-def test_without_a_temporary_directory_the_trial_says_so(monkeypatch, tmp_path):
-    """Status 2 and the reason: nothing of it could be kept."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
-    result = serve("--upstream", "http://a", status=2)
-
-    assert "there is no temporary directory: No such file or directory" in result.stderr
