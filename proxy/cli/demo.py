@@ -73,7 +73,9 @@ class Step:
 
 
 def demo(
-    port: Annotated[int, typer.Option(help="Where the gate listens, on 127.0.0.1.")] = 8080,
+    port: Annotated[
+        int, typer.Option(min=1, max=65_535, help="Where the gate listens, on 127.0.0.1.")
+    ] = 8080,
 ) -> None:
     """Run two guarded example applications and print commands to try."""
     if (reason := _why_not(port)) is not None:

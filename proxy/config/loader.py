@@ -102,6 +102,8 @@ def _source(path: Path | Literal["-"]) -> tuple[bytes, str, Path]:
             return stream.read(MAX_BYTES + 1), file, Path(path).absolute().parent
     except OSError as error:
         reason = f"the file cannot be read: {error.strerror}"
+        if isinstance(error, FileNotFoundError):
+            reason += "; `latchgate init` writes one"
         raise ConfigErrors([ConfigError(file, 1, 1, show_path(()), reason)]) from None
 
 
