@@ -18,7 +18,7 @@ from proxy.model import Absent, Authenticated, Identity, Rejected
 from proxy.services.coherence import Coherence, Kept
 from proxy.services.schemes.jwt import JwtScheme
 from proxy.services.schemes.port import Found, Place
-from proxy.services.schemes.records import NativeRecords
+from proxy.services.schemes.records import JsonRecords, NativeRecords
 from proxy.services.schemes.session import SessionScheme
 from proxy.services.sessions import Login, Sessions
 from tests import token_workshop as workshop
@@ -144,6 +144,47 @@ async def test_r6_a_use_resurrects_nothing(workers, sessions, store):
     assert (await sessions.use(new.digest, NOW + 1, had_seen=False)).is_written
     await sessions.revoke(new.digest)
     assert await sessions.use(new.digest, NOW + 2, had_seen=False) is None
+
+
+class Shop:
+    """One worker's scheme for an application's records, and the application that writes them."""
+
+    def __init__(self, address, admin):
+        self.coherence = Coherence(Config(store={"timeout": 5.0}))
+        tracked = self.coherence.track("shop", address)
+        self.source = tracked.source
+        reader = compile_mapping(subject="sub", email=None, name=None, roles="roles", scopes=None)
+        records = JsonRecords(self.coherence.ledger("shop", tracked), "shop", "sess:", reader)
+        self.scheme = SessionScheme("shop", (COOKIE,), is_native=False, records=records)
+        self.admin = admin
+
+    async def write(self, record):
+        """Write the record over the old one, and wait until the worker was told."""
+        told = self.source.counters.invalidations
+        self.admin.set("sess:abc", json.dumps(record))
+        async with asyncio.timeout(30):
+            while self.source.counters.invalidations == told:  # noqa: ASYNC110 - the server brings it about
+                await asyncio.sleep(0.005)
+
+    async def identity(self):
+        outcome = await self.scheme.judge(Found(COOKIE, b"abc"), NOW)
+        return outcome.identity.subject, outcome.identity.roles
+
+
+async def test_r6_a_foreign_record_with_other_bytes_is_read_anew(address, valkey):
+    """R6: a record that was written over counts as it is now; only equal bytes restore a verdict."""
+    with valkey.client() as admin:
+        shop = Shop(address, admin)
+        admin.set("sess:abc", json.dumps({"sub": "ada", "roles": ["staff", "cook"]}))
+        assert ("ada", ("staff", "cook")) == await shop.identity()
+        for record in ({"sub": "ada", "roles": ["cook"]}, {"sub": "eve", "roles": []}):
+            await shop.write(record)
+            assert (record["sub"], tuple(record["roles"])) == await shop.identity()
+        assert 0 == shop.coherence.counters.restored
+        await shop.write({"sub": "eve", "roles": []})
+        assert ("eve", ()) == await shop.identity()
+        assert 1 == shop.coherence.counters.restored
+        await shop.coherence.close()
 
 
 async def test_an_unknown_session_is_asked_for_once(workers, store, sessions):
