@@ -187,6 +187,30 @@ async def test_r6_a_foreign_record_with_other_bytes_is_read_anew(address, valkey
         await shop.coherence.close()
 
 
+async def test_between_two_uses_a_hit_sends_nothing(workers, sessions, valkey):
+    """What the server itself has counted: no command in a tenth of the idle timeout, then one."""
+    worker, _ = workers
+    new = await sessions.create(Login("ada"), NOW)
+    await worker.judge(new.cookie, NOW)
+    await worker.idle()
+    with valkey.client() as admin:
+
+        async def sent_by(*hits):
+            admin.config_resetstat()
+            for at in hits:
+                assert isinstance(worker.known(new.cookie, NOW + at), Authenticated)
+                await worker.idle()
+            told = admin.info("commandstats")
+            calls = {name.removeprefix("cmdstat_"): one["calls"] for name, one in told.items()}
+            return {
+                name: calls[name] for name in calls.keys() - {"config|resetstat", "info", "ping"}
+            }
+
+        assert {} == await sent_by(*range(2, int(STEP_S), 2))
+        sent = await sent_by(*range(int(STEP_S), int(2 * STEP_S), 2))
+        assert (1, 1) == (sent["evalsha"], sent["set"])
+
+
 async def test_an_unknown_session_is_asked_for_once(workers, store, sessions):
     """Keys that do not exist are tracked too: a login under that key is seen."""
     worker, _ = workers
