@@ -225,6 +225,17 @@ async def test_an_unknown_session_is_asked_for_once(workers, store, sessions):
     assert isinstance(await worker.judge("x" * 43, NOW), Authenticated)
 
 
+def test_r1_every_configuration_has_verdicts_of_its_own():
+    """R1: scheme, configuration and credential make the key, whatever keeps what stands under it."""
+    keys = {
+        Coherence(Config(), generation=generation).ledger(scheme, None).key(credential)
+        for generation in (0, 1)
+        for scheme in ("web", "api")
+        for credential in (b"a", b"b")
+    }
+    assert 8 == len(keys)
+
+
 async def test_a_look_up_that_is_over_is_not_joined(workers):
     """A change may have overtaken it: between its end and the next turn of the loop nobody joins."""
     worker, _ = workers
