@@ -250,6 +250,19 @@ async def test_r2_heartbeats_prove_freshness(make, address):
     assert rig.counters.pings >= 4
 
 
+async def test_what_look_ups_take_is_counted(make, address):
+    """From sending the first command to the last reply, summed; failures take no part."""
+    passed_s = 0.0
+    rig = make(address, timeout_s=300.0, staleness_s=600.0, clock=lambda: boot_time() + passed_s)
+    await rig.ask("a")
+    for number in (1, 2):
+        flight = rig.ask("a")
+        passed_s += 100.0
+        await flight
+        assert 100 * number <= rig.counters.lookup_s < 100 * number + 90
+    assert (3, 0) == (rig.counters.lookups, rig.counters.lookups_failed)
+
+
 async def test_a_killed_connection_suspends_at_once_and_heals(make, address, admin):
     """CLIENT KILL: nothing read before is used again, and tracking is back by itself."""
     rig = make(address)
