@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
 import os
 import random
@@ -248,6 +249,20 @@ async def test_r2_heartbeats_prove_freshness(make, address):
     await until(lambda: rig.source.proven_at > first + STALENESS_S)
     assert rig.source.is_fresh(boot_time())
     assert rig.counters.pings >= 4
+
+
+async def test_r2_a_proof_dates_from_when_its_heartbeat_was_sent(make, address):
+    """R2: what the answer took is not proven; and it is what heartbeats are counted to have taken."""
+    passed_s = 0.0
+    rig = make(address, staleness_s=600.0, clock=lambda: boot_time() + passed_s)
+    await rig.ask("a")
+    await until(lambda: rig.counters.pings)
+    sent_at = boot_time()
+    rig.store._beat(rig.store._link, collections.deque())
+    passed_s = 100.0
+    await until(lambda: rig.counters.pings == 2)
+    assert sent_at <= rig.source.proven_at < sent_at + 100
+    assert 100 <= rig.counters.ping_s < 200
 
 
 async def test_what_look_ups_take_is_counted(make, address):
