@@ -64,13 +64,14 @@ class TrackedStore:
     ) -> None:
         """Prepare to connect; the first look-up, or `start`, does it.
 
-        `timeout_s` bounds one look-up. Raises `StoreMisconfigured` for certificates that cannot
-        be used.
+        `timeout_s` bounds one look-up; a reply older than `max_staleness` is none (R2). Raises
+        `StoreMisconfigured` for certificates that cannot be used.
         """
         self.address = address
         self.source = source
         self._context: ssl.SSLContext | None = client_context(address)
         self._timeout_s = timeout_s
+        self._oldest_s = min(timeout_s, source.max_staleness_s)
         self._clock = clock
         self._link: TrackedLink | None = None
         self._keeper: asyncio.Task[None] | None = None
@@ -169,8 +170,9 @@ class TrackedStore:
         counters.lookup_s += link.received_at - question.sent_at
         if not future.done():
             # A process that was stopped finds replies from before, and its timers have not run yet.
-            # They fill the cache in (what has changed stands behind them), but they are no answer.
-            if link.received_at - question.sent_at > self._timeout_s:
+            # They fill the cache in (what has changed stands behind them), but they are no answer;
+            # nor is one older than a proof may be, however long a look-up may take (R2).
+            if link.received_at - question.sent_at > self._oldest_s:
                 self._refuse(question, "did not answer in time")
             else:
                 future.set_result(result)

@@ -167,11 +167,17 @@ async def test_a_look_up_that_is_late_fails_and_shifts_nobody(make, mortal_valke
     assert 1 == rig.counters.lookups_failed
 
 
-async def test_a_reply_from_before_a_stop_is_no_answer(make, address, admin):
-    """A worker that stood still finds the reply before its timer runs: what it says may be over."""
+@pytest.mark.parametrize(("timeout_s", "staleness_s"), [(30.0, 600.0), (600.0, 30.0)])
+async def test_r2_a_reply_from_before_a_stop_is_no_answer(
+    make, address, admin, timeout_s, staleness_s
+):
+    """R2: a worker that stood still finds the reply before its timer runs: it may be over by now."""
     stood_still_s = 0.0
     rig = make(
-        address, timeout_s=30.0, staleness_s=600.0, clock=lambda: boot_time() + stood_still_s
+        address,
+        timeout_s=timeout_s,
+        staleness_s=staleness_s,
+        clock=lambda: boot_time() + stood_still_s,
     )
     admin.set("a", "1")
     await rig.ask("b")
