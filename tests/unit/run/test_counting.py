@@ -104,8 +104,12 @@ def test_every_number_of_a_store_stands_under_its_own_name(tmp_path):
     """Counts as they are, times as a summary of count and nanoseconds."""
     worker = Worker(tmp_path)
     worker.coherence.track("store", StoreAddress(socket_path="/nowhere"))
-    values = numbered(worker.coherence.counters.sources["store"], at=1000)
+    counters = worker.coherence.counters.sources["store"]
+    values = numbered(counters, at=1000)
+    counters.notices.count(0.003)
     tally = worker.tally()
+    lag = tally["latchgate_store_invalidation_lag_seconds", ("store",)]
+    assert [*[0] * 5, 1, *[0] * 6, 3_000_000] == lag
     second = 1_000_000_000
     summaries = {"lookup": "lookups", "heartbeat": "pings"}
     times = {"lookup": "lookup_s", "heartbeat": "ping_s"}
