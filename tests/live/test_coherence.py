@@ -362,7 +362,8 @@ async def test_r8_serve_cached_bridges_an_outage_for_safe_requests(callers, mort
     await them.until(200)
     mortal_valkey.kill()
     out_at = boot_time()
-    await until(lambda: them.source.state == "lost")
+    await until(lambda: them.source.counters.losses)
+    assert "lost" == them.source.state
     statuses = await them.ask_all()
     posted = await them.ask("/web", method="POST")
     unknown = await them.ask("/web", {"Cookie": "sid=other"})

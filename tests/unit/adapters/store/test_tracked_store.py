@@ -16,7 +16,7 @@ import redis.asyncio
 from proxy.adapters.boot_clock import boot_time
 from proxy.adapters.store import StoreAddress
 from proxy.adapters.store.link import ReplyError
-from proxy.adapters.store.tracked_store import TrackedStore
+from proxy.adapters.store.tracked_store import BEATS, TrackedStore
 from proxy.core.coherence import CoherenceCounters, Verdict, VerdictCache
 from proxy.errors import StoreUnavailable
 from proxy.model import Absent, Identity
@@ -305,7 +305,8 @@ async def test_a_store_that_is_killed_is_unavailable_and_comes_back(make, mortal
         admin.set("a", "1")
     await rig.ask("a")
     mortal_valkey.kill()
-    await until(lambda: rig.source.state == "lost")
+    await until(lambda: rig.store._link is None)
+    assert ("lost", 1) == (rig.source.state, rig.counters.losses)
     assert rig.find("a") is None
     with pytest.raises(StoreUnavailable, match="cannot be reached"):
         await rig.ask("a")
@@ -332,6 +333,19 @@ async def test_a_stopped_server_is_noticed_by_its_heartbeats(make, mortal_valkey
         os.kill(mortal_valkey.pid, signal.SIGCONT)
     await until(lambda: rig.source.state == "tracking")
     assert "1" == await rig.ask("a")
+
+
+async def test_a_connection_without_answers_is_given_up_after_four(scripted, make):
+    """A peer that is dead without a word: no heartbeat is sent behind four that nobody answered."""
+    server = await scripted(b"%1\r\n$7\r\nversion\r\n$5\r\n7.2.6\r\n", b"+OK\r\n")
+    rig = make(server.address, staleness_s=0.2)
+    rig.store.start()
+
+    def heartbeats():
+        return b"".join(server.received).count(b"PING")
+
+    await until(lambda: rig.counters.losses or heartbeats() > BEATS + 1)
+    assert (1, BEATS) == (rig.counters.losses, heartbeats())
 
 
 @pytest.mark.parametrize("directions", [("up", "down"), ("up",), ("down",)], ids="+".join)
