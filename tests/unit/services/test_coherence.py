@@ -251,6 +251,35 @@ async def test_a_look_up_that_is_over_is_not_joined(workers):
     assert worker.ledger.flight(key) is None
 
 
+async def test_a_look_up_that_is_over_leaves_the_next_one_alone(workers):
+    """One that began between the other's end and the next turn of the loop is still shared."""
+    worker, _ = workers
+    key = worker.ledger.key(b"c")
+    seconds, shared = [], []
+
+    def fill(_replies, _sent_at):
+        return Kept(Absent("session_unknown"))
+
+    def ask():
+        return worker.ledger.look_up(key, (("MGET", b"k"),), fill, (b"k",))
+
+    first = ask()
+    first.add_done_callback(lambda _first: shared.append(worker.ledger.flight(key)))
+    finish = worker.ledger._tracked.finish
+
+    def finish_and_ask(link, question):
+        finish(link, question)
+        if not seconds:  # in the same moment, before the first one's end was told
+            seconds.append(ask())
+
+    worker.ledger._tracked.finish = finish_and_ask
+    await asyncio.wait([first])
+    assert seconds == shared
+    await asyncio.wait(seconds)
+    await asyncio.sleep(0)
+    assert {} == worker.coherence.flights
+
+
 async def test_who_leaves_does_not_take_the_look_up_along(workers, sessions):
     """A cancelled request leaves the look-up to the others that wait for it."""
     worker, _ = workers
