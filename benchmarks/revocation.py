@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -19,6 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.rig import faults, lag, report
+from benchmarks.rig.bound import break_off_after
 from benchmarks.rig.credentials import CONFIG, Maker
 from benchmarks.rig.load import Load
 from benchmarks.rig.servers import Gate, Store, Upstream, workers
@@ -169,7 +169,7 @@ def main():
     parser.add_argument("--write", action="store_true", help="keep the results")
     options = parser.parse_args()
     count, staleness_s = (20, 1.0) if options.quick else (COUNT, 2.0)
-    signal.alarm(BOUND_S)
+    break_off_after(BOUND_S)
     with tempfile.TemporaryDirectory(prefix="lgb-") as directory:
         bench = Bench(directory, staleness_s=staleness_s)
         try:
