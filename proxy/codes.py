@@ -76,6 +76,12 @@ CODES: Final[dict[str, CodeInfo]] = {
         "It was not used for a while, or it has reached its longest time.",
         "Sign in to the application, then open this page again.",
     ),
+    "session_moved": CodeInfo(
+        401,
+        "Your session was used from another place. Please sign in again.",
+        "It belongs to the network and the browser in which you signed in, so it was ended.",
+        "Sign in again. If it was not you who moved, change your password.",
+    ),
     "token_expired": CodeInfo(
         401,
         "The token has expired.",
