@@ -235,6 +235,12 @@ CODES: Final[dict[str, CodeInfo]] = {
         "So nobody's token can be checked just now. Nothing is wrong with yours.",
         "Wait a moment, then try again.",
     ),
+    "login_busy": CodeInfo(
+        503,
+        "Too many people are signing in at the moment.",
+        "Checking a password takes a while, and others are before you.",
+        "Wait a moment, then try again.",
+    ),
     "draining": CodeInfo(
         503,
         "The gate is shutting down.",
