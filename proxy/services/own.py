@@ -15,6 +15,7 @@ from proxy.core.own_cookies import OwnCookie
 
 if TYPE_CHECKING:
     from proxy.core.destination import Destinations
+    from proxy.services.audit import Audit
     from proxy.services.login import LoginService
     from proxy.services.visitors import Visitors
 
@@ -78,6 +79,8 @@ class OwnServices:
     """Where a browser may be sent on to (S4)."""
     settings: PortalSettings
     """What the pages need to know."""
+    audit: Audit
+    """Where it is noted who signed in, failed and signed out."""
 
     def close(self) -> None:
         """End the threads that check passwords."""
