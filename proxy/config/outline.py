@@ -27,7 +27,6 @@ LATER: Final = frozenset(
         "tokens.refresh", "tokens.reuse_grace", "tokens.otp", "tokens.encrypt",
         "schemes.*.secrets", "schemes.*.serializer", "schemes.*.signer",
         "routes[].dpop", "routes[].limits", "routes[].login_url", "routes[].mode",
-        "routes[].require.mfa_within", "routes[].require.login_within",
     }
 )  # fmt: skip
 """Keys of the product that this version does not have yet. They are refused like unknown ones."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from proxy.core.cookies import expire_headers, parse_cookies
 from proxy.core.cors import is_preflight
@@ -204,7 +204,13 @@ class Gate:
                 return self._refuse(asked, forged)
             return self._forward(asked, None, now)
         cookies = parse_cookies(view.values(b"cookie"))
-        carried = Carried(view, asked.target.query, cookies, asked.client.address)
+        carried = Carried(
+            view,
+            asked.target.query,
+            cookies,
+            asked.client.address,
+            is_strict=not route.may_be_stale,
+        )
         try:
             opened = await authenticate(route, carried, now, asked.trace)
         except AmbiguousCredential as twice:
@@ -219,12 +225,12 @@ class Gate:
         identity = opened.outcome.identity
         if (forged := _forged(asked, is_ambient=opened.outcome.is_ambient)) is not None:
             return self._refuse(asked, forged, identity)
-        if route.require is not None:
-            refusal = route.require(identity)
+        if route.is_demanding:
+            refusal = route.unmet(identity, now)
             if asked.trace is not None:
                 asked.trace.require = refusal or "passed"
             if refusal is not None:
-                return self._refuse(asked, _with_scope(refusal, route), identity)
+                return self._refuse(asked, _with_challenge(refusal, route), identity)
         return self._forward(asked, opened, now)
 
     def _refuse(
@@ -287,7 +293,7 @@ class Gate:
             response_headers=_cors_headers(asked),
             hash_key=route.hash_key(view, asked.client, identity) if route.hash_key else None,
             held=opened.held if opened else (),
-            is_safe=view.method in SAFE_METHODS,
+            may_be_stale=view.method in SAFE_METHODS and route.may_be_stale,
         )
 
 
@@ -300,9 +306,9 @@ async def decide_again(
     Raises `DependencyUnavailable`.
     """
     identity = await authenticate_again(route, held, told, now)
-    if isinstance(identity, Refusal) or route.require is None:
+    if isinstance(identity, Refusal):
         return identity
-    return route.require(identity) or identity
+    return route.unmet(identity, now) or identity
 
 
 def new_request_id() -> str:
@@ -362,11 +368,13 @@ def _twice(twice: AmbiguousCredential, asked: _Asked) -> Refusal:
     return Refusal("cookie_duplicate", f"two different values of cookie {place.name}", headers)
 
 
-def _with_scope(refusal: Refusal, route: Route) -> Refusal:
-    """Tell a token's holder which scope opens the route (RFC 6750 §3.1, insufficient_scope)."""
-    if refusal.code != "scope_missing":
-        return refusal
-    return Refusal(refusal.code, refusal.detail, route.scope_challenge)
+def _with_challenge(refusal: Refusal, route: Route) -> Refusal:
+    """Tell a token's holder what would open the route: a scope, or a newer proof of who they are."""
+    if refusal.code == "scope_missing":
+        return replace(refusal, headers=route.scope_challenge)
+    if refusal.code == "step_up_required":
+        return replace(refusal, headers=route.step_up_challenge)
+    return refusal
 
 
 _TOKEN_ERRORS: Mapping[str, bytes] = {

@@ -10,13 +10,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import Final
 
 from proxy.adapters.secrets import SecretBox
 from proxy.adapters.store.port import Argument, Script, Store
 from proxy.core import otp
 from proxy.core.otp import NoOtpRecord, OtpRecord
+from proxy.core.revocation import digest
 from proxy.errors import SecretsError
 
 PENDING_S: Final = 600.0
@@ -80,11 +80,11 @@ class OneTimePasswords:
 
     def record_key(self, subject: str) -> str:
         """Return the key of the record; it and `pending_key` share one hash tag."""
-        return f"{self._prefix}otp:{{{_digest(subject)}}}"
+        return f"{self._prefix}otp:{{{digest(subject)}}}"
 
     def pending_key(self, subject: str) -> str:
         """Return the key of an enrolment that was not confirmed yet."""
-        return f"{self._prefix}otp_pending:{{{_digest(subject)}}}"
+        return f"{self._prefix}otp_pending:{{{digest(subject)}}}"
 
     async def is_enrolled(self, subject: str) -> bool:
         """Tell whether a code is asked of `subject`.
@@ -179,7 +179,3 @@ class OneTimePasswords:
 
     def _sealed(self, key: str, record: OtpRecord) -> bytes:
         return self._box.seal(otp.encode(record), key)
-
-
-def _digest(subject: str) -> str:
-    return sha256(subject.encode("utf-8", "surrogatepass")).hexdigest()

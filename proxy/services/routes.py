@@ -98,6 +98,7 @@ class _RouteBuilder:
             both=route.both,
             has_same_subjects=route.same_subjects,
             require=compiling.compile_requirements(route.require),
+            freshness=compiling.compile_freshness(route.require),
             upstream=self._upstreams[route.upstream],
             upstream_host=upstream.host,
             strip_prefix=route.strip_prefix.encode() if route.strip_prefix else None,
@@ -127,6 +128,7 @@ class _RouteBuilder:
             keeps_expired=route.streams.on_expiry == "keep",
             challenges=compiling.challenges_of(names),
             scope_challenge=compiling.scope_challenge_of(names, route.require.scopes),
+            step_up_challenge=compiling.step_up_challenge_of(names, route.require),
             hash_key=compiling.compile_hash_key(upstream),
         )
 

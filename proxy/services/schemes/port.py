@@ -34,10 +34,13 @@ class Carried:
     cookies: list[tuple[bytes, bytes]]
     address: str | None = None
     """The client's, after the trusted hops (H5)."""
+    is_strict: bool = False
+    """True where the route wants an answer of the store's, outage or not (security.md, R8)."""
 
     def found(self, place: Place, value: bytes) -> Found:
         """Return the credential `value` that stands at `place`."""
-        return Found(place, value, self.address, may_be_stale=_may_be_stale(self.view))
+        may_be_stale = not self.is_strict and _may_be_stale(self.view)
+        return Found(place, value, self.address, may_be_stale=may_be_stale)
 
 
 @dataclass(frozen=True, slots=True)
