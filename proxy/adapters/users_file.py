@@ -48,10 +48,6 @@ class WatchedUsers:
             error = ConfigError(str(self.path), 1, 1, show_path(()), "the file is gone")
             raise ConfigErrors([error]) from None
 
-    def changed_at(self) -> float | None:
-        """Return when the file last changed, in epoch seconds."""
-        return None if self._signature is None else self._signature[1] / 1e9
-
 
 def edit_users(path: Path, change: Callable[[dict[str, Any]], bool]) -> bool:
     """Change the file in one step, and leave its comments; return whether `change` did so.

@@ -23,8 +23,7 @@ ANY_ITEM: Final = "[]"
 LATER: Final = frozenset(
     {
         "admin", "clients", "decision",
-        "login.administrators", "login.cookie_domain", "login.otp", "login.providers",
-        "login.sessions", "login.users",
+        "login.administrators", "login.otp", "login.providers", "login.sessions.per_user",
         "store.durability",
         "tokens.refresh", "tokens.reuse_grace", "tokens.otp", "tokens.encrypt",
         "schemes.*.secrets", "schemes.*.serializer", "schemes.*.signer",

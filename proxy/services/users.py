@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,14 +18,18 @@ from proxy.adapters.passwords import COST, Passwords, dummy_hash
 from proxy.adapters.tasks import spawn
 from proxy.adapters.users_file import WatchedUsers, edit_users
 from proxy.config.user_models import PasswordHash, UserConfig, UsersFile, normal_name
+from proxy.core.revocation import digest
 from proxy.errors import ConfigErrors, LoginBusy, StoreUnavailable
 
 LOOK_EVERY_S: Final = 1.0
 """How long a change of the file may go unnoticed."""
 
-OnChange = Callable[[Collection[str], float], Awaitable[None]]
-"""Told which subjects may no longer be what their sessions say, and when that became so, in epoch
-seconds. Raises `StoreUnavailable`; then it is called again."""
+GONE: Final = "gone"
+"""What somebody has become who is no longer in the file."""
+
+OnChange = Callable[[Mapping[str, str]], Awaitable[None]]
+"""Told which subjects are no longer what their sessions say, and what they have become. Raises
+`StoreUnavailable`; then it is called again."""
 
 _log = logging.getLogger("latchgate.users")
 
@@ -50,8 +54,7 @@ class Users:
         self._passwords = passwords
         self._entries: Mapping[str, UserConfig] = {}
         self._nobody = dummy_hash()
-        self._pending: set[str] = set()
-        self._changed_at = 0.0
+        self._pending: dict[str, str] = {}
 
     @property
     def is_busy(self) -> bool:
@@ -69,9 +72,11 @@ class Users:
         A name that is not there, and one that is disabled, takes as long. Raises `LoginBusy`.
         """
         name = normal_name(name)
+        self.look()  # a password that was changed a moment ago opens nothing any more
         entry = self._entries.get(name)
         known = self._nobody if entry is None else entry.password
         is_right = await self._passwords.verify(known, password)
+        self.look()
         now = self._entries.get(name)  # as it is after the wait
         if entry is None or now is None or not is_right or now.disabled:
             return None
@@ -99,9 +104,8 @@ class Users:
             return
         before = self._entries
         self._take(users)
-        self._pending |= changed_subjects(before, self._entries)
-        self._changed_at = max(self._changed_at, self._file.changed_at() or 0.0)
-        _log.info("the users were read again: %d of them", len(self._entries))
+        self._pending.update(changes(before, self._entries))
+        _log.info("the users were read again: there are %d", len(self._entries))
 
     async def run(self, on_change: OnChange) -> None:
         """Look each second until cancelled, and tell what has changed."""
@@ -111,13 +115,15 @@ class Users:
 
     async def look_and_tell(self, on_change: OnChange) -> None:
         """Look once; what could not be told in an outage is told the next time."""
-        await asyncio.to_thread(self.look)
-        if not self._pending:
+        self.look()
+        told = dict(self._pending)
+        if not told:
             return
-        told = set(self._pending)
         with contextlib.suppress(StoreUnavailable):
-            await on_change(told, self._changed_at)
-            self._pending -= told
+            await on_change(told)
+            for subject, become in told.items():
+                if self._pending.get(subject) == become:
+                    del self._pending[subject]
 
     def _take(self, users: UsersFile | None) -> None:
         if users is None:
@@ -144,23 +150,24 @@ class Users:
                 await asyncio.to_thread(edit_users, self._file.path, change)
 
 
-def changed_subjects(before: Mapping[str, UserConfig], after: Mapping[str, UserConfig]) -> set[str]:
+def changes(before: Mapping[str, UserConfig], after: Mapping[str, UserConfig]) -> dict[str, str]:
     """Return the subjects whose sessions and tokens no longer say what is so (security.md, R6).
 
-    Gone, disabled, another password or other rights; a password that was only hashed anew keeps its
-    salt, and whoever is new has no sessions.
+    Gone, disabled, another password or other rights; each with what it has become, as `become` says.
+    A password that was only hashed anew keeps its salt, and whoever is new has no sessions.
     """
-    left = {_subject(name, entry): entry for name, entry in after.items()}
+    left = {_subject(name, entry): become(entry) for name, entry in after.items()}
     return {
-        subject
+        subject: left.get(subject, GONE)
         for name, entry in before.items()
-        if (subject := _subject(name, entry)) not in left
-        or _rights(left[subject]) != _rights(entry)
+        if left.get(subject := _subject(name, entry), GONE) != become(entry)
     }
 
 
-def _rights(entry: UserConfig) -> tuple[object, ...]:
-    return entry.disabled, entry.password.salt, frozenset(entry.roles), frozenset(entry.scopes)
+def become(entry: UserConfig) -> str:
+    """Return a digest of all that a session may rest on; it tells nothing of the password."""
+    rights = [*sorted(entry.roles), "", *sorted(entry.scopes)]
+    return digest(str(entry.disabled), entry.password.salt, *rights)
 
 
 def _subject(name: str, entry: UserConfig) -> str:
