@@ -145,6 +145,14 @@ async def test_s8_a_clock_that_was_wrong_locks_nobody_out(attempts):
     assert 0.0 == await attempts.take("alice", HERE, NOW)
 
 
+async def test_s8_a_lock_out_holds_for_requests_that_were_overtaken(attempts):
+    """S8: one that began a moment before the last guess, or by a clock that is behind, has to wait."""
+    await use_up(attempts)
+
+    for behind_s in (0.001, 1.0, 60.0):
+        assert 0.0 < await attempts.take("alice", HERE, NOW - behind_s)
+
+
 async def test_s8_what_cannot_be_counted_may_not_be_tried(backend, attempts):
     """S8: an outage is told as one, and never as leave to guess."""
     with backend.frozen(), pytest.raises(StoreUnavailable):
