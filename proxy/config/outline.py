@@ -23,7 +23,7 @@ ANY_ITEM: Final = "[]"
 LATER: Final = frozenset(
     {
         "admin", "clients", "decision",
-        "login.administrators", "login.otp", "login.providers", "login.sessions.per_user",
+        "login.administrators", "login.providers", "login.sessions.per_user",
         "store.durability",
         "tokens.refresh", "tokens.reuse_grace", "tokens.otp", "tokens.encrypt",
         "schemes.*.secrets", "schemes.*.serializer", "schemes.*.signer",

@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from proxy.model import Header, Identity, Refusal
+from proxy.model import Header, Refusal
 
 CLOCK_SKEW_S: Final = 300.0
 """How far ahead of our clock another host's may be; a later `auth_time` says nothing."""
@@ -61,9 +61,23 @@ def amr_with_code(before: Iterable[str] = PASSWORD) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*before, CODE, SEVERAL)))
 
 
-def age_s(identity: Identity, now: float) -> float:
+class Proved(Protocol):
+    """What says when and how somebody last proved who they are: an identity, or a session."""
+
+    @property
+    def auth_time(self) -> float | None:
+        """Epoch seconds; `None` where nothing says."""
+        ...
+
+    @property
+    def amr(self) -> tuple[str, ...]:
+        """The methods (RFC 8176)."""
+        ...
+
+
+def age_s(proved: Proved, now: float) -> float:
     """Return how many seconds ago the last factor was proved; infinite where nothing says."""
-    at = identity.auth_time
+    at = proved.auth_time
     if at is None or not at <= now + CLOCK_SKEW_S:
         return math.inf
     return max(0.0, now - at)
@@ -85,11 +99,11 @@ class Freshness:
         given = [limit for limit in (self.mfa_within, self.login_within) if limit is not None]
         return min(given, default=math.inf)
 
-    def check(self, identity: Identity, now: float) -> Refusal | None:
+    def check(self, proved: Proved, now: float) -> Refusal | None:
         """Return `None`, or a `step_up_required` whose detail is for the log."""
-        age = age_s(identity, now)
+        age = age_s(proved, now)
         if self.mfa_within is not None:
-            if not is_mfa(identity.amr):
+            if not is_mfa(proved.amr):
                 return Refusal("step_up_required", "two factors are wanted, amr says less")
             if age >= self.mfa_within:
                 return _too_old(age, "mfa_within", self.mfa_within)
@@ -97,11 +111,11 @@ class Freshness:
             return _too_old(age, "login_within", self.login_within)
         return None
 
-    def ends_at(self, identity: Identity) -> float:
+    def ends_at(self, proved: Proved) -> float:
         """Return the epoch seconds from which on `check` refuses who passes it now."""
-        if not self or identity.auth_time is None:
+        if not self or proved.auth_time is None:
             return math.inf
-        return identity.auth_time + self.max_age_s
+        return proved.auth_time + self.max_age_s
 
 
 def challenge(realm: bytes, max_age_s: float) -> Header:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from proxy.config.models import Config
 
 if TYPE_CHECKING:
+    from proxy.services.step_up import StepUp
     from proxy.services.visitors import Visitors
 
 
@@ -38,6 +39,8 @@ class OwnServices:
 
     visitors: Visitors
     """Who asks."""
+    step_up: StepUp
+    """What asks for a factor again."""
 
 
 def own_endpoints(config: Config) -> Iterator[OwnEndpoint]:

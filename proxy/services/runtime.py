@@ -35,6 +35,7 @@ from proxy.errors import SecretsError, StoreUnavailable
 from proxy.services import compile as compiling
 from proxy.services.assembly import assemble
 from proxy.services.coherence import Coherence
+from proxy.services.factors import open_otp, open_step_up
 from proxy.services.gate import Gate
 from proxy.services.keyrings import open_signing_keys
 from proxy.services.own import OwnServices
@@ -172,7 +173,7 @@ class Runtime:
             upstreams=upstreams,
             store=store,
             token_keys=keys.tokens,
-            own=_own_services(config, schemes),
+            own=_own_services(config, schemes, store),
             health=health,
             coherence=coherence,
             vigil=Vigil(coherence),
@@ -191,11 +192,16 @@ class Runtime:
             await self.store.close()
 
 
-def _own_services(config: Config, schemes: Mapping[str, Scheme]) -> OwnServices | None:
+def _own_services(
+    config: Config, schemes: Mapping[str, Scheme], store: Store | None
+) -> OwnServices | None:
     """Return what the gate's own endpoints work with; `None` where there are none."""
-    if config.login is None:
+    if config.login is None or store is None:
         return None
-    return OwnServices(visitors=Visitors(schemes[config.login.scheme]))
+    return OwnServices(
+        visitors=Visitors(schemes[config.login.scheme]),
+        step_up=open_step_up(config, store, open_otp(config, store), users=None),
+    )
 
 
 def pick_gate_id(config: Config) -> str:

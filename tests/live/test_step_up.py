@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from proxy.core.binding import Binding
 from proxy.services.schemes.build import open_sessions
 from proxy.services.sessions import Login
 
@@ -54,9 +55,9 @@ class Callers:
         self.sessions = open_sessions(config, config.schemes["web"], gate.runtime.store)
         self.counters = gate.runtime.coherence.counters
 
-    async def cookie(self, *amr, age_s=0.0):
+    async def cookie(self, *amr, age_s=0.0, **said):
         """Return the header of a session whose last factor is so old."""
-        made = await self.sessions.create(Login("ada", amr=amr), time.time() - age_s)
+        made = await self.sessions.create(Login("ada", amr=amr, **said), time.time() - age_s)
         return {"Cookie": f"sid={made.cookie}"}
 
     async def ask(self, path, headers, method="GET"):
@@ -147,6 +148,20 @@ async def test_who_may_not_pass_anyway_is_asked_for_no_factor(callers):
     _, problem, _ = await them.ask("/admin", await them.cookie("pwd"))
 
     assert "role_missing" == problem["code"]
+
+
+async def test_a_session_that_moved_opens_nothing_before_a_factor_is_proved(callers):
+    """`on_change: step_up`: it opens no route elsewhere, and where it was it goes on."""
+    them = await callers(more="}\nlogin: {scheme: web, sessions: {bind: {on_change: step_up}}")
+    moved = await them.cookie("mfa", binding=Binding("198.51.100.0/24"))
+    here = await them.cookie("mfa", binding=Binding("127.0.0.0/24"))
+    for _ in range(2):  # looked up, and from the verdict
+        assert [403, 403, 403] == await them.statuses(moved, "/plain", "/mfa", "/kept")
+        assert [200, 200, 200] == await them.statuses(here, "/plain", "/mfa", "/kept")
+    _, problem, _ = await them.ask("/plain", moved)
+
+    assert "step_up_required" == problem["code"]
+    assert 2 == len([one async for one in them.sessions.listed(time.time())])
 
 
 @pytest.mark.slow
