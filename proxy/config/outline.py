@@ -27,7 +27,7 @@ LATER: Final = frozenset(
         "store.durability",
         "tokens.refresh", "tokens.reuse_grace", "tokens.otp", "tokens.encrypt",
         "schemes.*.secrets", "schemes.*.serializer", "schemes.*.signer",
-        "routes[].dpop", "routes[].limits", "routes[].login_url", "routes[].mode",
+        "routes[].dpop", "routes[].limits", "routes[].mode",
     }
 )  # fmt: skip
 """Keys of the product that this version does not have yet. They are refused like unknown ones."""

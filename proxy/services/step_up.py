@@ -10,22 +10,19 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from proxy.core.binding import Binding, block_of
+from proxy.config.login_models import BindConfig
 from proxy.core.formats.native import NativeSession
 from proxy.core.freshness import PASSWORD, Freshness, amr_with_code
 from proxy.services.attempts import Attempts
+from proxy.services.login import Whereabouts, bound_to
 from proxy.services.otp import OneTimePasswords
 from proxy.services.sessions import LoginRevoked, NewSession, Proof, Sessions
 from proxy.services.users import Users
 
 CHANGE_WITHIN_S: Final = 300.0
 """S6: how old the factor of somebody may be who changes how they sign in."""
-NETWORK_BITS: Final = 24
-"""Of the IPv4 block by which guesses are counted."""
 
 Factor = Literal["code", "password"]
-Bind = Callable[[str | None, bytes | None], Binding | None]
-"""What a session is bound to that is used from this address by this User-Agent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +32,12 @@ class Caller:
     digest: str
     """Of the session's cookie."""
     session: NativeSession
-    address: str | None
-    agent: bytes | None
+    where: Whereabouts
 
     @property
     def subject(self) -> str:
         """Whose session it is."""
         return self.session.subject
-
-    @property
-    def network(self) -> str | None:
-        """The address block by which guesses are counted."""
-        return block_of(self.address, NETWORK_BITS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +61,7 @@ class StepUp:
         attempts: Attempts,
         otp: OneTimePasswords | None,
         users: Users | None,
-        bind: Bind,
+        bind: BindConfig | None,
     ) -> None:
         self._sessions = sessions
         self._attempts = attempts
@@ -78,12 +69,10 @@ class StepUp:
         self._users = users
         self._bind = bind
 
-    async def caller(
-        self, digest: str, address: str | None, agent: bytes | None, now: float
-    ) -> Caller | None:
+    async def caller(self, digest: str, where: Whereabouts, now: float) -> Caller | None:
         """Return whose live session this is, as the store has it now, wherever it is bound to."""
         listed = await self._sessions.show(digest, now)
-        return None if listed is None else Caller(digest, listed.session, address, agent)
+        return None if listed is None else Caller(digest, listed.session, where)
 
     async def is_enrolled(self, subject: str) -> bool:
         """Tell whether a code is asked of `subject`."""
@@ -142,17 +131,17 @@ class StepUp:
     ) -> NewSession | Failure:
         account = self._name_of(caller.subject) or caller.subject
         began = await self._sessions.begin(caller.subject)
-        wait_s = await self._attempts.take(account, caller.network, now)
+        wait_s = await self._attempts.take(account, caller.where.network, now)
         if wait_s > 0:
             return Wait(wait_s)
         if not await is_right():
             return "wrong"
-        await self._attempts.clear(account, caller.network)
+        await self._attempts.clear(account, caller.where.network)
         proof = Proof(
             amr=amr,
-            binding=self._bind(caller.address, caller.agent),
-            address=caller.address,
-            agent=None if caller.agent is None else caller.agent.decode("utf-8", "replace"),
+            binding=bound_to(self._bind, caller.where),
+            address=caller.where.address,
+            agent=caller.where.shown_agent,
         )
         try:
             made = await self._sessions.succeed(caller.digest, proof, now, began=began)

@@ -10,16 +10,17 @@ import pytest
 
 from proxy.adapters.secrets import SecretBox
 from proxy.adapters.store import StoreAddress, open_store
-from proxy.core.binding import bind
+from proxy.config.login_models import BindConfig
 from proxy.core.formats.native import NativeSession, cookie_digest
 from proxy.core.otp import code_at
 from proxy.services.attempts import TRIES, Attempts
+from proxy.services.login import Whereabouts, bound_to
 from proxy.services.otp import OneTimePasswords
 from proxy.services.sessions import Login, Sessions
 from proxy.services.step_up import StepUp, Wait, may_change
 from proxy.services.users import User
 
-HOME, ELSEWHERE = ("198.51.100.7", b"Fox"), ("203.0.113.9", b"Owl")
+HOME, ELSEWHERE = Whereabouts("198.51.100.7", b"Fox"), Whereabouts("203.0.113.9", b"Owl")
 
 
 class OneUser:
@@ -48,7 +49,7 @@ class Bench:
             attempts=self.attempts,
             otp=self.otp,
             users=OneUser(),
-            bind=lambda address, agent: bind(address, agent, bits=24, has_agent=True),
+            bind=BindConfig(),
         )
 
     async def sign_in(self, subject="ada", age_s=3600.0, **said):
@@ -59,7 +60,7 @@ class Bench:
         return made.digest
 
     async def caller(self, digest, place=HOME):
-        return await self.step_up.caller(digest, *place, time.time())
+        return await self.step_up.caller(digest, place, time.time())
 
     async def record(self, cookie) -> NativeSession:
         listed = await self.sessions.show(cookie_digest(cookie), time.time())
@@ -105,7 +106,7 @@ async def test_s1_s7_a_code_gives_a_new_session_that_says_so(bench):
         after.amr, after.auth_time, after.version,
     )  # fmt: skip
     assert (before.expires_at, ("r",), "ada") == (after.expires_at, after.roles, after.subject)
-    assert after.binding == bind(*HOME, bits=24, has_agent=True)
+    assert after.binding == bound_to(BindConfig(), HOME)
 
 
 async def test_s7_a_password_again_is_one_factor(bench):
@@ -224,11 +225,11 @@ async def test_r6_a_session_that_was_ended_meanwhile_does_not_come_back(bench):
 async def test_a_new_place_is_what_the_session_is_bound_to_from_now_on(bench):
     """`on_change: step_up`: a factor that was proved there moves the session there."""
     await bench.enrol()
-    digest = await bench.sign_in(binding=bind(*HOME, bits=24, has_agent=True))
+    digest = await bench.sign_in(binding=bound_to(BindConfig(), HOME))
     caller = await bench.caller(digest, ELSEWHERE)
     made = await bench.step_up.prove(caller, "code", bench.code(), time.time())
 
-    assert (await bench.record(made.cookie)).binding == bind(*ELSEWHERE, bits=24, has_agent=True)
+    assert (await bench.record(made.cookie)).binding == bound_to(BindConfig(), ELSEWHERE)
 
 
 async def test_a_remembered_session_stays_remembered_and_ends_when_it_would_have(bench):
