@@ -125,12 +125,16 @@ class OneTimePasswords:
         record, codes = otp.new_record(subject, now)
         key = self.pending_key(subject)
         await self._store.put(key, self._sealed(key, record), ttl_s=PENDING_S)
-        return Enrolment(
-            uri=otp.provisioning_uri(record, account=account or subject, issuer=self._issuer),
-            secret=record.base32,
-            recovery_codes=codes,
-            expires_at=now + PENDING_S,
-        )
+        return self._enrolment(record, codes, account)
+
+    async def pending(
+        self, subject: str, now: float, *, account: str | None = None
+    ) -> Enrolment | None:
+        """Return what was begun and waits for its first code; its recovery codes were told once."""
+        found = await self._read(self.pending_key(subject), subject)
+        if found is None or not _is_pending(found[1], now):
+            return None
+        return self._enrolment(found[1], (), account)
 
     async def confirm(self, subject: str, code: str, now: float) -> bool:
         """Put what was begun in force, if `code` is one of its app's. The code is then used.
@@ -139,7 +143,7 @@ class OneTimePasswords:
         """
         pending_key, key = self.pending_key(subject), self.record_key(subject)
         found = await self._read(pending_key, subject)
-        if found is None or not 0 <= now - found[1].since < PENDING_S:
+        if found is None or not _is_pending(found[1], now):
             return False
         after = otp.spend(found[1], code, now)
         if after is None or after.used_step == found[1].used_step:
@@ -163,6 +167,17 @@ class OneTimePasswords:
         await self._store.delete(self.pending_key(subject))  # first: it could be confirmed between
         return await self._store.delete(self.record_key(subject)) > 0
 
+    def _enrolment(
+        self, record: OtpRecord, codes: tuple[str, ...], account: str | None
+    ) -> Enrolment:
+        account = account or record.subject
+        return Enrolment(
+            uri=otp.provisioning_uri(record, account=account, issuer=self._issuer),
+            secret=record.base32,
+            recovery_codes=codes,
+            expires_at=record.since + PENDING_S,
+        )
+
     async def _read(self, key: str, subject: str) -> tuple[bytes, OtpRecord] | None:
         """Return a record as it stands in the store, and opened; a planted one is none (S10)."""
         (sealed,) = await self._store.fetch([key])
@@ -179,3 +194,7 @@ class OneTimePasswords:
 
     def _sealed(self, key: str, record: OtpRecord) -> bytes:
         return self._box.seal(otp.encode(record), key)
+
+
+def _is_pending(record: OtpRecord, now: float) -> bool:
+    return 0 <= now - record.since < PENDING_S

@@ -105,7 +105,23 @@ async def test_an_enrolment_that_nobody_confirms_is_forgotten(otp, admin):
     assert 0 < life_ms <= PENDING_S * 1000
     assert enrolment.expires_at == NOW + PENDING_S
     late = NOW + PENDING_S
+    assert await otp.pending("ada", late) is None
     assert not await otp.confirm("ada", shown(enrolment, late), late)
+
+
+async def test_what_was_begun_is_shown_again_without_its_recovery_codes(otp):
+    """Who has mistyped a code scans no second one; recovery codes are told once."""
+    begun = await otp.begin("ada", NOW, account="Ada")
+    again = await otp.pending("ada", NOW + 1, account="Ada")
+
+    assert (begun.uri, begun.secret, begun.expires_at) == (
+        again.uri,
+        again.secret,
+        again.expires_at,
+    )
+    assert () == again.recovery_codes
+    assert await otp.confirm("ada", shown(begun), NOW)
+    assert await otp.pending("ada", NOW) is None
 
 
 async def test_s8_of_two_workers_with_one_code_one_wins(worker):
