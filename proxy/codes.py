@@ -161,6 +161,12 @@ CODES: Final[dict[str, CodeInfo]] = {
         "You are signed in, but this part wants to know that it is still you: by a code of your app, or by your password.",
         "Sign in again, with a code if you have an app for it, then open this page again.",
     ),
+    "factor_wrong": CodeInfo(
+        403,
+        "That code or password is not right.",
+        "It was mistyped, or it is a code that was used before: each is good once.",
+        "Wait for the next code of your app, then try again.",
+    ),
     "credentials_differ": CodeInfo(
         403,
         "The credentials of this request do not belong together.",

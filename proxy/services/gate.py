@@ -264,7 +264,7 @@ class Gate:
             if asked.trace is not None:
                 asked.trace.require = refusal or "passed"
             if refusal is not None:
-                return self._refuse(asked, _with_challenge(refusal, route), identity)
+                return self._refuse_identity(asked, refusal, identity)
         return self._forward(asked, opened, now)
 
     def _refuse(
@@ -285,6 +285,23 @@ class Gate:
             identity,
         )
 
+    def _refuse_identity(self, asked: _Asked, refusal: Refusal, identity: Identity) -> Decision:
+        """Refuse somebody who is known; a page load that wants a newer factor is sent to give it."""
+        refused = self._refuse(asked, _with_challenge(refusal, asked.route), identity)
+        if refusal.code != "step_up_required":
+            return refused
+        return self._sent_to_step_up(asked, identity.scheme) or refused
+
+    def _sent_to_step_up(self, asked: _Asked, scheme: str | None) -> Decision | None:
+        """Return the way to the page that asks for a factor: of page loads with the login's session."""
+        way = self._sign_in
+        if way is None or way.scheme is None or way.scheme != scheme:
+            return None
+        if navigation(asked.view) is not Navigation.LOAD:
+            return None
+        location = way.step_up(asked.route, asked.host, asked.raw_target)
+        return None if location is None else _send_to(location, asked)
+
     def _refuse_authentication(self, asked: _Asked, refusal: Refusal) -> Decision:
         """Refuse with the route's challenges (401); one of `both` (403) and a 429 go without.
 
@@ -292,6 +309,9 @@ class Gate:
         """
         if refusal.code in ("credentials_differ", "too_many_attempts"):
             return self._refuse(asked, refusal)
+        if refusal.code == "step_up_required":  # the session is used elsewhere than it is bound to
+            sent = self._sent_to_step_up(asked, refusal.scheme)
+            return sent or self._refuse(asked, _with_challenge(refusal, asked.route))
         sign_in = None
         if self._sign_in is not None and refusal.code in SIGN_IN_CODES:
             kind = navigation(asked.view)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.config.models import BrandingConfig, Config, SessionSchemeConfig
 from proxy.core.own_cookies import OwnCookie
+from proxy.services.keyrings import can_keep_secrets
 
 if TYPE_CHECKING:
     from proxy.core.destination import Destinations
@@ -104,4 +105,11 @@ def _login(_config: Config) -> Iterator[OwnEndpoint]:
     yield OwnEndpoint("logout", "/logout", frozenset({"POST"}))
 
 
-_PARTS: Final[tuple[Callable[[Config], Iterator[OwnEndpoint]], ...]] = (_account, _login)
+def _factors(config: Config) -> Iterator[OwnEndpoint]:
+    methods = frozenset({"GET", "POST"})
+    yield OwnEndpoint("step-up", "/step-up", methods, is_destination=True)
+    if can_keep_secrets(config):
+        yield OwnEndpoint("otp", "/otp", methods, is_destination=True)
+
+
+_PARTS: Final[tuple[Callable[[Config], Iterator[OwnEndpoint]], ...]] = (_account, _login, _factors)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import math
 import re
 import secrets
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from proxy.codes import CODES
 from proxy.core.cookies import Duplicate, find_cookie
 from proxy.core.formats.native import cookie_digest
 from proxy.core.own_cookies import STATE, STATE_LIFE_S, OwnCookie, is_insecure
-from proxy.edge.portal.language import pick_language, texts
+from proxy.edge.portal.language import duration, pick_language, texts
 from proxy.edge.portal.pages import PortalPages
 from proxy.edge.portal.reply import Refused, Reply, json_reply, redirect
 from proxy.errors import DependencyUnavailable
@@ -146,7 +145,7 @@ class _LoginEndpoints:
             asked.language,
             asked.next,
             asked.username,
-            error.format(wait=_duration(wait_s, text)),
+            error.format(wait=duration(wait_s, text)),
             asks_otp=asked.asks_otp or code == "otp_required",
             is_remembered=asked.is_remembered,
         )
@@ -272,9 +271,3 @@ def _language(visit: Visit, said: Mapping[str, str]) -> str:
 def _token(state: str) -> str:
     """Return what a form shows of the state: whoever sees the page does not learn the cookie."""
     return hashlib.sha256(b"latchgate sign-in form\0" + state.encode()).hexdigest()
-
-
-def _duration(wait_s: float, text: Mapping[str, str]) -> str:
-    if wait_s < 90:
-        return text["seconds"].format(count=max(1, math.ceil(wait_s)))
-    return text["minutes"].format(count=math.ceil(wait_s / 60))
