@@ -9,6 +9,7 @@ import typer
 
 from proxy import __version__
 from proxy.cli import report, session, token, user_otp
+from proxy.cli.audit import audit
 from proxy.cli.check import check
 from proxy.cli.demo import demo
 from proxy.cli.explain import explain
@@ -36,6 +37,7 @@ app.command()(check)
 app.command()(explain)
 app.command()(routes)
 app.command()(health)
+app.command()(audit)
 app.command()(demo)
 
 

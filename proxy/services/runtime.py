@@ -34,6 +34,7 @@ from proxy.core.revocation import RevocationKeys
 from proxy.errors import SecretsError, StoreUnavailable
 from proxy.services import compile as compiling
 from proxy.services.assembly import assemble
+from proxy.services.audit import Audit
 from proxy.services.coherence import Coherence
 from proxy.services.gate import Gate
 from proxy.services.keyrings import open_signing_keys
@@ -95,6 +96,8 @@ class Runtime:
     """The worker's verdicts; its `counters` are for the metrics."""
     vigil: Vigil
     """The worker's open connections; counted in `coherence.streams`."""
+    audit: Audit
+    """Notes what happens to credentials."""
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     @classmethod
@@ -178,6 +181,7 @@ class Runtime:
             health=health,
             coherence=coherence,
             vigil=Vigil(coherence),
+            audit=Audit(store, prefix=config.store.prefix),
             _tasks=tasks,
         )
 
@@ -191,6 +195,7 @@ class Runtime:
             self.own.close()
         await asyncio.gather(*(upstream.close(drain_s) for upstream in self.upstreams.values()))
         await self.coherence.close()
+        await self.audit.close()
         if self.store is not None:
             await self.store.close()
 
