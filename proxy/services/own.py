@@ -16,6 +16,7 @@ from proxy.services.keyrings import can_keep_secrets
 
 if TYPE_CHECKING:
     from proxy.core.destination import Destinations
+    from proxy.services.audit import Audit
     from proxy.services.login import LoginService
     from proxy.services.step_up import StepUp
     from proxy.services.visitors import Visitors
@@ -82,6 +83,8 @@ class OwnServices:
     """What asks for a factor again."""
     settings: PortalSettings
     """What the pages need to know."""
+    audit: Audit
+    """Where it is noted who signed in, failed and signed out."""
 
     def close(self) -> None:
         """End the threads that check passwords."""

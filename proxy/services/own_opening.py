@@ -13,6 +13,7 @@ from proxy.config.models import Config
 from proxy.core.destination import Destinations
 from proxy.errors import StoreUnavailable
 from proxy.services.attempts import Attempts
+from proxy.services.audit import Audit
 from proxy.services.factors import open_otp, open_step_up
 from proxy.services.login import LoginService
 from proxy.services.own import OwnServices, PortalSettings
@@ -27,6 +28,7 @@ def open_own_services(
     schemes: Mapping[str, Scheme],
     store: Store | None,
     destinations: Destinations,
+    audit: Audit,
 ) -> OwnServices | None:
     """Return what the endpoints work with; `None` where there are none. `close` ends it."""
     login = config.login
@@ -52,6 +54,7 @@ def open_own_services(
         destinations=destinations,
         step_up=open_step_up(service, open_otp(config, store)),
         settings=PortalSettings.from_config(config),
+        audit=audit,
     )
 
 
