@@ -100,6 +100,12 @@ CODES: Final[dict[str, CodeInfo]] = {
         "This account has a second factor.",
         "Sign in again with the code that your authenticator shows.",
     ),
+    "otp_missing": CodeInfo(
+        401,
+        "An authenticator app is needed as well.",
+        "Everybody here signs in with one, and this account has none yet.",
+        "Sign in on the sign-in page, which shows how to set one up.",
+    ),
     "token_expired": CodeInfo(
         401,
         "The token has expired.",

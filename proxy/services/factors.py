@@ -7,6 +7,7 @@ from proxy.config.models import Config
 from proxy.services.keyrings import can_keep_secrets, open_box
 from proxy.services.login import LoginService
 from proxy.services.otp import OneTimePasswords
+from proxy.services.second_step import SecondStep
 from proxy.services.step_up import StepUp
 
 
@@ -20,6 +21,15 @@ def open_otp(config: Config, store: Store) -> OneTimePasswords | None:
     return OneTimePasswords(
         store, open_box(config), prefix=config.store.prefix, issuer=config.branding.name
     )
+
+
+def open_second_step(
+    config: Config, store: Store, otp: OneTimePasswords | None
+) -> SecondStep | None:
+    """Return what a sign-in wants after the password; `None` where it wants nothing of anybody."""
+    if otp is None or config.login is None:
+        return None
+    return SecondStep(store, otp, prefix=config.store.prefix, at_login=config.login.otp.at_login)
 
 
 def open_step_up(service: LoginService, otp: OneTimePasswords | None) -> StepUp:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from proxy.core.destination import Destinations
     from proxy.services.audit import Audit
     from proxy.services.login import LoginService
+    from proxy.services.second_step import SecondStep
     from proxy.services.step_up import StepUp
     from proxy.services.visitors import Visitors
 
@@ -81,6 +82,8 @@ class OwnServices:
     """Where a browser may be sent on to (S4)."""
     step_up: StepUp
     """What asks for a factor again."""
+    second_step: SecondStep | None
+    """The sign-ins that wait for a code; `None` where none ever does."""
     settings: PortalSettings
     """What the pages need to know."""
     audit: Audit
@@ -112,6 +115,7 @@ def _factors(config: Config) -> Iterator[OwnEndpoint]:
     methods = frozenset({"GET", "POST"})
     yield OwnEndpoint("step-up", "/step-up", methods, is_destination=True)
     if can_keep_secrets(config):
+        yield OwnEndpoint("login-code", "/login/code", methods)
         yield OwnEndpoint("otp", "/otp", methods, is_destination=True)
 
 

@@ -10,7 +10,7 @@ from proxy.config.login_models import bare_name
 from proxy.config.models import Config, RouteConfig, SessionSchemeConfig
 from proxy.core.cross_site import CrossSitePolicy
 from proxy.core.headers import HeaderRules, compile_pass_headers
-from proxy.core.own_cookies import STATE
+from proxy.core.own_cookies import SECOND_STEP, STATE
 from proxy.core.responses import ResponsePlan
 from proxy.core.routing import Router, RouteSpec
 from proxy.model import Header, Identity
@@ -88,7 +88,9 @@ def _login_cookies(config: Config) -> tuple[frozenset[bytes], frozenset[bytes]]:
     scheme = None if login is None else config.schemes.get(login.scheme)
     if not isinstance(scheme, SessionSchemeConfig):
         return frozenset(), frozenset()
-    state = frozenset(name.encode() for name in (STATE, bare_name(STATE)))
+    state = frozenset(
+        name.encode() for each in (STATE, SECOND_STEP) for name in (each, bare_name(each))
+    )
     return frozenset({bare_name(scheme.cookie).encode()}), state
 
 

@@ -78,6 +78,11 @@ class Users:
                 return name
         return None
 
+    def become(self, name: str) -> str:
+        """Return what the person who signs in with `name` is, as the file was last read (`changes`)."""
+        entry = self._entries.get(normal_name(name))
+        return GONE if entry is None else become(entry)
+
     async def verify(self, name: str, password: str) -> User | None:
         """Return whose name and password these are; `None` for every reason that they are nobody's.
 

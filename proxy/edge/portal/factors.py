@@ -17,11 +17,11 @@ from proxy.core.formats.native import cookie_digest
 from proxy.core.own_cookies import is_insecure
 from proxy.edge.portal.language import duration, pick_language, texts
 from proxy.edge.portal.pages import PortalPages
-from proxy.edge.portal.qr import qr_data_uri
+from proxy.edge.portal.qr import in_groups, qr_data_uri
 from proxy.edge.portal.reply import Refused, Reply, json_reply, redirect
+from proxy.edge.portal.trail import note, whereabouts
 from proxy.model import Authenticated, Header
 from proxy.services.attempts import retry_after
-from proxy.services.login import Whereabouts
 from proxy.services.otp import Enrolment, OneTimePasswords
 from proxy.services.sessions import NewSession
 from proxy.services.step_up import Caller, Factor, Failure, Wait, may_change
@@ -86,9 +86,8 @@ class _Desk:
         self._destinations = services.destinations
         self._public_url = settings.public_url
         self._cookie = settings.cookie
-        domain = settings.cookie.domain
-        hosts = () if domain is None else (domain, f"*.{domain}")
-        self.pages = PortalPages(settings.branding, settings.path, form_hosts=hosts)
+        self._audit = services.audit
+        self.pages = PortalPages.from_settings(settings)
 
     async def asked(self, visit: Visit, *, takes_moved: bool) -> _Asked | Reply:
         """Return who asks for what; for a page load without a session the way to the sign-in.
@@ -107,9 +106,8 @@ class _Desk:
             isinstance(outcome, Authenticated)
             or (takes_moved and outcome.code == "step_up_required")
         ):
-            where = Whereabouts(visit.client.address, visit.view.first(b"user-agent"))
             digest = cookie_digest(found.value)
-            caller = await self.step_up.caller(digest, where, visit.now)
+            caller = await self.step_up.caller(digest, whereabouts(visit), visit.now)
         if caller is None:
             if visit.view.method != "POST" and visit.wants_page:
                 return redirect(f"{self.base}/login?next={quote(wanted, safe='')}")
@@ -119,6 +117,10 @@ class _Desk:
         accepted = visit.view.first(b"accept-language")
         language = pick_language(said.get("lang"), accepted)
         return _Asked(visit, caller, said, language, wanted)
+
+    def note(self, asked: _Asked, kind: str, detail: str = "") -> None:
+        """Note in the audit trail what was proved, or changed."""
+        note(self._audit, asked.visit, kind, asked.subject, detail)
 
     def succeeded(self, asked: _Asked, made: NewSession) -> tuple[Header, ...]:
         """Return the headers that give somebody their new session."""
@@ -169,12 +171,14 @@ class _StepUp:
             asked.caller, factor, asked.said[factor], asked.visit.now
         )
         if isinstance(made, NewSession):
+            self._desk.note(asked, "step_up", factor)
             headers = self._desk.succeeded(asked, made)
             if asked.wants_page:
                 return redirect(asked.next, headers, subject=asked.subject)
             told = {"expires_at": int(made.expires_at), "next": asked.next}
             return json_reply(told, headers=headers, subject=asked.subject)
         code, headers = self._desk.failed(made)
+        self._desk.note(asked, "otp_failed" if factor == "code" else "login_failed", code)
         if made == "gone" or not asked.wants_page:
             raise Refused(code, "", headers)
         return self._page(
@@ -290,6 +294,7 @@ class _Otp:
         code = asked.said.get("code", "")
         made = await self._desk.step_up.confirm(asked.caller, code, asked.visit.now)
         if isinstance(made, NewSession):
+            self._desk.note(asked, "otp_enrolled")
             headers = self._desk.succeeded(asked, made)
             codes: tuple[str, ...] = ()
             if asked.wants_page:  # programs were told theirs with the secret
@@ -298,6 +303,7 @@ class _Otp:
                 asked, notice=asked.text("otp_done"), codes=codes, headers=headers
             )
         code, headers = self._desk.failed(made)
+        self._desk.note(asked, "otp_failed", f"setting up: {code}")
         if made == "gone" or not asked.wants_page:
             raise Refused(code, "", headers)
         session = asked.caller.session
@@ -317,17 +323,19 @@ class _Otp:
         codes = await self._otp.renew_recovery(asked.subject)
         if codes is None:
             raise Refused("bad_request", "there is no one-time password")
+        self._desk.note(asked, "otp_enrolled", "new recovery codes")
         return await self._show(asked, notice=asked.text("otp_renewed"), codes=codes)
 
     async def _remove(self, asked: _Asked) -> Reply:
-        await self._otp.remove(asked.subject)
+        if await self._otp.remove(asked.subject):
+            self._desk.note(asked, "otp_removed")
         return await self._show(asked, notice=asked.text("otp_removed"))
 
     def _enrolment_page(self, asked: _Asked, begun: Enrolment, **said: Any) -> Reply:
         values = {
             "enrolment": True,
             "qr": qr_data_uri(begun.uri),
-            "secret": _in_groups(begun.secret),
+            "secret": in_groups(begun.secret),
             "error": said.pop("error", ""),
         }
         return self._page(asked, values, **said)
@@ -348,8 +356,3 @@ class _Otp:
 
 def _date(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d")
-
-
-def _in_groups(secret: str) -> str:
-    """Return a secret as people type it: four characters at a time."""
-    return " ".join(secret[start : start + 4] for start in range(0, len(secret), 4))

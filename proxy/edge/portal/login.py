@@ -17,6 +17,7 @@ from proxy.core.own_cookies import STATE, STATE_LIFE_S, OwnCookie, is_insecure
 from proxy.edge.portal.language import duration, pick_language, texts
 from proxy.edge.portal.pages import PortalPages
 from proxy.edge.portal.reply import Refused, Reply, json_reply, redirect
+from proxy.edge.portal.second_step import SecondStepPages
 from proxy.errors import DependencyUnavailable
 from proxy.model import Authenticated, Header, Identity
 from proxy.services.attempts import retry_after
@@ -48,7 +49,6 @@ class _Asked:
     username: str = ""
     error: str = ""
     notice: str = ""
-    asks_otp: bool = False
     is_remembered: bool = False
 
 
@@ -62,9 +62,9 @@ class _LoginEndpoints:
         self._audit = services.audit
         self._cookie = settings.cookie
         self._state = OwnCookie(STATE)
-        domain = settings.cookie.domain
-        hosts = () if domain is None else (domain, f"*.{domain}")
-        self._pages = PortalPages(settings.branding, settings.path, form_hosts=hosts)
+        self._pages = PortalPages.from_settings(settings)
+        steps = services.second_step
+        self._second = None if steps is None else SecondStepPages(services, steps)
 
     # Signing in
 
@@ -91,7 +91,6 @@ class _LoginEndpoints:
             language=language,
             next=self._checked(visit, form.get("next")),
             username=form.get("username", "")[:256],
-            asks_otp="otp" in form,
             is_remembered=form.get("remember") == "1",
         )
         if not self._is_ours(visit, form.get("csrf", "")):
@@ -99,11 +98,12 @@ class _LoginEndpoints:
         said = Credentials(
             form.get("username", ""),
             form.get("password", ""),
-            form.get("otp") or None,
             is_remembered=asked.is_remembered,
         )
         try:
             result = await self._sign_in(visit, said)
+            if isinstance(result, NotSignedIn) and result.half is not None and self._second:
+                return await self._second.begin(visit, language, asked.next, result.half)
         except DependencyUnavailable as down:
             return self._failed(visit, asked, down.code)
         if isinstance(result, NotSignedIn):
@@ -137,7 +137,7 @@ class _LoginEndpoints:
             self._note(
                 "login", visit, result.user.subject, "remembered" if result.lifetime_s else ""
             )
-        elif result.code != "otp_required":
+        elif result.half is None:
             why = "" if result.code == "login_failed" else result.code
             self._note("login_failed", visit, result.subject, why)
         return result
@@ -157,14 +157,12 @@ class _LoginEndpoints:
     def _failed(self, visit: Visit, asked: _Asked, code: str, wait_s: float = 0.0) -> Reply:
         """Show the page again, and say why; of a name it says nothing (no enumeration)."""
         text = texts(asked.language)
-        has_code = asked.asks_otp and code == "login_failed"
-        error = text["error_otp_failed" if has_code else f"error_{code}"]
+        error = text[f"error_{code}"]
         shown = _Asked(
             asked.language,
             asked.next,
             asked.username,
             error.format(wait=duration(wait_s, text)),
-            asks_otp=asked.asks_otp or code == "otp_required",
             is_remembered=asked.is_remembered,
         )
         return self._page(
@@ -202,7 +200,6 @@ class _LoginEndpoints:
             "username": asked.username,
             "error": asked.error,
             "notice": asked.notice,
-            "asks_otp": asked.asks_otp,
             "is_remembered": asked.is_remembered,
             "signed_in_as": text["signed_in_as"].format(name=name) if name else "",
             "has_passwords": self._service.users is not None,
