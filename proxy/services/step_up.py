@@ -82,7 +82,7 @@ class StepUp:
         """Return what `subject` can prove: a code where one is enrolled, else their password."""
         if await self.is_enrolled(subject):
             return ("code",)
-        return () if self._name_of(subject) is None else ("password",)
+        return () if self.name_of(subject) is None else ("password",)
 
     async def prove(
         self, caller: Caller, factor: Factor, given: str, now: float
@@ -95,7 +95,7 @@ class StepUp:
             return "wrong"
         if factor == "code":
             return await self._prove_code(caller, given, now, self._otp().check)
-        name = self._name_of(caller.subject)
+        name = self.name_of(caller.subject)
         assert name is not None  # noqa: S101 - they have a password: it is among their factors
         users = self._users
         assert users is not None  # noqa: S101 - where there is a name there are users
@@ -129,7 +129,7 @@ class StepUp:
         amr: tuple[str, ...],
         now: float,
     ) -> NewSession | Failure:
-        account = self._name_of(caller.subject) or caller.subject
+        account = self.name_of(caller.subject) or caller.subject
         began = await self._sessions.begin(caller.subject)
         wait_s = await self._attempts.take(account, caller.where.network, now)
         if wait_s > 0:
@@ -153,7 +153,8 @@ class StepUp:
         assert self.otp is not None  # noqa: S101 - nobody is asked for a code where there are none
         return self.otp
 
-    def _name_of(self, subject: str) -> str | None:
+    def name_of(self, subject: str) -> str | None:
+        """Return the name that `subject` signs in with; `None` for somebody without a password."""
         return None if self._users is None else self._users.name_of(subject)
 
 

@@ -54,6 +54,8 @@ class _Asked:
     language: str
     next: str
     """Where they want to go; checked (S4)."""
+    is_moved: bool
+    """True where the session is used elsewhere than it is bound to: whoever asks may be a thief."""
 
     @property
     def subject(self) -> str:
@@ -116,7 +118,8 @@ class _Desk:
             raise Refused(code, detail, self._visitors.challenge)
         accepted = visit.view.first(b"accept-language")
         language = pick_language(said.get("lang"), accepted)
-        return _Asked(visit, caller, said, language, wanted)
+        is_moved = not isinstance(outcome, Authenticated)
+        return _Asked(visit, caller, said, language, wanted, is_moved)
 
     def note(self, asked: _Asked, kind: str, detail: str = "") -> None:
         """Note in the audit trail what was proved, or changed."""
@@ -201,6 +204,7 @@ class _StepUp:
             "wants_code": wants_code and has_codes,
             "next": asked.next,
             "error": error,
+            "username": "" if asked.is_moved else self._desk.step_up.name_of(asked.subject) or "",
         }
         return self._desk.pages.reply(
             "step_up.html",

@@ -148,6 +148,9 @@ async def test_a_password_is_enough_where_any_factor_is(begin, person):
     assert [403, 403] == await ada.is_fresh()
     _, text = await ada.load("/_auth/step-up?next=/account/x")
     assert 'name="password"' in text
+    assert 'value="ada" autocomplete="username" hidden' in text, (
+        "a password manager knows whose it is"
+    )
     answer, _ = await ada.post("/_auth/step-up", password="wrong", next="/account/x")
     assert 403 == answer.status
     answer, _ = await ada.post("/_auth/step-up", password=PASSWORD, next="/account/x")
@@ -321,6 +324,16 @@ async def test_a_session_that_moved_proves_a_factor_and_goes_on(begin, person):
 
     assert (303, "/page") == (answer.status, answer.headers["Location"])
     assert [200, 200] == await ada.is_fresh()
+
+
+async def test_a_session_that_moved_tells_nobody_whose_it_is(begin, person):
+    """Whoever asks there may have stolen its cookie."""
+    ada = person(await begin(", sessions: {bind: {on_change: step_up}}"))
+    await ada.sign_in_aged(binding=Binding("198.51.100.0/24"))
+    _, text = await ada.load("/_auth/step-up")
+
+    assert 'name="password"' in text
+    assert "ada" not in re.sub(r"<style>.*?</style>", "", text, flags=re.DOTALL)
 
 
 async def test_a_session_that_moved_and_ended_proves_nothing(begin, person):
