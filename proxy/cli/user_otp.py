@@ -11,6 +11,7 @@ from proxy.cli.user import UserName, app
 from proxy.config.models import Config
 from proxy.config.user_models import normal_name, read_users
 from proxy.errors import ConfigErrors
+from proxy.services.audit import Audit, Event
 from proxy.services.factors import open_otp
 from proxy.services.schemes.build import open_subjects
 
@@ -49,7 +50,12 @@ async def _remove(settings: Config, subject: str) -> tuple[bool, int]:
             raise ValueError("without `secrets` there are no one-time passwords")
         if not await otp.remove(subject):
             return False, 0
-        return True, await open_subjects(settings, store).end(subject, time.time())
+        now = time.time()
+        audit = Audit(store, prefix=settings.store.prefix)
+        audit.note(Event("otp_removed", subject, detail="by an operator"), now)
+        ended = await open_subjects(settings, store).end(subject, now)
+        await audit.close()
+        return True, ended
 
 
 def _subject_of(settings: Config, name: str) -> str:

@@ -259,8 +259,11 @@ class _Otp:
         asked: _Asked,
         *,
         notice: str = "",
+        error: str = "",
         codes: tuple[str, ...] = (),
         headers: tuple[Header, ...] = (),
+        status: int = 200,
+        code: str | None = None,
     ) -> Reply:
         state = await self._otp.state(asked.subject)
         is_enrolled = state is not None or await self._otp.is_enrolled(asked.subject)
@@ -276,9 +279,10 @@ class _Otp:
             "state": asked.text("otp_state", date=since),
             "left": asked.text("otp_left", count=0 if left is None else left),
             "notice": notice,
+            "error": error,
             "recovery_codes": codes,
         }
-        return self._page(asked, values, headers=headers)
+        return self._page(asked, values, headers=headers, status=status, code=code)
 
     async def _begin(self, asked: _Asked) -> Reply:
         session = asked.caller.session
@@ -316,8 +320,8 @@ class _Otp:
         )
         status = CODES[code].status
         if begun is None:
-            values = {"error": asked.text("error_enrolment_over")}
-            return self._page(asked, values, status=status, headers=headers, code=code)
+            why = asked.text("error_enrolment_over")
+            return await self._show(asked, error=why, status=status, headers=headers, code=code)
         why = self._desk.said_why(asked, made)
         return self._enrolment_page(
             asked, begun, error=why, status=status, headers=headers, code=code

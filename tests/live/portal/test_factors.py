@@ -433,6 +433,58 @@ async def test_what_was_begun_in_time_is_confirmed_in_time(begin, person):
     assert [200, 200] == await ada.is_fresh()
 
 
+async def test_what_took_too_long_is_begun_again(begin, person):
+    """The page says so, and what was set up before still stands there."""
+    ada = person(await begin())
+    await ada.sign_in_aged()
+    answer, text = await ada.post("/_auth/otp", action="confirm", code="000000")
+    assert (403, 1) == (answer.status, text.count('class="error"'))
+    assert "Set up an app" in text
+    await ada.enrol()
+    await ada.sign_in_aged(amr=("pwd", "otp", "mfa"))
+    _, text = await ada.post("/_auth/otp", action="confirm", code="000000")
+    assert "Recovery codes left: 10" in text
+
+
+async def test_without_an_app_there_are_no_recovery_codes_to_renew(begin, person):
+    """400, and nothing is made."""
+    ada = person(await begin())
+    await ada.sign_in_aged()
+    answer, told = await ada.send("/_auth/otp", action="renew")
+
+    assert (400, "bad_request") == (answer.status, told["code"])
+
+
+async def test_a_program_asks_what_can_be_proved(begin, person):
+    """A password, and a code once an app is set up."""
+    ada = person(await begin())
+    await ada.sign_in_aged()
+    _, text = await ada.ask("GET", "/_auth/step-up")
+    assert {"factors": ["password"]} == json.loads(text)
+    await ada.enrol()
+    _, text = await ada.ask("GET", "/_auth/step-up")
+    assert {"factors": ["code"]} == json.loads(text)
+
+
+async def test_r6_a_session_that_ends_meanwhile_gets_no_successor(begin, person):
+    """R6: of four step-ups at once one succeeds; the others are told that their session is over."""
+    ada = person(await begin())
+    await ada.enrol()
+    await ada.sign_in_aged()
+    others = [person(ada.gate) for _ in range(4)]
+    for other in others:
+        other.cookies = dict(ada.cookies)
+    answers = await asyncio.gather(
+        *(
+            other.send("/_auth/step-up", code=code)
+            for other, code in zip(others, ada.recovery, strict=False)
+        )
+    )
+
+    assert [200, 401, 401, 401] == sorted(answer.status for answer, _ in answers)
+    assert {"session_unknown"} == {told["code"] for answer, told in answers if answer.status == 401}
+
+
 async def test_s8_guesses_at_an_enrolment_are_counted(begin, person):
     """S8: its first code is a code as any other."""
     ada = person(await begin())

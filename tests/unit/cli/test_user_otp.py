@@ -58,6 +58,10 @@ def test_the_codes_of_somebody_who_lost_them_are_taken_away(people):
     assert {"subject": "u-1", "ended": 1} == found
     assert not is_enrolled(people, "u-1")
     assert 1 == people.run("user", "remove-otp", "alice").exit_code
+    noted = people.json("audit")
+    assert ("otp_removed", "u-1", "by an operator") == (
+        noted["kind"], noted["subject"], noted["detail"],
+    )  # fmt: skip
 
 
 def test_somebody_of_a_provider_is_named_by_the_subject(people):
