@@ -100,6 +100,12 @@ CODES: Final[dict[str, CodeInfo]] = {
         "This account has a second factor.",
         "Sign in again with the code that your authenticator shows.",
     ),
+    "otp_missing": CodeInfo(
+        401,
+        "An authenticator app is needed as well.",
+        "Everybody here signs in with one, and this account has none yet.",
+        "Sign in on the sign-in page, which shows how to set one up.",
+    ),
     "token_expired": CodeInfo(
         401,
         "The token has expired.",
@@ -154,6 +160,18 @@ CODES: Final[dict[str, CodeInfo]] = {
         "The request came from another site.",
         "Another site made your browser send it. Because that site could have acted in your name, nothing was done.",
         "If you meant it, open this site itself and do it there.",
+    ),
+    "step_up_required": CodeInfo(
+        403,
+        "Please prove again that it is you.",
+        "You are signed in, but this part wants to know that it is still you: by a code of your app, or by your password.",
+        "Sign in again, with a code if you have an app for it, then open this page again.",
+    ),
+    "factor_wrong": CodeInfo(
+        403,
+        "That code or password is not right.",
+        "It was mistyped, or it is a code that was used before: each is good once.",
+        "Wait for the next code of your app, then try again.",
     ),
     "credentials_differ": CodeInfo(
         403,

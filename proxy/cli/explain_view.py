@@ -114,7 +114,9 @@ def _scheme_text(scheme: dict[str, Any]) -> str:
 
 def _person(identity: dict[str, Any]) -> str:
     parts = [f"{identity['subject']} of {identity['issuer']}"]
-    parts += [f"{key} {_list(identity[key])}" for key in ("roles", "scopes") if identity[key]]
+    parts += [
+        f"{key} {_list(identity[key])}" for key in ("roles", "scopes", "amr") if identity[key]
+    ]
     if identity["email"]:
         parts.append(identity["email"])
     return "; ".join(parts)

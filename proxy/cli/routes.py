@@ -120,6 +120,9 @@ def _require(require: RequireConfig) -> dict[str, Any]:
         found["scopes"] = {"all": require.scopes}
     if require.claims:
         found["claims"] = {path: _rule(rule.any, rule.all) for path, rule in require.claims.items()}
+    for key in ("mfa_within", "login_within"):
+        if (seconds := getattr(require, key)) is not None:
+            found[key] = seconds
     return found
 
 
@@ -149,6 +152,11 @@ def _require_text(require: dict[str, Any]) -> str:
     parts = [f"{key} {_rule_text(require[key])}" for key in ("roles", "scopes") if key in require]
     claims = require.get("claims", {})
     parts += [f"claim {path} {_rule_text(rule)}" for path, rule in claims.items()]
+    parts += [
+        f"{key.replace('_', ' ')} {require[key]:g} s"
+        for key in ("mfa_within", "login_within")
+        if key in require
+    ]
     return "; ".join(parts)
 
 

@@ -57,8 +57,8 @@ class BindConfig(Section):
     """The block of the address: "/24" of IPv4 is /48 of IPv6, always twice as long; or none."""
     agent: Flag = True
     """The browser, whatever its version."""
-    on_change: Literal["end"] = "end"
-    """What becomes of a session that is used elsewhere."""
+    on_change: Literal["end", "step_up"] = "end"
+    """What becomes of a session that is used elsewhere: it ends, or opens nothing before a factor was proved there."""
 
     @property
     def bits(self) -> int | None:
@@ -73,6 +73,13 @@ class LoginSessionsConfig(Section):
     """How long a session lives, used or not, for which it was asked at sign-in; or none."""
     bind: Annotated[BindConfig | None, NoneWord()] = BindConfig()
     """Where a session may be used; none: everywhere."""
+
+
+class OtpConfig(Section):
+    """One-time passwords of the people who sign in at the gate."""
+
+    at_login: Literal["required", "optional", "never"] = "optional"
+    """required: nobody signs in with a password alone; optional: whoever has one is asked for it; never: only where a route wants it."""
 
 
 class LoginConfig(Section):
@@ -91,5 +98,7 @@ class LoginConfig(Section):
     """People who sign in with a name and a password."""
     sessions: LoginSessionsConfig = LoginSessionsConfig()
     """What their sessions are like."""
+    otp: OtpConfig = OtpConfig()
+    """Codes of an app, as a second factor."""
     cookie_domain: Annotated[Domain | None, NoneWord()] = None
     """One login for every host below this domain; none: each host has its own."""

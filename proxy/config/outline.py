@@ -23,12 +23,11 @@ ANY_ITEM: Final = "[]"
 LATER: Final = frozenset(
     {
         "admin", "clients", "decision",
-        "login.administrators", "login.otp", "login.providers", "login.sessions.per_user",
+        "login.administrators", "login.providers", "login.sessions.per_user",
         "store.durability",
         "tokens.refresh", "tokens.reuse_grace", "tokens.otp", "tokens.encrypt",
         "schemes.*.secrets", "schemes.*.serializer", "schemes.*.signer",
         "routes[].dpop", "routes[].limits", "routes[].mode",
-        "routes[].require.mfa_within", "routes[].require.login_within",
     }
 )  # fmt: skip
 """Keys of the product that this version does not have yet. They are refused like unknown ones."""

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
 from proxy.codes import CODES
 from proxy.config.request_line import parse_request_line
 from proxy.config.strict import Section
-from proxy.config.values import Name, Text, not_empty, parse_text, unique
+from proxy.config.values import DurationOrZero, Name, Text, not_empty, parse_text, unique
 
 FORWARD: Final = "forward"
 """The request is let through: the application would receive it."""
@@ -61,6 +61,10 @@ class PolicyActor(Section):
     """Scopes; absent: none."""
     claims: dict[Text, Any] = {}
     """What else the record or token says."""
+    login_age: DurationOrZero | None = None
+    """How long ago they proved who they are; absent: nothing says when."""
+    amr: Names | None = None
+    """How they proved it (RFC 8176), such as [pwd, otp]; absent: nothing says how."""
 
 
 class PolicyTest(Section):

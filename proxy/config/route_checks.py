@@ -7,7 +7,13 @@ from collections.abc import Collection, Iterator
 from typing import Final
 
 from proxy.config.header_names import fold, why_not_mapped, why_not_passed
-from proxy.config.models import Config, JwtSchemeConfig, RouteConfig, SchemeConfig
+from proxy.config.models import (
+    Config,
+    JwtSchemeConfig,
+    RouteConfig,
+    SchemeConfig,
+    SessionSchemeConfig,
+)
 from proxy.config.scheme_checks import jwt_schemes
 from proxy.config.survey import Survey
 from proxy.errors import Problem
@@ -53,6 +59,20 @@ def check_requirements(survey: Survey) -> Iterator[Problem]:
                     hint = f"schemes.{name}.identity.{key} says where they are"
                     message = f"scheme `{name}` yields no {key}, so it could never pass: {hint}"
                     yield Problem(("routes", index, "require", key), message)
+
+
+def check_freshness(survey: Survey) -> Iterator[Problem]:
+    """Find routes that ask when somebody signed in of a scheme that never says (S7)."""
+    config = survey.config
+    for index, route in enumerate(config.routes):
+        silent = [name for name in route.auth if _is_silent(config.schemes.get(name))]
+        for key in ("mfa_within", "login_within"):
+            if getattr(route.require, key) is not None and silent:
+                message = (
+                    f"scheme `{silent[0]}` does not say when somebody signed in, so it could never"
+                    " pass: only the gate's own sessions and tokens with auth_time and amr do"
+                )
+                yield Problem(("routes", index, "require", key), message)
 
 
 def check_roles_rules(survey: Survey) -> Iterator[Problem]:
@@ -211,6 +231,10 @@ def _yields(scheme: SchemeConfig, key: str) -> bool:
     return identity is None or getattr(identity, key) is not None
 
 
+def _is_silent(scheme: SchemeConfig | None) -> bool:
+    return isinstance(scheme, SessionSchemeConfig) and scheme.format != "native"
+
+
 def _check_rule(survey: Survey, path: tuple[str | int, ...], rule: object) -> Iterator[Problem]:
     is_any, is_all = (getattr(rule, key) is not None for key in ("any", "all"))
     if is_any == is_all and survey.is_whole(*path) and not survey.is_odd(*path):
@@ -269,6 +293,7 @@ def _check_bearer(
 CHECKS: Final = (
     check_public,
     check_requirements,
+    check_freshness,
     check_roles_rules,
     check_both,
     check_shared_upstreams,

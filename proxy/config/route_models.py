@@ -19,6 +19,7 @@ from proxy.config.addresses import HostPattern, OriginValue
 from proxy.config.strict import Section
 from proxy.config.upstream_models import OTHER, WORD, word_or_other
 from proxy.config.values import (
+    Duration,
     DurationOrZero,
     Flag,
     Name,
@@ -248,6 +249,10 @@ class RequireConfig(Section):
         ],
     ] = {}
     """Dotted path of a claim, and the value that it must equal or contain, {any: […]} or {all: […]}."""
+    mfa_within: Duration | None = None
+    """Two factors, the last of them proved within this time; else 403 step_up_required."""
+    login_within: Duration | None = None
+    """A factor proved within this time, whichever; else 403 step_up_required."""
 
 
 class RouteIdentityConfig(Section):
@@ -306,7 +311,7 @@ class RouteConfig(Section):
     same_subjects: Flag = False
     """Declares that the route's schemes name the same people alike."""
     require: RequireConfig = RequireConfig()
-    """Roles, scopes and claims; the same for every scheme."""
+    """Roles, scopes, claims, and how long ago somebody signed in; the same for every scheme."""
     upstream: Name
     """The application."""
     strip_prefix: PlainPath | None = None

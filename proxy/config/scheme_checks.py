@@ -216,7 +216,8 @@ def check_secrets(survey: Survey) -> Iterator[Problem]:
     if not survey.is_whole("secrets"):
         return
     for path in _needing_secrets(config):
-        message = "needs `secrets: {key: …}`, since signing keys are kept in a store of others"
+        what = "one-time passwords" if path[0] == "login" else "signing keys"
+        message = f"needs `secrets: {{key: …}}`, since {what} are kept in a store of others"
         yield Problem(path, message)
         return
 
@@ -293,6 +294,8 @@ def _check_local(
 def _needing_secrets(config: Config) -> Iterator[tuple[str | int, ...]]:
     if config.tokens is not None:
         yield ("tokens",)
+    if config.login is not None and "otp" in config.login.model_fields_set:
+        yield ("login", "otp")
     for index, route in enumerate(config.routes):
         if route.identity.assertion:
             yield ("routes", index, "identity", "assertion")

@@ -16,6 +16,8 @@ from proxy.model import ClientInfo, Header
 STATE: Final = "__Host-latchgate-login"
 """Ties a sign-in form to the browser that asked for it."""
 STATE_LIFE_S: Final = 3600
+SECOND_STEP: Final = "__Host-latchgate-step"
+"""Names a sign-in that waits for a code."""
 
 
 def host_name(host: str) -> str:

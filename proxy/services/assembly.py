@@ -83,4 +83,5 @@ def _open_sign_in(
     host = None
     if login is not None and login.cookie_domain is not None and login.hosts is not None:
         host = next((name for name in login.hosts if "*" not in name), None)
-    return SignIn(router, destinations, compiling.own_path(config), host)
+    scheme = None if login is None else login.scheme
+    return SignIn(router, destinations, compiling.own_path(config), host, scheme)

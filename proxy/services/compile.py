@@ -30,6 +30,7 @@ from proxy.core.cookies import find_cookie, parse_cookies
 from proxy.core.cors import CorsPolicy
 from proxy.core.cross_site import CrossSitePolicy
 from proxy.core.formats.native import native_origin
+from proxy.core.freshness import Freshness, challenge
 from proxy.core.headers import HeaderRules, compile_pass_headers
 from proxy.core.identity import IdentityPlan
 from proxy.core.jose import TokenVerifier, assertion_issuer
@@ -157,6 +158,11 @@ def compile_requirements(require: RequireConfig) -> Require | None:
             for path, rule in require.claims.items()
         },
     )
+
+
+def compile_freshness(require: RequireConfig) -> Freshness | None:
+    """Return what `require:` says of the time since a login; `None` where it says nothing."""
+    return Freshness(require.mfa_within, require.login_within) or None
 
 
 def compile_identity(route: RouteConfig) -> IdentityPlan:
@@ -311,6 +317,20 @@ def scope_challenge_of(
             b"WWW-Authenticate",
             b'Bearer realm="%b", error="insufficient_scope", scope="%b"' % (name.encode(), wanted),
         )
+        for name, scheme in schemes.items()
+        if isinstance(scheme, JwtSchemeConfig)
+    )
+
+
+def step_up_challenge_of(
+    schemes: dict[str, SessionSchemeConfig | JwtSchemeConfig], require: RequireConfig
+) -> tuple[Header, ...]:
+    """Return WWW-Authenticate for a token whose owner has to prove again who they are."""
+    freshness = compile_freshness(require)
+    if freshness is None:
+        return ()
+    return tuple(
+        challenge(name.encode(), freshness.max_age_s)
         for name, scheme in schemes.items()
         if isinstance(scheme, JwtSchemeConfig)
     )

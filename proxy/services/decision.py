@@ -35,8 +35,8 @@ class Forward:
     hash_key: bytes | None = None
     held: tuple[Held, ...] = ()
     """The credentials that it hangs on; none on a public route."""
-    is_safe: bool = False
-    """True where the method changes nothing (RFC 9110 §9.2.1)."""
+    may_be_stale: bool = False
+    """True where an outage may be bridged, if the configuration says so (security.md, R8)."""
 
 
 @dataclass(frozen=True, slots=True)

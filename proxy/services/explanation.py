@@ -174,6 +174,8 @@ def _identity(identity: Identity) -> dict[str, Any]:
         "roles": list(identity.roles),
         "scopes": list(identity.scopes),
         "expires_at": identity.expires_at,
+        "auth_time": identity.auth_time,
+        "amr": list(identity.amr),
     }
 
 

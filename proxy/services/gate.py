@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from proxy.core.cookies import expire_headers, parse_cookies
 from proxy.core.cors import is_preflight
@@ -243,6 +243,7 @@ class Gate:
             cookies,
             asked.client.address,
             is_local=is_plain_local(asked.client),
+            is_strict=not route.may_be_stale,
         )
         try:
             opened = await authenticate(route, carried, now, asked.trace)
@@ -258,12 +259,12 @@ class Gate:
         identity = opened.outcome.identity
         if (forged := _forged(asked, is_ambient=opened.outcome.is_ambient)) is not None:
             return self._refuse(asked, forged, identity)
-        if route.require is not None:
-            refusal = route.require(identity)
+        if route.is_demanding:
+            refusal = route.unmet(identity, now)
             if asked.trace is not None:
                 asked.trace.require = refusal or "passed"
             if refusal is not None:
-                return self._refuse(asked, _with_scope(refusal, route), identity)
+                return self._refuse_identity(asked, refusal, identity)
         return self._forward(asked, opened, now)
 
     def _refuse(
@@ -284,6 +285,23 @@ class Gate:
             identity,
         )
 
+    def _refuse_identity(self, asked: _Asked, refusal: Refusal, identity: Identity) -> Decision:
+        """Refuse somebody who is known; a page load that wants a newer factor is sent to give it."""
+        refused = self._refuse(asked, _with_challenge(refusal, asked.route), identity)
+        if refusal.code != "step_up_required":
+            return refused
+        return self._sent_to_step_up(asked, identity.scheme) or refused
+
+    def _sent_to_step_up(self, asked: _Asked, scheme: str | None) -> Decision | None:
+        """Return the way to the page that asks for a factor: of page loads with the login's session."""
+        way = self._sign_in
+        if way is None or way.scheme is None or way.scheme != scheme:
+            return None
+        if navigation(asked.view) is not Navigation.LOAD:
+            return None
+        location = way.step_up(asked.route, asked.host, asked.raw_target)
+        return None if location is None else _send_to(location, asked)
+
     def _refuse_authentication(self, asked: _Asked, refusal: Refusal) -> Decision:
         """Refuse with the route's challenges (401); one of `both` (403) and a 429 go without.
 
@@ -291,6 +309,9 @@ class Gate:
         """
         if refusal.code in ("credentials_differ", "too_many_attempts"):
             return self._refuse(asked, refusal)
+        if refusal.code == "step_up_required":  # the session is used elsewhere than it is bound to
+            sent = self._sent_to_step_up(asked, refusal.scheme)
+            return sent or self._refuse(asked, _with_challenge(refusal, asked.route))
         sign_in = None
         if self._sign_in is not None and refusal.code in SIGN_IN_CODES:
             kind = navigation(asked.view)
@@ -341,7 +362,7 @@ class Gate:
             response_headers=_cors_headers(asked),
             hash_key=route.hash_key(view, asked.client, identity) if route.hash_key else None,
             held=opened.held if opened else (),
-            is_safe=view.method in SAFE_METHODS,
+            may_be_stale=view.method in SAFE_METHODS and route.may_be_stale,
         )
 
 
@@ -354,9 +375,9 @@ async def decide_again(
     Raises `DependencyUnavailable`.
     """
     identity = await authenticate_again(route, held, told, now)
-    if isinstance(identity, Refusal) or route.require is None:
+    if isinstance(identity, Refusal):
         return identity
-    return route.require(identity) or identity
+    return route.unmet(identity, now) or identity
 
 
 def new_request_id() -> str:
@@ -430,11 +451,13 @@ def _twice(twice: AmbiguousCredential, asked: _Asked) -> Refusal:
     return Refusal("cookie_duplicate", f"two different values of cookie {place.name}", headers)
 
 
-def _with_scope(refusal: Refusal, route: Route) -> Refusal:
-    """Tell a token's holder which scope opens the route (RFC 6750 §3.1, insufficient_scope)."""
-    if refusal.code != "scope_missing":
-        return refusal
-    return Refusal(refusal.code, refusal.detail, route.scope_challenge)
+def _with_challenge(refusal: Refusal, route: Route) -> Refusal:
+    """Tell a token's holder what would open the route: a scope, or a newer proof of who they are."""
+    if refusal.code == "scope_missing":
+        return replace(refusal, headers=route.scope_challenge)
+    if refusal.code == "step_up_required":
+        return replace(refusal, headers=route.step_up_challenge)
+    return refusal
 
 
 _TOKEN_ERRORS: Mapping[str, bytes] = {

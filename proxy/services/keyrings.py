@@ -45,7 +45,7 @@ def open_signing_keys(config: Config, store: Store | None) -> SigningPlan:
     has_tokens, has_assertions = config.tokens is not None, needs_assertions(config)
     if store is None or not (has_tokens or has_assertions):
         return SigningPlan(None, None)
-    box = SecretBox(_secret_keys(config))
+    box = open_box(config)
     algorithm = config.tokens.algorithm if config.tokens is not None else "EdDSA"
     period = config.tokens.keys.rotate if config.tokens is not None else 30 * 86_400.0
 
@@ -66,6 +66,19 @@ def _longest_token_s(config: Config) -> float:
         if scheme.type == "jwt" and scheme.keys.local
     ]
     return max([LONGEST_TOKEN_S, *local])
+
+
+def can_keep_secrets(config: Config) -> bool:
+    """Tell whether there are keys for what must be kept secret in the store (S10)."""
+    return config.secrets is not None or config.store.url.kind == "embedded"
+
+
+def open_box(config: Config) -> SecretBox:
+    """Return what seals under `secrets`, or under the key beside the embedded store.
+
+    Raises `SecretsError`.
+    """
+    return SecretBox(_secret_keys(config))
 
 
 def _secret_keys(config: Config) -> tuple[bytes, ...]:

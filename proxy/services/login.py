@@ -6,15 +6,17 @@ never belongs here: HTTP, cookies, pages.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from proxy.config.login_models import BindConfig
 from proxy.config.user_models import normal_name
-from proxy.core.binding import bind, block_of
+from proxy.core.binding import Binding, bind, block_of
+from proxy.core.freshness import PASSWORD, amr_with_code
 from proxy.errors import LoginBusy
 from proxy.services.attempts import Attempts
-from proxy.services.sessions import Login, LoginRevoked, NewSession, Sessions
+from proxy.services.sessions import Beginning, Login, LoginRevoked, NewSession, Sessions
 from proxy.services.subjects import Subjects
 from proxy.services.users import User, Users
 
@@ -24,15 +26,23 @@ MAX_AGENT = 256
 """Characters of a User-Agent that a session keeps for its owner to recognise it."""
 
 
-class SecondFactor(Protocol):
-    """What else somebody may have to prove; see services.otp."""
+Wanted = Literal["nothing", "code", "enrolment"]
+"""What a sign-in wants after the password; `enrolment`: an app has to be set up first."""
 
-    async def is_wanted(self, subject: str) -> bool:
-        """Tell whether a code is asked of `subject` at sign-in. Raises `StoreUnavailable`."""
+
+class SecondFactor(Protocol):
+    """What else somebody may have to prove; see services.second_step."""
+
+    async def wanted(self, subject: str) -> Wanted:
+        """Return what a sign-in of `subject` wants after the password. Raises `StoreUnavailable`."""
         ...
 
     async def check(self, subject: str, code: str, now: float) -> bool:
         """Say whether `code` is right, and use it up. Does not count attempts."""
+        ...
+
+    async def confirm(self, subject: str, code: str, now: float) -> bool:
+        """Say whether `code` is of an app that `subject` is setting up, which then is in force."""
         ...
 
 
@@ -76,14 +86,33 @@ class SignedIn:
 
 
 @dataclass(frozen=True, slots=True)
+class Half:
+    """A sign-in whose password was right, and that wants a code."""
+
+    name: str
+    """The account by which guesses are counted."""
+    subject: str
+    began: Beginning
+    """Where the sign-in began, before the password was checked (R6)."""
+    became: str
+    """What the person was when the password was right (see `Users.become`)."""
+    is_remembered: bool
+    at: float
+    """When that was, in epoch seconds."""
+
+
+@dataclass(frozen=True, slots=True)
 class NotSignedIn:
     """Why there is no session."""
 
     code: str
-    """A row of proxy.codes: `login_failed`, `otp_required` or `too_many_attempts`."""
+    """A row of proxy.codes: `login_failed`, `too_many_attempts`, `otp_required` (a code is wanted), or
+    `otp_missing` (an app has to be set up first)."""
     wait_s: float = 0.0
     subject: str | None = None
     """Whose account was meant, where there is one: for the audit trail, never for an answer."""
+    half: Half | None = field(default=None, compare=False)
+    """What a second step can go on from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,37 +149,72 @@ class LoginService:
         user = await self.users.verify(account, said.password)
         if user is None or user.subject != began.subject:
             return NotSignedIn("login_failed", subject=known.subject if known else None)
-        amr = await self._second(user, account, said.otp, where, now)
-        if isinstance(amr, NotSignedIn):
-            return amr
-        await self.attempts.clear(account, where.network)
-        lifetime_s = self.remember_s if said.is_remembered else None
+        half = Half(
+            account, user.subject, began, self.users.become(account), said.is_remembered, now
+        )
+        factor = self.second_factor
+        wanted = "nothing" if factor is None else await factor.wanted(user.subject)
+        if factor is None or wanted == "nothing":
+            return await self._finish(half, PASSWORD, where, old, now)
+        if wanted == "enrolment":
+            return NotSignedIn("otp_missing", subject=user.subject, half=half)
+        if not said.otp:
+            return NotSignedIn("otp_required", subject=user.subject, half=half)
+        return await self._prove(half, said.otp, factor.check, where, old, now)
+
+    async def second(
+        self, half: Half, code: str, where: Whereabouts, old: str | None, now: float
+    ) -> SignedIn | NotSignedIn:
+        """Take the code that a sign-in has waited for: of the app, or the first of one set up now."""
+        factor = self.second_factor
+        if factor is None:
+            return NotSignedIn("login_failed", subject=half.subject)
+        wanted = await factor.wanted(half.subject)
+        check = factor.confirm if wanted == "enrolment" else factor.check
+        return await self._prove(half, code, check, where, old, now)
+
+    async def _prove(
+        self,
+        half: Half,
+        code: str,
+        check: Callable[[str, str, float], Awaitable[bool]],
+        where: Whereabouts,
+        old: str | None,
+        now: float,
+    ) -> SignedIn | NotSignedIn:
+        """Check a code, which is an attempt of its own (S8)."""
+        wait_s = await self.attempts.take(half.name, where.network, now)
+        if wait_s > 0:
+            return NotSignedIn("too_many_attempts", wait_s, half.subject)
+        if not await check(half.subject, code, now):
+            return NotSignedIn("login_failed", subject=half.subject)
+        return await self._finish(half, amr_with_code(), where, old, now)
+
+    async def _finish(
+        self, half: Half, amr: tuple[str, ...], where: Whereabouts, old: str | None, now: float
+    ) -> SignedIn | NotSignedIn:
+        """Make the session, unless the person is no longer who the password was right for (R6)."""
+        user = await self._unchanged(half)
+        if user is None:
+            return NotSignedIn("login_failed", subject=half.subject)
+        await self.attempts.clear(half.name, where.network)
+        lifetime_s = self.remember_s if half.is_remembered else None
         try:
             session = await self.sessions.rotate(
-                old, self._login(user, where, amr, lifetime_s, now), now, began=began
+                old, self._login(user, where, amr, lifetime_s, now), now, began=half.began
             )
         except LoginRevoked:
-            return NotSignedIn("login_failed", subject=user.subject)
+            return NotSignedIn("login_failed", subject=half.subject)
         return SignedIn(session, user, lifetime_s)
 
-    async def _second(
-        self, user: User, account: str, code: str | None, where: Whereabouts, now: float
-    ) -> tuple[str, ...] | NotSignedIn:
-        """Return how they have proved who they are (RFC 8176), with a second factor where one is wanted.
-
-        Each code is an attempt of its own (S8).
-        """
-        factor = self.second_factor
-        if factor is None or not await factor.is_wanted(user.subject):
-            return ("pwd",)
-        if not code:
-            return NotSignedIn("otp_required", subject=user.subject)
-        wait_s = await self.attempts.take(account, where.network, now)
-        if wait_s > 0:
-            return NotSignedIn("too_many_attempts", wait_s, user.subject)
-        if not await factor.check(user.subject, code, now):
-            return NotSignedIn("login_failed", subject=user.subject)
-        return ("pwd", "otp", "mfa")
+    async def _unchanged(self, half: Half) -> User | None:
+        users = self.users
+        if users is None:
+            return None
+        await users.refresh()
+        user = users.find(half.name)
+        is_same = user is not None and user.subject == half.subject and not user.is_disabled
+        return user if is_same and users.become(half.name) == half.became else None
 
     def _login(
         self,
@@ -160,7 +224,6 @@ class LoginService:
         lifetime_s: float | None,
         now: float,
     ) -> Login:
-        bound = self.bind
         return Login(
             subject=user.subject,
             email=user.email,
@@ -172,9 +235,7 @@ class LoginService:
             agent=where.shown_agent,
             auth_time=now,
             lifetime_s=lifetime_s,
-            binding=None
-            if bound is None
-            else bind(where.address, where.agent, bits=bound.bits, has_agent=bound.agent),
+            binding=bound_to(self.bind, where),
         )
 
     async def sign_out(self, digest: str) -> bool:
@@ -184,3 +245,10 @@ class LoginService:
     async def sign_out_everywhere(self, subject: str, now: float) -> int:
         """End everything that `subject` has been given; return how many sessions there were."""
         return await self.subjects.end(subject, now)
+
+
+def bound_to(wanted: BindConfig | None, where: Whereabouts) -> Binding | None:
+    """Return what a session is bound to that begins here, as `login.sessions.bind` wants it."""
+    if wanted is None:
+        return None
+    return bind(where.address, where.agent, bits=wanted.bits, has_agent=wanted.agent)

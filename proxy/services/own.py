@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.config.models import BrandingConfig, Config, SessionSchemeConfig
 from proxy.core.own_cookies import OwnCookie
+from proxy.services.keyrings import can_keep_secrets
 
 if TYPE_CHECKING:
     from proxy.core.destination import Destinations
     from proxy.services.audit import Audit
     from proxy.services.login import LoginService
+    from proxy.services.second_step import SecondStep
+    from proxy.services.step_up import StepUp
     from proxy.services.visitors import Visitors
 
 
@@ -77,6 +80,10 @@ class OwnServices:
     """Signs people in and out."""
     destinations: Destinations
     """Where a browser may be sent on to (S4)."""
+    step_up: StepUp
+    """What asks for a factor again."""
+    second_step: SecondStep | None
+    """The sign-ins that wait for a code; `None` where none ever does."""
     settings: PortalSettings
     """What the pages need to know."""
     audit: Audit
@@ -104,4 +111,12 @@ def _login(_config: Config) -> Iterator[OwnEndpoint]:
     yield OwnEndpoint("logout", "/logout", frozenset({"POST"}))
 
 
-_PARTS: Final[tuple[Callable[[Config], Iterator[OwnEndpoint]], ...]] = (_account, _login)
+def _factors(config: Config) -> Iterator[OwnEndpoint]:
+    methods = frozenset({"GET", "POST"})
+    yield OwnEndpoint("step-up", "/step-up", methods, is_destination=True)
+    if can_keep_secrets(config):
+        yield OwnEndpoint("login-code", "/login/code", methods)
+        yield OwnEndpoint("otp", "/otp", methods, is_destination=True)
+
+
+_PARTS: Final[tuple[Callable[[Config], Iterator[OwnEndpoint]], ...]] = (_account, _login, _factors)

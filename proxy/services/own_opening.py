@@ -14,6 +14,7 @@ from proxy.core.destination import Destinations
 from proxy.errors import StoreUnavailable
 from proxy.services.attempts import Attempts
 from proxy.services.audit import Audit
+from proxy.services.factors import open_otp, open_second_step, open_step_up
 from proxy.services.login import LoginService
 from proxy.services.own import OwnServices, PortalSettings
 from proxy.services.schemes.build import open_login_sessions, open_subjects
@@ -39,6 +40,8 @@ def open_own_services(
     if login.users is not None:
         users = Users(WatchedUsers(login.users.file), Passwords())
         users.load()
+    otp = open_otp(config, store)
+    second_step = open_second_step(config, store, otp)
     service = LoginService(
         users=users,
         attempts=Attempts(store, prefix=config.store.prefix),
@@ -46,11 +49,14 @@ def open_own_services(
         subjects=open_subjects(config, store),
         remember_s=login.sessions.remember,
         bind=login.sessions.bind,
+        second_factor=second_step,
     )
     return OwnServices(
         visitors=Visitors(schemes[login.scheme]),
         login=service,
         destinations=destinations,
+        step_up=open_step_up(service, otp),
+        second_step=second_step,
         settings=PortalSettings.from_config(config),
         audit=audit,
     )

@@ -6,7 +6,7 @@ Neither store nor network is needed: who makes a request is said by a stand-in f
 from __future__ import annotations
 
 from collections.abc import Coroutine, Iterator
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from proxy.codes import CODES
 from proxy.config.models import Config, PolicyTest
@@ -16,12 +16,9 @@ from proxy.errors import Problem
 from proxy.services.assembly import Assembly
 from proxy.services.decision import Answer, Decision, Forward, Own
 from proxy.services.rehearsal import assemble_rehearsal, request_view
-from proxy.services.schemes.stand_in import stand_ins
+from proxy.services.schemes.stand_in import NOW, stand_ins
 
 T = TypeVar("T")
-
-NOW: Final = 0.0
-"""No stand-in looks at the time."""
 
 
 def policy_problems(config: Config) -> Iterator[Problem]:

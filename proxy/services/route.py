@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from proxy.adapters.upstreams import Upstream
     from proxy.core.cors import CorsPolicy
     from proxy.core.cross_site import CrossSitePolicy
+    from proxy.core.freshness import Freshness
     from proxy.core.identity import IdentityPlan
     from proxy.core.responses import ResponsePlan
     from proxy.model import ClientInfo
@@ -38,6 +39,8 @@ class Route:
     both: Both
     has_same_subjects: bool
     require: Require | None
+    freshness: Freshness | None
+    """`mfa_within` and `login_within`: what of `require` depends on the time."""
     upstream: Upstream
     upstream_host: str
     """`preserve`, `upstream` or the name to send as Host."""
@@ -60,6 +63,8 @@ class Route:
     """WWW-Authenticate of a request without a credential (RFC 9110 §11.6.1)."""
     scope_challenge: tuple[Header, ...]
     """WWW-Authenticate of a token without a needed scope (RFC 6750 §3)."""
+    step_up_challenge: tuple[Header, ...]
+    """WWW-Authenticate of a token whose owner has to prove again who they are (RFC 9470 §3)."""
     hash_key: HashKey | None = field(default=None)
     login_url: str | None = None
     """An application's own page for signing in, as the configuration has it."""
@@ -78,3 +83,23 @@ class Route:
     def is_guarded(self) -> bool:
         """False on `auth: none` only."""
         return bool(self.schemes)
+
+    @property
+    def is_demanding(self) -> bool:
+        """True where a caller must be more than known."""
+        return self.require is not None or self.freshness is not None
+
+    @property
+    def may_be_stale(self) -> bool:
+        """False where no outage is bridged, whatever the configuration says (security.md, R8)."""
+        return self.freshness is None or self.freshness.mfa_within is None
+
+    def unmet(self, identity: Identity, now: float) -> Refusal | None:
+        """Return the first demand of `require:` that `identity` does not meet at `now`.
+
+        How long ago somebody proved who they are comes last: nobody is asked for a code in vain.
+        """
+        refusal = None if self.require is None else self.require(identity)
+        if refusal is None and self.freshness is not None:
+            refusal = self.freshness.check(identity, now)
+        return refusal

@@ -10,7 +10,7 @@ from proxy.config.login_models import bare_name
 from proxy.config.models import Config, RouteConfig, SessionSchemeConfig
 from proxy.core.cross_site import CrossSitePolicy
 from proxy.core.headers import HeaderRules, compile_pass_headers
-from proxy.core.own_cookies import STATE
+from proxy.core.own_cookies import SECOND_STEP, STATE
 from proxy.core.responses import ResponsePlan
 from proxy.core.routing import Router, RouteSpec
 from proxy.model import Header, Identity
@@ -88,7 +88,9 @@ def _login_cookies(config: Config) -> tuple[frozenset[bytes], frozenset[bytes]]:
     scheme = None if login is None else config.schemes.get(login.scheme)
     if not isinstance(scheme, SessionSchemeConfig):
         return frozenset(), frozenset()
-    state = frozenset(name.encode() for name in (STATE, bare_name(STATE)))
+    state = frozenset(
+        name.encode() for each in (STATE, SECOND_STEP) for name in (each, bare_name(each))
+    )
     return frozenset({bare_name(scheme.cookie).encode()}), state
 
 
@@ -142,6 +144,7 @@ class _RouteBuilder:
             both=route.both,
             has_same_subjects=route.same_subjects,
             require=compiling.compile_requirements(route.require),
+            freshness=compiling.compile_freshness(route.require),
             upstream=self._upstreams[route.upstream],
             upstream_host=upstream.host,
             strip_prefix=route.strip_prefix.encode() if route.strip_prefix else None,
@@ -166,6 +169,7 @@ class _RouteBuilder:
             keeps_expired=route.streams.on_expiry == "keep",
             challenges=compiling.challenges_of(names),
             scope_challenge=compiling.scope_challenge_of(names, route.require.scopes),
+            step_up_challenge=compiling.step_up_challenge_of(names, route.require),
             hash_key=compiling.compile_hash_key(upstream),
             login_url=route.login_url,
             has_portal=config.login is not None and config.login.scheme in route.auth,

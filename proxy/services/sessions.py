@@ -13,7 +13,7 @@ import math
 import re
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from proxy.adapters.store.port import Argument, Script, Store
@@ -77,6 +77,18 @@ class Login:
     lifetime_s: float | None = None
     """Of a session that is remembered, used or not; `None`: that of its scheme."""
     binding: Binding | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A factor that somebody who is signed in has proved again (S7)."""
+
+    amr: tuple[str, ...]
+    """What the session says from now on, in place of what it said."""
+    binding: Binding | None
+    """What it is bound to from now on: where the factor was proved."""
+    address: str | None = None
+    agent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,26 +200,60 @@ class Sessions:
             raise
         return made
 
-    async def _make_way(self, old: str | None, began: Beginning | None) -> None:
+    async def succeed(
+        self, old: str, proof: Proof, now: float, *, began: Beginning | None = None
+    ) -> NewSession | None:
+        """Give a live session a new id, and what was proved again; `old` is gone then (S1).
+
+        It ends when the old one would have. `None`: there is nothing to succeed, because the old one
+        is over, or was ended or succeeded meanwhile: a session that was ended does not come back (R6).
+        Raises `LoginRevoked` as `rotate` does.
+        """
+        before = await self.show(old, now)
+        if before is None:
+            return None
+        session = replace(
+            before.session,
+            created_at=math.floor(now),
+            auth_time=math.floor(now),
+            amr=proof.amr,
+            version=before.session.version + 1,
+            address=proof.address,
+            agent=proof.agent,
+            binding=proof.binding,
+        )
+        made = await self._put(session, now)
+        try:
+            has_made_way = await self._make_way(old, began)
+        except BaseException:
+            with contextlib.suppress(StoreUnavailable):
+                await self.revoke(made.digest)
+            raise
+        if not has_made_way:
+            await self.revoke(made.digest)
+            return None
+        return made
+
+    async def _make_way(self, old: str | None, began: Beginning | None) -> bool:
         """End the old session, and look whether the subject's were ended since the login began.
 
+        Returns whether there was an old one.
         Asked after the new record is there: whoever ends them marks it first and looks for records
         then, so that one of both finds the other. Raises `LoginRevoked`.
         """
-        if old is not None:
-            await self.revoke(old)
+        has_ended = old is not None and await self.revoke(old)
         if began is None:
-            return
+            return has_ended
         marks = (await self.begin(began.subject)).marks
         if any(mark not in (None, before) for mark, before in zip(marks, began.marks, strict=True)):
             raise LoginRevoked
+        return has_ended
 
     async def create(self, login: Login, now: float) -> NewSession:
         """Make a session under a new id and return it with its cookie's value.
 
         Raises `ValueError` for what no record may say (an empty subject, a claim that is not JSON).
         """
-        cookie = secrets.token_urlsafe(COOKIE_BYTES)
         created_at = math.floor(now)
         life_s = self._lifetime_s if login.lifetime_s is None else login.lifetime_s
         expires_at = created_at + math.ceil(life_s)
@@ -227,13 +273,18 @@ class Sessions:
             address=login.address,
             agent=login.agent,
         )
+        return await self._put(session, now)
+
+    async def _put(self, session: NativeSession, now: float) -> NewSession:
+        """Store a session under a new id. Raises `ValueError` for what no record may say."""
+        cookie = secrets.token_urlsafe(COOKIE_BYTES)
         digest = cookie_digest(cookie)
         is_new = await self._store.put(
-            self.session_key(digest), encode(session), ttl_s=expires_at - now, only="new"
+            self.session_key(digest), encode(session), ttl_s=session.expires_at - now, only="new"
         )
         if not is_new:
             raise RuntimeError("256 random bits came twice")  # the random source is broken
-        return NewSession(cookie, digest, expires_at)
+        return NewSession(cookie, digest, session.expires_at)
 
     async def look_up(self, cookie: bytes | str) -> StoredSession:
         """Read record and last use of the session that a cookie names, by one MGET."""

@@ -22,6 +22,9 @@ NEXT: Final = "{next}"
 PORTAL: Final = "login"
 """The endpoint of the gate's own page."""
 
+STEP_UP: Final = "step-up"
+"""The endpoint of the page that asks for a factor again."""
+
 CODES: Final = frozenset(
     {"credential_missing", "session_unknown", "session_expired", "session_moved", "token_expired"}
 )
@@ -38,15 +41,27 @@ class SignIn:
     """`login.path`."""
     host: str | None = None
     """With one login for several hosts: one that has the gate's endpoints."""
+    scheme: str | None = None
+    """`login.scheme`: whose sessions can be stepped up."""
 
     def location(self, route: Route, host: str | None, target: bytes) -> str | None:
         """Return where a page load of `target` on `host` is sent; `None`: it gets the refusal."""
         page = self._page(route, host)
         if page is None or target.partition(b"?")[0] == page.partition("?")[0].encode():
             return None  # a page that itself wants a sign-in would send people round for ever
-        is_elsewhere = page.startswith("https://") and self.host is not None
-        wanted = target.decode("latin-1")
-        if is_elsewhere and host is not None:
+        return self._with_next(page, host, target.decode("latin-1"))
+
+    def step_up(self, route: Route, host: str | None, target: bytes) -> str | None:
+        """Return where somebody who is signed in proves a factor, on the way to a page load's `target`."""
+        page = self._own_page(STEP_UP, host)
+        if page is None:
+            return None
+        if route.freshness is not None and route.freshness.mfa_within is not None:
+            page += "&want=code"
+        return self._with_next(page, host, target.decode("latin-1"))
+
+    def _with_next(self, page: str, host: str | None, wanted: str) -> str:
+        if page.startswith("https://") and self.host is not None and host is not None:
             wanted = f"https://{host}{wanted}"
         return page.replace(NEXT, quote(self.destinations.checked(wanted, host), safe=""))
 
@@ -60,15 +75,18 @@ class SignIn:
             return route.login_url
         if not route.has_portal:
             return None
-        page = f"{self.path}/{PORTAL}"
-        if self._has_portal(host):
+        return self._own_page(PORTAL, host)
+
+    def _own_page(self, name: str, host: str | None) -> str | None:
+        page = f"{self.path}/{name}"
+        if self._has(name, host):
             return f"{page}?next={NEXT}"
         return None if self.host is None else f"https://{self.host}{page}?next={NEXT}"
 
-    def _has_portal(self, host: str | None) -> bool:
-        found = self.router.match(host, f"{self.path}/{PORTAL}".encode(), "GET")
+    def _has(self, name: str, host: str | None) -> bool:
+        found = self.router.match(host, f"{self.path}/{name}".encode(), "GET")
         endpoint = getattr(found.payload, "endpoint", None) if isinstance(found, Found) else None
-        return endpoint is not None and endpoint.name == PORTAL
+        return endpoint is not None and endpoint.name == name
 
 
 def leads_to(router: Router[Payload], host: str | None, path: bytes) -> bool:

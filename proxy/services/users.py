@@ -71,6 +71,18 @@ class Users:
         entry = self._entries.get(normal_name(name))
         return None if entry is None else _user(normal_name(name), entry)
 
+    def name_of(self, subject: str) -> str | None:
+        """Return the name that `subject` signs in with; `None` where nobody of the file is that."""
+        for name, entry in self._entries.items():
+            if _subject(name, entry) == subject:
+                return name
+        return None
+
+    def become(self, name: str) -> str:
+        """Return what the person who signs in with `name` is, as the file was last read (`changes`)."""
+        entry = self._entries.get(normal_name(name))
+        return GONE if entry is None else become(entry)
+
     async def verify(self, name: str, password: str) -> User | None:
         """Return whose name and password these are; `None` for every reason that they are nobody's.
 

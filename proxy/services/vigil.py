@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -153,7 +154,7 @@ class Vigil:
         assert told is not None  # noqa: S101 - who holds a credential is somebody
         held = tuple(Held(one.scheme, one.found.held()) for one in decision.held)
         keys = tuple(one.scheme.key(one.found) for one in held)
-        key = (decision.route, keys, told.origin, told.subject, decision.is_safe)
+        key = (decision.route, keys, told.origin, told.subject, decision.may_be_stale)
         group = self._groups.get(key)
         if group is None:
             self._groups[key] = group = self._begin(key, decision, held, keys, told)
@@ -174,7 +175,7 @@ class Vigil:
     ) -> _Group:
         watch = Watch(
             max_staleness_s=self._max_staleness_s,
-            is_bridged=decision.is_safe,
+            is_bridged=decision.may_be_stale,
             mono=self._mono(),
             now=self._clock(),
             check_s=self.check_s,
@@ -316,7 +317,9 @@ class Vigil:
         if isinstance(told, Refusal):
             self._refused(group, told, now)
         else:
-            watch.confirmed(mono, now, told.expires_at)
+            freshness = group.route.freshness
+            fresh_until = math.inf if freshness is None else freshness.ends_at(told)
+            watch.confirmed(mono, now, told.expires_at, fresh_until)
         mono = self._mono()
         self._arm(watch.due_at(mono, self._clock()) - mono)
 

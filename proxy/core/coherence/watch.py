@@ -26,14 +26,15 @@ RETRIES: Final = 8
 SKEW_S: Final = 1.0
 """By how much the store may be ahead of us in finding that a session has reached its end."""
 
-_EXPIRED: Final = frozenset({"session_expired", "token_expired"})
+_EXPIRED: Final = frozenset({"session_expired", "token_expired", "step_up_required"})
 
 
 class Watch:
     """What is known of the credentials, and until when that lets their connections stay open."""
 
     __slots__ = (
-        "_ask_at", "_check_s", "_checked_at", "_deadline", "_end_at", "_good_at", "_is_bridged", "_is_over", "_is_vouched",
+        "_ask_at", "_check_s", "_checked_at", "_deadline", "_end_at", "_fresh_until", "_good_at",
+        "_is_bridged", "_is_over", "_is_vouched",
         "_max_staleness_s", "_pins", "_until", "ends_at",
     )  # fmt: skip
 
@@ -64,6 +65,8 @@ class Watch:
         """When they are over in any case (epoch seconds)."""
         self._until = math.inf
         """The same, of credentials whose life the store counts (`mono`)."""
+        self._fresh_until = math.inf
+        """When the route wants a newer proof of who they are (epoch seconds)."""
 
     @property
     def pins(self) -> tuple[Pin, ...]:
@@ -99,8 +102,14 @@ class Watch:
             self._is_vouched = False
             self._deadline = mono + self._max_staleness_s
 
-    def confirmed(self, mono: float, now: float, end_at: float | None) -> None:
-        """Note that the credentials, asked at `mono`, were good; `end_at` as their identity says."""
+    def confirmed(
+        self, mono: float, now: float, end_at: float | None, fresh_until: float = math.inf
+    ) -> None:
+        """Note that the credentials, asked at `mono`, were good; `end_at` as their identity says.
+
+        `fresh_until`: when what they prove is too old for the route, in epoch seconds.
+        """
+        self._fresh_until = fresh_until
         if not self._is_over:
             self._good_at = now
         if end_at is not None:
@@ -158,7 +167,7 @@ class Watch:
             return self._deadline
         due = min(self._deadline, self._ask_at)
         if not self._is_over:
-            due = min(due, self._until, mono + self.ends_at - now)
+            due = min(due, self._until, mono + min(self.ends_at, self._fresh_until) - now)
         return due
 
     def judged_at(self, now: float) -> float:
@@ -167,7 +176,9 @@ class Watch:
 
     def is_past(self, mono: float, now: float) -> bool:
         """Tell whether the clock alone says that the credentials are over."""
-        return not self._is_over and (now >= self.ends_at or mono >= self._until)
+        if self._is_over:
+            return False
+        return now >= min(self.ends_at, self._fresh_until) or mono >= self._until
 
     def is_expiry(self, refusal: Refusal, mono: float, now: float) -> bool:
         """Tell whether a refusal says that their time is over, and not that they were taken back.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from collections.abc import Mapping
@@ -53,3 +54,10 @@ def catalogue() -> Mapping[str, Mapping[str, str]]:
     """Return the catalogue as its file has it."""
     raw = (resources.files("proxy.edge.portal") / "messages.toml").read_text("utf-8")
     return MappingProxyType(tomllib.loads(raw))
+
+
+def duration(wait_s: float, text: Mapping[str, str]) -> str:
+    """Return a wait in words of the catalogue `text`; never less than a second."""
+    if wait_s < 90:
+        return text["seconds"].format(count=max(1, math.ceil(wait_s)))
+    return text["minutes"].format(count=math.ceil(wait_s / 60))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import math
 import re
 import secrets
 from collections.abc import Mapping
@@ -15,9 +14,10 @@ from proxy.codes import CODES
 from proxy.core.cookies import Duplicate, find_cookie
 from proxy.core.formats.native import cookie_digest
 from proxy.core.own_cookies import STATE, STATE_LIFE_S, OwnCookie, is_insecure
-from proxy.edge.portal.language import pick_language, texts
+from proxy.edge.portal.language import duration, pick_language, texts
 from proxy.edge.portal.pages import PortalPages
 from proxy.edge.portal.reply import Refused, Reply, json_reply, redirect
+from proxy.edge.portal.second_step import SecondStepPages
 from proxy.errors import DependencyUnavailable
 from proxy.model import Authenticated, Header, Identity
 from proxy.services.attempts import retry_after
@@ -49,7 +49,6 @@ class _Asked:
     username: str = ""
     error: str = ""
     notice: str = ""
-    asks_otp: bool = False
     is_remembered: bool = False
 
 
@@ -63,9 +62,9 @@ class _LoginEndpoints:
         self._audit = services.audit
         self._cookie = settings.cookie
         self._state = OwnCookie(STATE)
-        domain = settings.cookie.domain
-        hosts = () if domain is None else (domain, f"*.{domain}")
-        self._pages = PortalPages(settings.branding, settings.path, form_hosts=hosts)
+        self._pages = PortalPages.from_settings(settings)
+        steps = services.second_step
+        self._second = None if steps is None else SecondStepPages(services, steps)
 
     # Signing in
 
@@ -92,7 +91,6 @@ class _LoginEndpoints:
             language=language,
             next=self._checked(visit, form.get("next")),
             username=form.get("username", "")[:256],
-            asks_otp="otp" in form,
             is_remembered=form.get("remember") == "1",
         )
         if not self._is_ours(visit, form.get("csrf", "")):
@@ -100,11 +98,12 @@ class _LoginEndpoints:
         said = Credentials(
             form.get("username", ""),
             form.get("password", ""),
-            form.get("otp") or None,
             is_remembered=asked.is_remembered,
         )
         try:
             result = await self._sign_in(visit, said)
+            if isinstance(result, NotSignedIn) and result.half is not None and self._second:
+                return await self._second.begin(visit, language, asked.next, result.half)
         except DependencyUnavailable as down:
             return self._failed(visit, asked, down.code)
         if isinstance(result, NotSignedIn):
@@ -138,7 +137,7 @@ class _LoginEndpoints:
             self._note(
                 "login", visit, result.user.subject, "remembered" if result.lifetime_s else ""
             )
-        elif result.code != "otp_required":
+        elif result.half is None:
             why = "" if result.code == "login_failed" else result.code
             self._note("login_failed", visit, result.subject, why)
         return result
@@ -158,14 +157,12 @@ class _LoginEndpoints:
     def _failed(self, visit: Visit, asked: _Asked, code: str, wait_s: float = 0.0) -> Reply:
         """Show the page again, and say why; of a name it says nothing (no enumeration)."""
         text = texts(asked.language)
-        has_code = asked.asks_otp and code == "login_failed"
-        error = text["error_otp_failed" if has_code else f"error_{code}"]
+        error = text[f"error_{code}"]
         shown = _Asked(
             asked.language,
             asked.next,
             asked.username,
-            error.format(wait=_duration(wait_s, text)),
-            asks_otp=asked.asks_otp or code == "otp_required",
+            error.format(wait=duration(wait_s, text)),
             is_remembered=asked.is_remembered,
         )
         return self._page(
@@ -203,7 +200,6 @@ class _LoginEndpoints:
             "username": asked.username,
             "error": asked.error,
             "notice": asked.notice,
-            "asks_otp": asked.asks_otp,
             "is_remembered": asked.is_remembered,
             "signed_in_as": text["signed_in_as"].format(name=name) if name else "",
             "has_passwords": self._service.users is not None,
@@ -292,9 +288,3 @@ def _language(visit: Visit, said: Mapping[str, str]) -> str:
 def _token(state: str) -> str:
     """Return what a form shows of the state: whoever sees the page does not learn the cookie."""
     return hashlib.sha256(b"latchgate sign-in form\0" + state.encode()).hexdigest()
-
-
-def _duration(wait_s: float, text: Mapping[str, str]) -> str:
-    if wait_s < 90:
-        return text["seconds"].format(count=max(1, math.ceil(wait_s)))
-    return text["minutes"].format(count=math.ceil(wait_s / 60))

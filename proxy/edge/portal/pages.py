@@ -20,6 +20,7 @@ from proxy.edge.pages import data_uri, logo_of
 from proxy.edge.portal.language import other_language, texts
 from proxy.edge.portal.reply import Reply
 from proxy.model import Header
+from proxy.services.own import PortalSettings
 
 STYLE: Final = "portal.css"
 
@@ -46,6 +47,13 @@ class PortalPages:
             style=_style(),
         )
         self._headers = _headers(tuple(form_hosts))
+
+    @classmethod
+    def from_settings(cls, settings: PortalSettings) -> PortalPages:
+        """Return the pages of a gate's own endpoints."""
+        domain = settings.cookie.domain
+        hosts = () if domain is None else (domain, f"*.{domain}")
+        return cls(settings.branding, settings.path, form_hosts=hosts)
 
     def reply(
         self,

@@ -120,6 +120,7 @@ class SchemeBuilder:
     def _native(self, name: str, scheme: SessionSchemeConfig) -> SessionRecords:
         tokens, login = self._config.tokens, self._config.login
         is_login = login is not None and login.scheme == name
+        bound = login.sessions.bind if login is not None and is_login else None
         return NativeRecords(
             ledger=self._coherence.ledger(name, self._own_tracked()),
             sessions=open_sessions(self._config, scheme, self._own_store()),
@@ -128,7 +129,8 @@ class SchemeBuilder:
             idle_timeout=scheme.idle_timeout,
             lifetime=scheme.lifetime,
             remember=login.sessions.remember if login is not None and is_login else None,
-            is_bound=login is not None and is_login and login.sessions.bind is not None,
+            is_bound=bound is not None,
+            ends_moved=bound is None or bound.on_change == "end",
         )
 
     def _json(self, name: str, scheme: SessionSchemeConfig) -> SessionRecords:

@@ -14,6 +14,7 @@ from proxy.adapters.keys import KeySource
 from proxy.core.coherence import Key, Verdict
 from proxy.core.cookies import Duplicate, find_cookie
 from proxy.core.credentials import basic_password, bearer_token, query_parameter
+from proxy.core.freshness import amr_of, auth_time_of
 from proxy.core.jose import KeyUnknown, SignatureInvalid, TokenVerifier, VerifiedToken
 from proxy.core.mapping import IdentityReader
 from proxy.errors import KeysUnavailable, TokenExpired, TokenInvalid
@@ -154,6 +155,8 @@ class JwtScheme:
             scopes=self.reader.scopes(claims),
             claims=claims,
             expires_at=token.expires_at,
+            auth_time=auth_time_of(claims),
+            amr=amr_of(claims),
         )
 
     def _email(self, claims: Mapping[str, Any]) -> str | None:

@@ -36,6 +36,8 @@ class Carried:
     """The client's, after the trusted hops (H5)."""
     is_local: bool = False
     """True where a browser came over http://localhost, where the login's cookie has no prefix (S5)."""
+    is_strict: bool = False
+    """True where the route wants an answer of the store's, outage or not (security.md, R8)."""
 
     def found(self, place: Place, value: bytes) -> Found:
         """Return the credential `value` that stands at `place`."""
@@ -44,7 +46,7 @@ class Carried:
             value,
             self.address,
             self.view.first(b"user-agent"),
-            may_be_stale=_may_be_stale(self.view),
+            may_be_stale=not self.is_strict and _may_be_stale(self.view),
         )
 
 

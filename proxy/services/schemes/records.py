@@ -128,7 +128,9 @@ class NativeRecords:
     remember: float | None = None
     """The longest life of a remembered session; `None`: none is."""
     is_bound: bool = False
-    """True where a session ends when it is used elsewhere than it is bound to."""
+    """True where a session opens nothing elsewhere than it is bound to."""
+    ends_moved: bool = True
+    """True where it then ends; False: it asks for a factor."""
 
     def known(self, found: Found, key: Key, now: float) -> Identity | Absent | None:
         """Return what the verdict says at `now`.
@@ -207,7 +209,9 @@ class NativeRecords:
         return finding.identity
 
     def _moved(self, found: Found, key: Key, broken: str) -> Absent:
-        """End a session that is used elsewhere: whoever has its cookie there took it along."""
+        """End a session that is used elsewhere, or have its owner prove that it is them."""
+        if not self.ends_moved:
+            return Absent("step_up_required", broken)
         if found.is_request:
             spawn(self._end(key), name="session used elsewhere")
         return Absent("session_moved", broken)

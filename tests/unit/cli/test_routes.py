@@ -18,7 +18,7 @@ routes:
   - name: odd
     match: {host: a.example.com, path: "/odd/**", methods: [GET, POST]}
     auth: web
-    require: {roles: {all: [a, b]}, claims: {tenant: acme}}
+    require: {roles: {all: [a, b]}, claims: {tenant: acme}, mfa_within: 15m, login_within: 8h}
     upstream: big
     strip_prefix: /odd
     identity: {preset: remote-user, headers: {X-Who: "{sub}"}, assertion: true}
@@ -44,7 +44,7 @@ def test_public_routes_come_first_and_all_defaults_are_filled_in(latchgate):
     assert "api, web (both: refuse)" in rows[2]
     for words in (
         "GET, POST",
-        "roles all of a, b; claim tenant any of acme",
+        "roles all of a, b; claim tenant any of acme; mfa within 900 s; login within 28800 s",
         "https://c.example.com",
         "big (without /odd)",
         (
@@ -83,9 +83,12 @@ def test_the_same_for_programs(latchgate):
         "streams": {"on_expiry": "close"},
         "cache": "private",
     } == found["routes"][0]
-    assert {"roles": {"all": ["a", "b"]}, "claims": {"tenant": {"any": ["acme"]}}} == found[
-        "routes"
-    ][2]["require"]
+    assert {
+        "roles": {"all": ["a", "b"]},
+        "claims": {"tenant": {"any": ["acme"]}},
+        "mfa_within": 900.0,
+        "login_within": 28800.0,
+    } == found["routes"][2]["require"]
     assert "file" == found["configuration"]["from"]
 
 

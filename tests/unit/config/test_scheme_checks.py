@@ -296,6 +296,19 @@ def test_s10_signing_in_a_shared_store_needs_a_key(reading):
     assert "routes[0].identity.assertion: needs `secrets" in reading.mistakes(text)[0]
 
 
+def test_s10_one_time_passwords_in_a_shared_store_need_a_key(reading):
+    """S10: where they are asked for in so many words; else there are none without a key."""
+    text = (
+        UPSTREAMS
+        + "store: {url: 'redis://r'}\nschemes: {a: {type: session, format: native}}\n"
+        + "routes: [{auth: a, upstream: shop}]\nlogin: {scheme: a%s}\n"
+    )
+
+    assert reading.mistakes(text % "") == []
+    (found,) = reading.mistakes(text % ", otp: {at_login: required}")
+    assert "login.otp: needs `secrets: {key: …}`, since one-time passwords are kept" in found
+
+
 def test_s10_a_key_that_is_none_is_told(reading):
     """S10: each of several, at its place, and never shown."""
     extra = f"secrets: {{key: ['{'ab' * 32}', hunter2]}}\n"

@@ -29,8 +29,8 @@ class Factor:
         self.code = code
         self.asked = []
 
-    async def is_wanted(self, subject):
-        return subject == "alice"
+    async def wanted(self, subject):
+        return "code" if subject == "alice" else "nothing"
 
     async def check(self, subject, code, now):
         self.asked.append((subject, code, now))

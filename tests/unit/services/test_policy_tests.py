@@ -27,6 +27,7 @@ routes:
   - {name: admin, match: {path: "/admin/**"}, auth: [api, idp], require: {roles: [admin]}, upstream: app}
   - {name: scoped, match: {path: "/scoped"}, auth: idp, require: {scopes: [a], claims: {t.n: x}}, upstream: app}
   - {name: signed, match: {path: "/signed"}, auth: web, upstream: app, identity: {assertion: true}}
+  - {name: fresh, match: {path: "/fresh"}, auth: [api, web], require: {mfa_within: 15m, login_within: 1h}, upstream: app}
   - {name: open, match: {path: "/open", methods: [GET]}, auth: none, upstream: app}
   - {name: inner, match: {host: inner.example.com, path: "/**"}, auth: web, upstream: app}
 tests:
@@ -59,6 +60,11 @@ def run(tmp_path):
         "request: POST /open, expect: method_not_allowed",
         "request: GET /x, expect: credential_missing",
         "request: GET /x, as: {scheme: web}, expect: forward",
+        "request: GET /fresh, as: {scheme: web}, expect: step_up_required",
+        "request: GET /fresh, as: {scheme: web, login_age: 1m, amr: [pwd]}, expect: step_up_required",
+        "request: GET /fresh, as: {scheme: web, login_age: 1m, amr: [pwd, otp]}, expect: forward",
+        "request: GET /fresh, as: {scheme: api, login_age: 0s, amr: [mfa]}, expect: forward",
+        "request: GET /fresh, as: {scheme: web, login_age: 15m, amr: [mfa]}, expect: step_up_required",
         "request: GET /x, as: {scheme: api}, expect: forward",
         "request: GET /x, as: {scheme: idp}, expect: 401",
         "request: GET /mine, as: {scheme: app}, expect: forward",
@@ -88,25 +94,25 @@ def test_a_test_that_holds_is_silent(run, test):
     [
         (
             "request: GET /open, expect: 401",
-            "25:34: tests[0].expect: expected 401, but the request is let through (open)",
+            "26:34: tests[0].expect: expected 401, but the request is let through (open)",
         ),
         (
             "request: GET /x, expect: forward",
             (
-                "25:31: tests[0].expect: expected it to be let through, but the answer is"
+                "26:31: tests[0].expect: expected it to be let through, but the answer is"
                 " 401 credential_missing (all)"
             ),
         ),
         (
             "request: GET /admin/x, as: {scheme: api, roles: [user]}, expect: 200",
             (
-                "25:71: tests[0].expect: expected it to be let through, but the answer is"
+                "26:71: tests[0].expect: expected it to be let through, but the answer is"
                 " 403 role_missing (admin): has user, the route wants one of the roles admin"
             ),
         ),
         (
             "request: GET /_auth/jwks.json, expect: forward",
-            "25:45: tests[0].expect: expected it to be let through, but the gate answers 200 itself",
+            "26:45: tests[0].expect: expected it to be let through, but the gate answers 200 itself",
         ),
     ],
 )
@@ -119,7 +125,7 @@ def test_every_failing_test_is_told(run):
     """All at once, as of every mistake."""
     found = run("request: GET /open, expect: 401", "request: GET /x, expect: 200")
 
-    assert ["25:34", "26:31"] == [line.partition(": ")[0] for line in found]
+    assert ["26:34", "27:31"] == [line.partition(": ")[0] for line in found]
 
 
 def test_tests_are_run_on_a_whole_configuration_only(run):
@@ -128,7 +134,7 @@ def test_tests_are_run_on_a_whole_configuration_only(run):
         "request: GET /x, as: {scheme: wep}, expect: 401", "request: GET /open, expect: 401"
     )
 
-    assert ["25:36"] == [line.partition(": ")[0] for line in found]
+    assert ["26:36"] == [line.partition(": ")[0] for line in found]
 
 
 def test_a_command_that_has_to_work_now_does_without_them(run, tmp_path):

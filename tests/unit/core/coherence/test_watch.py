@@ -197,3 +197,15 @@ def test_what_outlives_its_time_where_nobody_tells_is_polled(bench):
     assert bench.watch.outlived(1.0)
     assert not bench.watch.outlived(1.0)
     assert ("nothing", "ask", "end") == (bench.look(1.9), bench.look(2.0), bench.look(3.1))
+
+
+def test_it_asks_when_a_route_wants_a_newer_proof(bench):
+    """At that moment, as at the end of the credential; afterwards only what is new counts."""
+    bench.fill()
+    bench.watch.confirmed(0.0, EPOCH, None, EPOCH + 1.5)
+    assert 1.5 == bench.due(0.0)
+    bench.source.proven(1.4)
+    assert ("nothing", "ask") == (bench.look(1.4), bench.look(1.5))
+    assert bench.watch.is_expiry(Refusal("step_up_required"), 1.5, EPOCH + 1.5)
+    bench.watch.confirmed(1.5, EPOCH + 1.5, None)
+    assert "nothing" == bench.look(1.6)

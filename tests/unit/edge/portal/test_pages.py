@@ -19,7 +19,6 @@ VALUES = {
     "username": "",
     "error": "",
     "notice": "",
-    "asks_otp": True,
     "is_remembered": False,
     "signed_in_as": "",
     "has_passwords": True,
@@ -102,9 +101,7 @@ def test_every_field_has_its_label(language):
 
     assert language == page.all("html")[0]["lang"] == headers["Content-Language"]
     assert {field["id"] for field in fields} <= labels
-    assert ["username", "current-password", "one-time-code"] == [
-        field["autocomplete"] for field in fields
-    ]
+    assert ["username", "current-password"] == [field["autocomplete"] for field in fields]
     assert 1 == sum("autofocus" in field for field in fields)
     assert "error" == fields[0]["aria-describedby"]
     assert {"status", "alert"} == {part["role"] for part in page.all("div")}

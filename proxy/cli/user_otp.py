@@ -1,0 +1,72 @@
+"""`latchgate user remove-otp`: for somebody who has lost their app and their recovery codes."""
+
+from __future__ import annotations
+
+import time
+
+from proxy.cli import report
+from proxy.cli.opening import load_or_fail, open_store_of
+from proxy.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile
+from proxy.cli.user import UserName, app
+from proxy.config.models import Config
+from proxy.config.user_models import normal_name, read_users
+from proxy.errors import ConfigErrors
+from proxy.services.audit import Audit, Event
+from proxy.services.factors import open_otp
+from proxy.services.schemes.build import open_subjects
+
+__all__ = ["app"]
+
+
+@app.command("remove-otp")
+def remove_otp(
+    name: UserName,
+    config: ConfigFile = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    """Take somebody's one-time password and recovery codes away, and end their sessions and tokens.
+
+    Somebody of a provider is named by their subject.
+    """
+    settings = load_or_fail(config, runs_tests=False).config
+    if settings.login is None:
+        report.fail("the configuration has no `login:`", report.EXIT_USAGE)
+    subject = _subject_of(settings, name)
+    has_removed, ended = report.complete(_remove(settings, subject))
+    if not has_removed:
+        report.fail(f"{subject} has no one-time password")
+    if as_json:
+        report.say_json({"subject": subject, "ended": ended})
+        return
+    count = "1 session" if ended == 1 else f"{ended} sessions"
+    report.say(f"{subject}: one-time password removed; {count} ended")
+
+
+async def _remove(settings: Config, subject: str) -> tuple[bool, int]:
+    """Take the codes first: who is signed out could sign in with them again."""
+    async with open_store_of(settings) as store:
+        otp = open_otp(settings, store)
+        if otp is None:
+            raise ValueError("without `secrets` there are no one-time passwords")
+        if not await otp.remove(subject):
+            return False, 0
+        now = time.time()
+        audit = Audit(store, prefix=settings.store.prefix)
+        audit.note(Event("otp_removed", subject, detail="by an operator"), now)
+        ended = await open_subjects(settings, store).end(subject, now)
+        await audit.close()
+        return True, ended
+
+
+def _subject_of(settings: Config, name: str) -> str:
+    """Return the subject of a user of the file; whoever is not in it is named by the subject itself."""
+    users = None if settings.login is None else settings.login.users
+    if users is None:
+        return name
+    try:
+        entry = read_users(users.file).users.get(normal_name(name))
+    except FileNotFoundError:
+        return name
+    except ConfigErrors as errors:
+        report.fail_config(errors)
+    return name if entry is None else entry.subject or normal_name(name)
