@@ -76,15 +76,15 @@ async def _open_issuer(config: Config) -> AsyncIterator[TokenIssuer]:
         if isinstance(scheme, JwtSchemeConfig) and scheme.keys.local
     ]
     async with open_store_of(config) as store:
-        keys = open_signing_keys(config, store).tokens
-        assert keys is not None  # noqa: S101 - there are `tokens:` and a store
-        await keys.refresh(time.time())
+        plan = open_signing_keys(config, store)
+        assert plan.tokens is not None  # noqa: S101 - there are `tokens:` and a store
+        await plan.tokens.refresh(time.time())
         yield TokenIssuer(
             issuer=tokens.issuer,
             audience=tokens.audience,
             lifetime_s=tokens.access,
             max_lifetime_s=max([tokens.access, *accepted]),
-            signer=keys,
+            signer=plan.token_signer(),
             store=store,
             revoked=RevocationKeys(config.store.prefix),
         )

@@ -38,6 +38,7 @@ from proxy.core.credentials import unverified_issuer
 from proxy.core.jose import MAX_TOKEN_BYTES
 from proxy.core.revocation import RevocationKeys, marker_life_s
 from proxy.core.strict_json import loads_object
+from proxy.errors import TokenInvalid
 from proxy.model import Authenticated, Outcome
 from proxy.run.providers import Providers
 from proxy.services.coherence import Coherence
@@ -111,7 +112,7 @@ def inspect(
     """Show what a token says and whether a scheme accepts it; status 1 if it does not."""
     raw = _read_token(token, config)
     settings = load_or_fail(config, runs_tests=False).config
-    name, outcome = report.complete(_judge(settings, raw, scheme))
+    name, outcome, raw = report.complete(_judge(settings, raw, scheme))
     is_valid = isinstance(outcome, Authenticated)
     parts = {"header": _decoded(raw, 0), "claims": _decoded(raw, 1)}
     found = {
@@ -175,7 +176,8 @@ async def _open_scheme(
 ) -> AsyncIterator[JwtScheme]:
     """Give one jwt scheme as the gate has it, with its keys at hand if they can be had."""
     providers = Providers(config, lambda _scheme, _document: None)
-    keys = open_signing_keys(config, store).tokens
+    plan = open_signing_keys(config, store)
+    keys = plan.tokens
     coherence = Coherence(config)
     builder = SchemeBuilder(
         config,
@@ -185,6 +187,7 @@ async def _open_scheme(
         lambda: None,
         address=None if store is None else store.address,
         coherence=coherence,
+        cipher=plan.cipher,
     )
     try:
         scheme = builder.build()[name]
@@ -201,14 +204,18 @@ async def _open_scheme(
         await coherence.close()
 
 
-async def _judge(config: Config, token: bytes, wanted: str | None) -> tuple[str, Outcome]:
+async def _judge(config: Config, token: bytes, wanted: str | None) -> tuple[str, Outcome, bytes]:
+    """Return the scheme that was asked, what it says, and the token as it was signed."""
     name = _scheme_for(config, token, wanted)
     async with open_any_store_of(config) as store, _open_scheme(config, name, store) as scheme:
         if store is not None:
             # As a gate that starts: where none has run yet, there is no epoch, and a deny-list
             # without an epoch is one that was lost (security.md, R4).
             await make_watch(config, store).look(time.time())
-        return name, await scheme.judge(Found(Place("bearer"), token), time.time())
+        outcome = await scheme.judge(Found(Place("bearer"), token), time.time())
+        with contextlib.suppress(TokenInvalid):
+            token = scheme.signed(token)
+        return name, outcome, token
 
 
 async def _revoke_all(config: Config) -> str:

@@ -26,7 +26,7 @@ LATER: Final = frozenset(
         "login.administrators", "login.cookie_domain", "login.otp", "login.providers",
         "login.sessions", "login.users",
         "store.durability",
-        "tokens.refresh", "tokens.reuse_grace", "tokens.otp", "tokens.encrypt",
+        "tokens.refresh", "tokens.reuse_grace", "tokens.otp",
         "schemes.*.secrets", "schemes.*.serializer", "schemes.*.signer",
         "routes[].dpop", "routes[].limits", "routes[].login_url", "routes[].mode",
         "routes[].require.mfa_within", "routes[].require.login_within",

@@ -24,6 +24,7 @@ from proxy.config.upstream_models import OTHER, WORD, word_or_other
 from proxy.config.values import (
     Count,
     Duration,
+    Flag,
     Size,
     Text,
     matching,
@@ -104,6 +105,8 @@ class TokensConfig(Section):
     """Signature of the tokens and of assertions."""
     access: Duration = 600.0
     """Life of an access token."""
+    encrypt: Flag = False
+    """Whether access tokens are encrypted as well, so that their clients cannot read them."""
     keys: TokenKeysConfig = TokenKeysConfig()
     """The signing keys."""
 

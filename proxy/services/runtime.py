@@ -131,6 +131,7 @@ class Runtime:
             health.unfit,
             address=address,
             coherence=coherence,
+            cipher=keys.cipher,
         )
         upstreams = {
             name: Upstream(UpstreamSettings.from_config(name, upstream, own_addresses))

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final, Literal
 
 from proxy.adapters.boot_clock import boot_time
+from proxy.adapters.jwe import TokenCipher
 from proxy.adapters.secrets import SecretBox
 from proxy.adapters.store.port import Script, Store
 from proxy.core.compact import encode_segment, sign_compact, to_json
@@ -210,6 +211,18 @@ class SigningKeys:
             if algorithms
             else KeySet([])
         )
+
+
+class EncryptingSigner:
+    """Signs with `keys`, and encrypts what is signed: its holder cannot read it."""
+
+    def __init__(self, keys: SigningKeys, cipher: TokenCipher) -> None:
+        self._keys = keys
+        self._cipher = cipher
+
+    def sign(self, claims: dict[str, Any], typ: str, now: float) -> str:
+        """Return `claims` as a signed and encrypted token; raises `KeysUnavailable` without keys."""
+        return self._cipher.encrypt(self._keys.sign(claims, typ, now))
 
 
 def _prepare(key: SigningKey, typ: str) -> tuple[bytes, Callable[[bytes], bytes]]:

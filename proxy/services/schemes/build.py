@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from proxy.adapters.jwe import TokenCipher
 from proxy.adapters.keys import KeySource, StaticKeys
 from proxy.adapters.store import Store, StoreAddress, address_of
 from proxy.adapters.store.tracked_store import TrackedStore
@@ -59,6 +60,7 @@ class SchemeBuilder:
         *,
         address: StoreAddress | None,
         coherence: Coherence,
+        cipher: TokenCipher | None = None,
     ) -> None:
         self._config = config
         self._store = store
@@ -67,6 +69,7 @@ class SchemeBuilder:
         self._unfit = unfit
         self._address = address
         self._coherence = coherence
+        self._cipher = cipher
         self._history = History(is_strict=config.store.on_loss == "revoke_all")
 
     def build(self) -> dict[str, Scheme]:
@@ -132,6 +135,7 @@ class SchemeBuilder:
             is_email_trusted=is_local or scheme.identity.email != "email",
             deny_list=deny_list,
             ledger=ledger,
+            cipher=self._cipher if is_local else None,
         )
 
     def _keys(self, name: str, scheme: JwtSchemeConfig) -> KeySource:

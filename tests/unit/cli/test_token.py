@@ -168,3 +168,34 @@ def test_the_keys_of_the_gate_are_those_of_every_command(gate):
     }
     assert 1 == len(kids)
     assert json.dumps(sorted(kids))
+
+
+@pytest.fixture
+def encrypting(gate):
+    """Give the command line with tokens that their clients cannot read."""
+    gate.write(gate.file.read_text().replace("audience: shop}", "audience: shop, encrypt: true}"))
+    return gate
+
+
+def test_an_encrypted_token_is_shown_with_what_is_in_it(encrypting):
+    """Whoever has the configuration can read it; the header is that of the signed token."""
+    token = mint(encrypting, "--role", "admin")["token"]
+    found = inspect(encrypting, token)
+
+    assert 5 == len(token.split("."))
+    assert found["valid"]
+    assert ("EdDSA", "alice", ["admin"]) == (
+        found["header"]["alg"],
+        found["claims"]["sub"],
+        found["claims"]["roles"],
+    )
+
+
+def test_a_token_that_cannot_be_decrypted_is_shown_as_it_is(encrypting):
+    """Not valid, status 1; its header is all that there is to see."""
+    token = mint(encrypting)["token"]
+    found = inspect(encrypting, token[:-4] + "AAAA", status=1)
+
+    assert "token_invalid" == found["code"]
+    assert "A256KW" == found["header"]["alg"]
+    assert found["claims"] is None

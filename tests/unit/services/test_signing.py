@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from proxy.adapters.jwe import TokenCipher
 from proxy.adapters.secrets import SecretBox
 from proxy.core.jose import TokenVerifier
 from proxy.core.keyring import Rotation
 from proxy.errors import KeysUnavailable, SecretsError, StoreUnavailable
-from proxy.services.signing import SigningKeys
+from proxy.services.signing import EncryptingSigner, SigningKeys
 from tests.memory_store import MemoryStore
 from tests.token_workshop import NOW
 
@@ -305,3 +306,15 @@ async def test_rotation_by_hand_gives_up_on_a_store_that_never_holds_still():
     store.run = lost
     with pytest.raises(StoreUnavailable):
         await keys.rotate(NOW)
+
+
+async def test_an_encrypting_signer_hides_what_it_signs():
+    """What comes out is encrypted, and inside is what the keys sign."""
+    keys = await load(MemoryStore())
+    cipher = TokenCipher([OLD], "i")
+    token = EncryptingSigner(keys, cipher).sign(
+        {"iss": "i", "iat": int(NOW), "exp": int(NOW) + 60}, "at+jwt", NOW
+    )
+
+    assert 5 == len(token.split("."))
+    assert kids(keys)[0] == verify(keys, cipher.decrypt(token.encode()).decode()).key.kid
