@@ -11,7 +11,7 @@ import typer
 
 from proxy.adapters.store import RedisStore
 from proxy.cli import report
-from proxy.cli.credentials import make_token
+from proxy.cli.credentials import begin_family, make_token
 from proxy.cli.opening import (
     load_or_fail,
     open_any_store_of,
@@ -44,9 +44,14 @@ from proxy.run.providers import Providers
 from proxy.services.coherence import Coherence
 from proxy.services.compile import scheme_issuer
 from proxy.services.keyrings import open_signing_keys
+from proxy.services.refresh import Answer
 from proxy.services.revocations import Revocations
 from proxy.services.runtime import make_watch
-from proxy.services.schemes.build import SchemeBuilder, longest_marker_life_s
+from proxy.services.schemes.build import (
+    SchemeBuilder,
+    longest_marker_life_s,
+    scheme_marker_life_s,
+)
 from proxy.services.schemes.jwt import JwtScheme
 from proxy.services.schemes.port import Found, Place
 from proxy.services.sessions import Login
@@ -71,6 +76,10 @@ def mint(
     lifetime: Annotated[
         str | None, typer.Option("--lifetime", metavar="D", help="5m, 1h; default tokens.access.")
     ] = None,
+    client: Annotated[
+        str | None,
+        typer.Option("--client", metavar="NAME", help="Begin a refresh family of this client."),
+    ] = None,
     quiet: Quiet = False,
     config: ConfigFile = DEFAULT_CONFIG,
     as_json: AsJson = False,
@@ -86,6 +95,12 @@ def mint(
         claims=report.parse_claims(claim),
     )
 
+    if client is not None:
+        if lifetime is not None or quiet:
+            report.fail("--client goes with neither --lifetime nor --quiet", report.EXIT_USAGE)
+        _say_family(report.complete(begin_family(settings, login, client)), as_json=as_json)
+        return
+
     async def work() -> MintedToken:
         life_s = None if lifetime is None else parse_duration(lifetime, None)
         return await make_token(settings, login, life_s)
@@ -100,6 +115,15 @@ def mint(
     report.say(f"token:    {made.token}")
     report.say(f"jti:      {made.jti}")
     report.say(f"expires:  {report.when(made.expires_at)}")
+
+
+def _say_family(answer: Answer, *, as_json: bool) -> None:
+    if as_json:
+        report.say_json(answer.members())
+        return
+    report.say(f"token:    {answer.access_token}")
+    report.say(f"refresh:  {answer.refresh_token}")
+    report.say(f"expires:  in {answer.expires_in} s")
 
 
 @app.command()
@@ -250,7 +274,7 @@ async def _revoke_named(
     name, _ = pick_jwt_scheme(config, wanted)
     settings = _revocable(config, name)
     issuer = scheme_issuer(config, settings)
-    keep_s = marker_life_s(settings.max_lifetime, settings.leeway)
+    keep_s = scheme_marker_life_s(config, settings)
     async with open_store_of(config) as store:
         revocations = _revocations(config, store)
         if jti is not None:

@@ -22,11 +22,10 @@ ANY_ITEM: Final = "[]"
 
 LATER: Final = frozenset(
     {
-        "admin", "clients", "decision",
+        "admin", "decision",
         "login.administrators", "login.cookie_domain", "login.otp", "login.providers",
         "login.sessions", "login.users",
         "store.durability",
-        "tokens.refresh", "tokens.reuse_grace", "tokens.otp",
         "schemes.*.secrets", "schemes.*.serializer", "schemes.*.signer",
         "routes[].dpop", "routes[].limits", "routes[].login_url", "routes[].mode",
         "routes[].require.mfa_within", "routes[].require.login_within",

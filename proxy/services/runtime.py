@@ -36,7 +36,9 @@ from proxy.services import compile as compiling
 from proxy.services.assembly import assemble
 from proxy.services.coherence import Coherence
 from proxy.services.gate import Gate
+from proxy.services.issuing import open_token_service
 from proxy.services.keyrings import open_signing_keys
+from proxy.services.oauth import TokenService
 from proxy.services.own import OwnServices
 from proxy.services.revocations import RevocationWatch
 from proxy.services.schemes.build import SchemeBuilder, longest_marker_life_s
@@ -91,6 +93,8 @@ class Runtime:
     token_keys: SigningKeys | None
     own: OwnServices | None
     """What the gate's own endpoints work with; `None` without `login:`."""
+    tokens: TokenService | None
+    """What answers OAuth clients; `None` where nobody gets a token by HTTP."""
     health: StoreHealth
     coherence: Coherence
     """The worker's verdicts; its `counters` are for the metrics."""
@@ -174,6 +178,7 @@ class Runtime:
             store=store,
             token_keys=keys.tokens,
             own=_own_services(config, schemes),
+            tokens=open_token_service(config, keys, store, builder, schemes, unfit=health.unfit),
             health=health,
             coherence=coherence,
             vigil=Vigil(coherence),

@@ -123,7 +123,7 @@ class Sessions:
 
     def session_key(self, digest: str) -> str:
         """Return the key of the record; it and `seen_key` share one hash tag."""
-        return f"{self._prefix}session:{{{digest}}}"
+        return session_key(self._prefix, digest)
 
     def seen_key(self, digest: str) -> str:
         """Return the key of the last use."""
@@ -277,3 +277,8 @@ class Sessions:
     def _is_live(self, listed: ListedSession, now: float) -> bool:
         ends_at = min(listed.session.expires_at, listed.session.created_at + self._lifetime_s)
         return now < ends_at and now < listed.last_seen + self._idle_timeout_s
+
+
+def session_key(prefix: str, digest: str) -> str:
+    """Return the key of the session record whose cookie has this digest."""
+    return f"{prefix}session:{{{digest}}}"
