@@ -23,11 +23,10 @@ ANY_ITEM: Final = "[]"
 LATER: Final = frozenset(
     {
         "admin", "decision",
-        "login.administrators", "login.cookie_domain", "login.otp", "login.providers",
-        "login.sessions", "login.users",
+        "login.administrators", "login.otp", "login.providers", "login.sessions.per_user",
         "store.durability",
         "schemes.*.secrets", "schemes.*.serializer", "schemes.*.signer",
-        "routes[].dpop", "routes[].limits", "routes[].login_url", "routes[].mode",
+        "routes[].dpop", "routes[].limits", "routes[].mode",
         "routes[].require.mfa_within", "routes[].require.login_within",
     }
 )  # fmt: skip

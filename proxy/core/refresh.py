@@ -7,7 +7,7 @@ spends the old one. Pure: reading, writing and making tokens is the work of serv
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from hmac import compare_digest
@@ -120,9 +120,9 @@ class Family:
         proved_at = self.begun_at if self.holder.auth_time is None else self.holder.auth_time
         return now >= proved_at + rule
 
-    def proved(self, way: str, now: float) -> Family:
-        """Return the family after its owner has proved who it is in one more way, just now (S7)."""
-        amr = tuple(dict.fromkeys((*self.holder.amr, way)))
+    def proved(self, ways: Sequence[str], now: float) -> Family:
+        """Return the family after its owner has proved who it is in these ways, just now (S7)."""
+        amr = tuple(dict.fromkeys((*self.holder.amr, *ways)))
         return replace(self, holder=replace(self.holder, auth_time=int(now), amr=amr))
 
     def rotated(self, digest: str, now: float) -> Family:

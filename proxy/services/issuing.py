@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -14,13 +14,12 @@ from proxy.core.refresh import OtpRule
 from proxy.core.revocation import RevocationKeys, marker_life_s
 from proxy.services import compile as compiling
 from proxy.services.keyrings import SigningPlan
-from proxy.services.oauth import TokenRules, TokenService
+from proxy.services.oauth import Factors, TokenRules, TokenService
+from proxy.services.own import OwnServices
 from proxy.services.refresh import RefreshFamilies
 from proxy.services.revocations import Revocations
 from proxy.services.schemes.build import SchemeBuilder, own_lifetimes
-from proxy.services.schemes.port import Scheme
 from proxy.services.tokens import TokenIssuer
-from proxy.services.visitors import Visitors
 
 METADATA_PATH: Final = "/.well-known/oauth-authorization-server"
 """RFC 8414 §3; the path of the issuer, if it has one, stands behind it."""
@@ -74,7 +73,7 @@ def open_token_service(
     keys: SigningPlan,
     store: Store | None,
     builder: SchemeBuilder,
-    schemes: Mapping[str, Scheme],
+    own: OwnServices | None,
     *,
     unfit: Callable[[], str | None],
 ) -> TokenService | None:
@@ -82,16 +81,19 @@ def open_token_service(
     if store is None or not has_token_endpoints(config):
         return None
     issuer = open_token_issuer(config, keys, store)
-    return TokenService(
+    service = TokenService(
         compile_clients(config),
         issuer,
         open_families(config, issuer, store),
         Revocations(store, RevocationKeys(config.store.prefix)),
         builder.own_tokens("tokens"),
         _rules(config),
-        visitors=None if config.login is None else Visitors(schemes[config.login.scheme]),
+        visitors=None if own is None else own.visitors,
         unfit=unfit,
     )
+    if own is not None:
+        service.factors = Factors(own.login.attempts, own.login.users)
+    return service
 
 
 def _otp_rule(tokens: TokensConfig) -> OtpRule:
@@ -173,4 +175,5 @@ def _rules(config: Config) -> TokenRules:
         keep_s=access_marker_life_s(config),
         leeway_s=max([30.0, *(scheme.leeway for scheme in accepting)]),
         otp=_otp_rule(config.tokens),
+        public_url=config.server.public_url,
     )

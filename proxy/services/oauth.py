@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final, Protocol
 
+from proxy.config.user_models import normal_name
 from proxy.core.formats.native import cookie_digest
 from proxy.core.jose import VerifiedToken
 from proxy.core.oauth import (
@@ -24,8 +25,10 @@ from proxy.core.oauth import (
 )
 from proxy.core.refresh import MARK, Family, Holder, OtpRule
 from proxy.core.revocation import digest
-from proxy.errors import ProxyError, StoreUnavailable, TokenInvalid
+from proxy.errors import LoginBusy, ProxyError, StoreUnavailable, TokenInvalid
 from proxy.model import Authenticated, Identity
+from proxy.services.audit import Audit, Event
+from proxy.services.login import Whereabouts
 from proxy.services.refresh import Answer, GrantRefused, RefreshFamilies, Reused, answer_with
 from proxy.services.revocations import Revocations
 from proxy.services.schemes.jwt import JwtScheme
@@ -95,6 +98,11 @@ class Person(Protocol):
 class People(Protocol):
     """Checks names and passwords."""
 
+    @property
+    def is_busy(self) -> bool:
+        """True where a password would not even be looked at."""
+        ...
+
     async def verify(self, name: str, password: str) -> Person | None:
         """Return whose they are, `None` for nobody's; takes the same time for an unknown name."""
         ...
@@ -133,17 +141,18 @@ class TokenRequest:
     carried: Carried = field(repr=False)
     now: float
     """Epoch seconds."""
-    network: str | None = None
-    """The client's address block."""
+    where: Whereabouts
+    """From where it comes."""
+    request_id: str = ""
+    is_insecure: bool = False
+    """True where a password would travel in the clear (S5)."""
     jkt: str | None = None
     """Thumbprint of the key that it has proved to hold (RFC 9449 §5)."""
-    agent: str = ""
-    """What it calls itself."""
 
     @property
     def place(self) -> str:
         """Return a digest of where it comes from."""
-        return digest(self.network or "", self.agent)
+        return digest(self.where.network or "", self.where.shown_agent or "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,14 +179,8 @@ class TokenRules:
     """The largest of the schemes that accept the tokens."""
     otp: OtpRule = "never"
     """When a refresh asks for a one-time password."""
-
-
-Note = Callable[[TokenRequest, str, str | None, str], None]
-"""Told what happened: request, kind of event, subject, detail."""
-
-
-def _silent(_request: TokenRequest, _kind: str, _subject: str | None, _detail: str) -> None:
-    """Note nothing."""
+    public_url: str | None = None
+    """The origin that people see."""
 
 
 class TokenService:
@@ -204,11 +207,13 @@ class TokenService:
         self._families = families
         self._revocations = revocations
         self._scheme = scheme
-        self._rules = rules
+        self.rules = rules
         self._visitors = visitors
         self._unfit = unfit
         self.factors: Factors | None = None
-        self.note: Note = _silent
+        """Who checks passwords and codes; `None`: nobody does."""
+        self.audit: Audit | None = None
+        """Where what happens is noted."""
         self._grants: dict[str, Callable[[TokenRequest], Awaitable[Answer]]] = {
             "refresh_token": self._refresh,
             "client_credentials": self._client_credentials,
@@ -229,7 +234,7 @@ class TokenService:
         try:
             return await grant(request)
         except Reused as reused:
-            self.note(request, "refresh_reused", reused.subject, reused.detail)
+            self._note(request, "refresh_reused", reused.subject, reused.detail)
             raise OAuthRefused("invalid_grant", reused.detail) from None
         except (GrantRefused, RevokedMeanwhile) as refused:
             raise OAuthRefused("invalid_grant", refused.detail) from None
@@ -248,7 +253,7 @@ class TokenService:
             except GrantRefused as refused:
                 raise OAuthRefused("invalid_grant", refused.detail) from None
             if subject is not None:
-                self.note(request, "token_revoked", subject, "refresh family")
+                self._note(request, "token_revoked", subject, "refresh family")
             return
         try:
             token = await self._scheme.verify(text.encode(), now)
@@ -260,10 +265,10 @@ class TokenService:
             self._issuer.issuer,
             token.jti_name,
             now,
-            keep_s=self._rules.keep_s,
-            expires_at=token.expires_at + 2 * self._rules.leeway_s,
+            keep_s=self.rules.keep_s,
+            expires_at=token.expires_at + 2 * self.rules.leeway_s,
         )
-        self.note(request, "token_revoked", _subject(token), "access token")
+        self._note(request, "token_revoked", _subject(token), "access token")
 
     async def introspect(self, request: TokenRequest) -> Mapping[str, Any]:
         """Return what a token is worth (RFC 7662 §2.2), to clients that prove who they are.
@@ -303,6 +308,14 @@ class TokenService:
             "sid": token.family,
         }
 
+    def _note(self, request: TokenRequest, kind: str, subject: str | None, detail: str) -> None:
+        if self.audit is not None:
+            where = request.where
+            event = Event(
+                kind, subject, where.address, where.shown_agent, request.request_id, detail=detail
+            )
+            self.audit.note(event, request.now)
+
     def _check_store(self) -> None:
         if (reason := self._unfit()) is not None:
             raise StoreUnavailable(reason)
@@ -327,13 +340,13 @@ class TokenService:
             admit=partial(self._admit, request),
             jkt=request.jkt,
         )
-        self.note(request, "token_refreshed", answer.subject, f"client {client.name}")
+        self._note(request, "token_refreshed", answer.subject, f"client {client.name}")
         return answer
 
     async def _admit(self, request: TokenRequest, family: Family) -> Family:
         """Return the family for one more use, after its owner's code where `tokens.otp` asks for one."""
         here = replace(family, place=request.place)
-        if not family.wants_code(self._rules.otp, request.place, request.now):
+        if not family.wants_code(self.rules.otp, request.place, request.now):
             return here
         if self.factors is None or self.factors.codes is None:
             raise OAuthRefused("invalid_grant", "a code is needed, and nobody checks codes")
@@ -341,8 +354,8 @@ class TokenService:
         if not await self.factors.codes.is_enrolled(subject):
             return here
         await self._check_code(request, self.factors, subject, subject)
-        await self.factors.attempts.clear(subject, request.network)
-        return here.proved("otp", request.now)
+        await self.factors.attempts.clear(subject, request.where.network)
+        return here.proved(("otp", "mfa"), request.now)
 
     async def _client_credentials(self, request: TokenRequest) -> Answer:
         client = self._client(request, "client_credentials")
@@ -352,17 +365,21 @@ class TokenService:
         holder = Holder(CLIENT_SUBJECT + client.name, roles=client.roles, scopes=scopes)
         grounds = Grounds(client.name, jkt=request.jkt)
         minted = await self._issuer.issue(holder, grounds, now=request.now)
-        self.note(request, "token_issued", holder.subject, "client_credentials")
+        self._note(request, "token_issued", holder.subject, "client_credentials")
         return answer_with(minted, None, holder.subject, request.jkt)
 
     async def _password(self, request: TokenRequest) -> Answer:
         """RFC 6749 §4.3, for clients that the configuration trusts with passwords (S7)."""
         client = self._client(request, "password")
-        name, password = required(request.form, "username"), required(request.form, "password")
+        if request.is_insecure:  # S5
+            reason = "a password would travel in the clear"
+            raise OAuthRefused("invalid_request", reason, "https is required")
+        name = normal_name(required(request.form, "username"))
+        password = required(request.form, "password")
         narrow = scopes_of(request.form.get("scope"))
         holder = await self._sign_in(request, name, password)
         scopes = narrow(holder.scopes)
-        self.note(request, "token_issued", holder.subject, f"password, client {client.name}")
+        self._note(request, "token_issued", holder.subject, f"password, client {client.name}")
         if "refresh_token" in client.grants:
             return await self._families.begin(
                 holder,
@@ -383,16 +400,18 @@ class TokenService:
         factors = self.factors
         if factors is None or factors.people is None:
             raise OAuthRefused("unsupported_grant_type", "nobody has a password here")
+        if factors.people.is_busy:  # before it is counted: it was not looked at
+            raise LoginBusy("too many passwords wait to be checked")
         await _take_attempt(factors, name, request)
         person = await factors.people.verify(name, password)
         if person is None or person.is_disabled or person.subject.startswith(CLIENT_SUBJECT):
-            self.note(request, "login_failed", None, "password grant")
+            self._note(request, "login_failed", None, "password grant")
             raise OAuthRefused("invalid_grant", "name and password do not fit")
         amr: tuple[str, ...] = ("pwd",)
         if factors.codes is not None and await factors.codes.is_enrolled(person.subject):
             await self._check_code(request, factors, name, person.subject)
-            amr = ("pwd", "otp")
-        await factors.attempts.clear(name, request.network)
+            amr = ("pwd", "otp", "mfa")
+        await factors.attempts.clear(name, request.where.network)
         return Holder(
             subject=person.subject,
             email=person.email,
@@ -413,12 +432,12 @@ class TokenService:
             raise OAuthRefused("invalid_grant", "no one-time password", "otp is required")
         await _take_attempt(factors, name, request)
         if not await factors.codes.check(subject, code, request.now):
-            self.note(request, "otp_failed", subject, "token endpoint")
+            self._note(request, "otp_failed", subject, "token endpoint")
             raise OAuthRefused("invalid_grant", "the one-time password is not good")
 
     async def _from_session(self, request: TokenRequest) -> Answer:
         """S6: a short access token that dies with the session, and never a refresh token."""
-        if self._visitors is None or self._rules.idle_s is None:
+        if self._visitors is None or self.rules.idle_s is None:
             raise OAuthRefused("unsupported_grant_type", "no session gets tokens here")
         claim = claimed_client(request.authorization, request.form)
         client = CLIENT_ID if claim is None else authenticate(self._clients, claim).name
@@ -430,19 +449,19 @@ class TokenService:
         if identity.subject.startswith(CLIENT_SUBJECT):
             raise OAuthRefused("invalid_grant", "the session's subject would be taken for a client")
         holder = _holder(identity, scopes_of(request.form.get("scope"))(sayable(identity.scopes)))
-        life_s = min(SESSION_TOKEN_S, self._rules.access_s, self._rules.idle_s)
+        life_s = min(SESSION_TOKEN_S, self.rules.access_s, self.rules.idle_s)
         if identity.expires_at is not None:
             life_s = min(life_s, identity.expires_at - request.now)
         if life_s < 1:
             raise OAuthRefused("invalid_grant", "the session is about to end")
         grounds = Grounds(client, session=cookie_digest(found.value), jkt=request.jkt)
         minted = await self._issuer.issue(holder, grounds, now=request.now, lifetime=life_s)
-        self.note(request, "token_issued", holder.subject, "session")
+        self._note(request, "token_issued", holder.subject, "session")
         return answer_with(minted, None, holder.subject, request.jkt)
 
 
 async def _take_attempt(factors: Factors, name: str, request: TokenRequest) -> None:
-    wait_s = await factors.attempts.take(name, request.network, request.now)
+    wait_s = await factors.attempts.take(name, request.where.network, request.now)
     if wait_s > 0:
         raise TooManyAttempts(wait_s)
 

@@ -34,19 +34,19 @@ from proxy.core.revocation import RevocationKeys
 from proxy.errors import SecretsError, StoreUnavailable
 from proxy.services import compile as compiling
 from proxy.services.assembly import assemble
+from proxy.services.audit import Audit
 from proxy.services.coherence import Coherence
 from proxy.services.gate import Gate
 from proxy.services.issuing import open_token_service
 from proxy.services.keyrings import open_signing_keys
 from proxy.services.oauth import TokenService
 from proxy.services.own import OwnServices
+from proxy.services.own_opening import open_own_services, watch_users
 from proxy.services.revocations import RevocationWatch
 from proxy.services.schemes.build import SchemeBuilder, longest_marker_life_s
-from proxy.services.schemes.port import Scheme
 from proxy.services.signing import SigningKeys
 from proxy.services.tokens import AssertionMinter
 from proxy.services.vigil import Vigil
-from proxy.services.visitors import Visitors
 
 REFRESH_KEYS_S: Final = 60.0
 RETRY_S: Final = 1.0
@@ -100,6 +100,8 @@ class Runtime:
     """The worker's verdicts; its `counters` are for the metrics."""
     vigil: Vigil
     """The worker's open connections; counted in `coherence.streams`."""
+    audit: Audit
+    """Notes what happens to credentials."""
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     @classmethod
@@ -169,6 +171,13 @@ class Runtime:
             with contextlib.suppress(StoreUnavailable):
                 await ring.refresh(clock())
             tasks.append(spawn(_refresh_keys(ring, clock), name="signing keys"))
+        audit = Audit(store, prefix=config.store.prefix)
+        own = open_own_services(config, schemes, store, assembly.destinations, audit)
+        if own is not None:
+            tasks.extend(watch_users(own, clock))
+        tokens = open_token_service(config, keys, store, builder, own, unfit=health.unfit)
+        if tokens is not None:
+            tokens.audit = audit
         return cls(
             config=config,
             gate=assembly.gate,
@@ -177,11 +186,12 @@ class Runtime:
             upstreams=upstreams,
             store=store,
             token_keys=keys.tokens,
-            own=_own_services(config, schemes),
-            tokens=open_token_service(config, keys, store, builder, schemes, unfit=health.unfit),
+            own=own,
+            tokens=tokens,
             health=health,
             coherence=coherence,
             vigil=Vigil(coherence),
+            audit=audit,
             _tasks=tasks,
         )
 
@@ -191,17 +201,13 @@ class Runtime:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self.own is not None:
+            self.own.close()
         await asyncio.gather(*(upstream.close(drain_s) for upstream in self.upstreams.values()))
         await self.coherence.close()
+        await self.audit.close()
         if self.store is not None:
             await self.store.close()
-
-
-def _own_services(config: Config, schemes: Mapping[str, Scheme]) -> OwnServices | None:
-    """Return what the gate's own endpoints work with; `None` where there are none."""
-    if config.login is None:
-        return None
-    return OwnServices(visitors=Visitors(schemes[config.login.scheme]))
 
 
 def pick_gate_id(config: Config) -> str:

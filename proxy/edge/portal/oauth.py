@@ -10,9 +10,10 @@ import math
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from proxy.core.coherence.attempts import network_of
 from proxy.core.oauth import CHALLENGE, OAuthRefused
+from proxy.core.own_cookies import is_insecure
 from proxy.edge.portal.reply import Refused, Reply, json_reply
+from proxy.services.login import Whereabouts
 from proxy.services.oauth import TokenRequest, TokenService, TooManyAttempts
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def _endpoint(
 ) -> Endpoint:
     async def endpoint(visit: Visit) -> Reply:
         try:
-            return await answer(service, _request(visit))
+            return await answer(service, _request(visit, service.rules.public_url))
         except OAuthRefused as refused:
             return _refusal(refused)
         except TooManyAttempts as many:
@@ -62,7 +63,7 @@ def _endpoint(
     return endpoint
 
 
-def _request(visit: Visit) -> TokenRequest:
+def _request(visit: Visit, public_url: str | None) -> TokenRequest:
     """Return what the client asks; raises `OAuthRefused` for what is no form, or says a thing twice."""
     try:
         form = visit.form()
@@ -73,8 +74,9 @@ def _request(visit: Visit) -> TokenRequest:
         authorization=visit.view.first(b"authorization"),
         carried=visit.carried(),
         now=visit.now,
-        network=network_of(visit.client.address) or None,
-        agent=(visit.view.first(b"user-agent") or b"").decode("utf-8", "replace"),
+        where=Whereabouts(visit.client.address, visit.view.first(b"user-agent")),
+        request_id=visit.request_id,
+        is_insecure=is_insecure(visit.client, public_url),
     )
 
 
