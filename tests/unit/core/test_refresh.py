@@ -63,6 +63,7 @@ def test_a_token_is_opaque_and_names_its_family():
         *("", MARK, "a.b.c", FIRST.text[1:], FIRST.text + "A", FIRST.text[:-1], FIRST.text + "="),
         *(f"{MARK}{'A' * 63}", f"{MARK}{'A' * 63}ü", f"{MARK}{'+' * 64}", FIRST.text.upper()),
     ],
+    ids=range(11),  # the texts are random, and every process must call its cases alike
 )
 def test_what_is_no_refresh_token_is_not_read_as_one(text):
     """Each token has one spelling, and nothing else has any."""
