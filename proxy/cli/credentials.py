@@ -7,10 +7,13 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
+from proxy.adapters.store import Store
 from proxy.cli.opening import open_store_of, pick_session_scheme
-from proxy.config.models import Config, JwtSchemeConfig
-from proxy.core.revocation import RevocationKeys
+from proxy.config.models import Config
+from proxy.core.refresh import Holder
+from proxy.services.issuing import open_families, open_token_issuer
 from proxy.services.keyrings import open_signing_keys
+from proxy.services.refresh import Answer
 from proxy.services.schemes.build import open_sessions
 from proxy.services.sessions import Login
 from proxy.services.tokens import MintedToken, TokenIssuer
@@ -46,7 +49,7 @@ async def make_token(config: Config, login: Login, lifetime_s: float | None = No
     Raises `ValueError` for what makes no sense, `StoreUnavailable` and `KeysUnavailable`.
     """
     _check(login)
-    async with _open_issuer(config) as issuer:
+    async with _open_issuer(config) as (issuer, _):
         return await issuer.mint(
             login.subject,
             now=time.time(),
@@ -59,6 +62,30 @@ async def make_token(config: Config, login: Login, lifetime_s: float | None = No
         )
 
 
+async def begin_family(config: Config, login: Login, client: str) -> Answer:
+    """Begin a refresh family of a client, as a login of its user would.
+
+    Raises `ValueError` for what makes no sense, `StoreUnavailable` and `KeysUnavailable`.
+    """
+    _check(login)
+    known = config.clients.get(client)
+    if known is None:
+        raise ValueError(f"there is no client called {client}")
+    if "refresh_token" not in known.grants:
+        raise ValueError(f"client {client} may not use refresh tokens")
+    now = time.time()
+    holder = Holder(
+        login.subject,
+        email=login.email,
+        name=login.name,
+        roles=tuple(login.roles),
+        scopes=tuple(login.scopes),
+        claims=login.claims,
+    )
+    async with _open_issuer(config) as (issuer, store):
+        return await open_families(config, issuer, store).begin(holder, client, now, since=now)
+
+
 def _check(login: Login) -> None:
     """Refuse what names nobody before a store is opened for it."""
     if not login.subject.strip():
@@ -66,25 +93,11 @@ def _check(login: Login) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _open_issuer(config: Config) -> AsyncIterator[TokenIssuer]:
-    tokens = config.tokens
-    if tokens is None:
+async def _open_issuer(config: Config) -> AsyncIterator[tuple[TokenIssuer, Store]]:
+    if config.tokens is None:
         raise ValueError("the configuration has no `tokens:`, so that this gate issues none")
-    accepted = [
-        scheme.max_lifetime
-        for scheme in config.schemes.values()
-        if isinstance(scheme, JwtSchemeConfig) and scheme.keys.local
-    ]
     async with open_store_of(config) as store:
-        keys = open_signing_keys(config, store).tokens
-        assert keys is not None  # noqa: S101 - there are `tokens:` and a store
-        await keys.refresh(time.time())
-        yield TokenIssuer(
-            issuer=tokens.issuer,
-            audience=tokens.audience,
-            lifetime_s=tokens.access,
-            max_lifetime_s=max([tokens.access, *accepted]),
-            signer=keys,
-            store=store,
-            revoked=RevocationKeys(config.store.prefix),
-        )
+        plan = open_signing_keys(config, store)
+        assert plan.tokens is not None  # noqa: S101 - there are `tokens:` and a store
+        await plan.tokens.refresh(time.time())
+        yield open_token_issuer(config, plan, store), store

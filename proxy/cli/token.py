@@ -11,7 +11,7 @@ import typer
 
 from proxy.adapters.store import RedisStore
 from proxy.cli import report
-from proxy.cli.credentials import make_token
+from proxy.cli.credentials import begin_family, make_token
 from proxy.cli.opening import (
     load_or_fail,
     open_any_store_of,
@@ -38,14 +38,20 @@ from proxy.core.credentials import unverified_issuer
 from proxy.core.jose import MAX_TOKEN_BYTES
 from proxy.core.revocation import RevocationKeys, marker_life_s
 from proxy.core.strict_json import loads_object
+from proxy.errors import TokenInvalid
 from proxy.model import Authenticated, Outcome
 from proxy.run.providers import Providers
 from proxy.services.coherence import Coherence
 from proxy.services.compile import scheme_issuer
 from proxy.services.keyrings import open_signing_keys
+from proxy.services.refresh import Answer
 from proxy.services.revocations import Revocations
 from proxy.services.runtime import make_watch
-from proxy.services.schemes.build import SchemeBuilder, longest_marker_life_s
+from proxy.services.schemes.build import (
+    SchemeBuilder,
+    longest_marker_life_s,
+    scheme_marker_life_s,
+)
 from proxy.services.schemes.jwt import JwtScheme
 from proxy.services.schemes.port import Found, Place
 from proxy.services.sessions import Login
@@ -70,6 +76,10 @@ def mint(
     lifetime: Annotated[
         str | None, typer.Option("--lifetime", metavar="D", help="5m, 1h; default tokens.access.")
     ] = None,
+    client: Annotated[
+        str | None,
+        typer.Option("--client", metavar="NAME", help="Begin a refresh family of this client."),
+    ] = None,
     quiet: Quiet = False,
     config: ConfigFile = DEFAULT_CONFIG,
     as_json: AsJson = False,
@@ -84,6 +94,12 @@ def mint(
         scopes=scope or (),
         claims=report.parse_claims(claim),
     )
+
+    if client is not None:
+        if lifetime is not None or quiet:
+            report.fail("--client goes with neither --lifetime nor --quiet", report.EXIT_USAGE)
+        _say_family(report.complete(begin_family(settings, login, client)), as_json=as_json)
+        return
 
     async def work() -> MintedToken:
         life_s = None if lifetime is None else parse_duration(lifetime, None)
@@ -101,6 +117,15 @@ def mint(
     report.say(f"expires:  {report.when(made.expires_at)}")
 
 
+def _say_family(answer: Answer, *, as_json: bool) -> None:
+    if as_json:
+        report.say_json(answer.members())
+        return
+    report.say(f"token:    {answer.access_token}")
+    report.say(f"refresh:  {answer.refresh_token}")
+    report.say(f"expires:  in {answer.expires_in} s")
+
+
 @app.command()
 def inspect(
     token: _Token,
@@ -111,7 +136,7 @@ def inspect(
     """Show what a token says and whether a scheme accepts it; status 1 if it does not."""
     raw = _read_token(token, config)
     settings = load_or_fail(config, runs_tests=False).config
-    name, outcome = report.complete(_judge(settings, raw, scheme))
+    name, outcome, raw = report.complete(_judge(settings, raw, scheme))
     is_valid = isinstance(outcome, Authenticated)
     parts = {"header": _decoded(raw, 0), "claims": _decoded(raw, 1)}
     found = {
@@ -175,7 +200,8 @@ async def _open_scheme(
 ) -> AsyncIterator[JwtScheme]:
     """Give one jwt scheme as the gate has it, with its keys at hand if they can be had."""
     providers = Providers(config, lambda _scheme, _document: None)
-    keys = open_signing_keys(config, store).tokens
+    plan = open_signing_keys(config, store)
+    keys = plan.tokens
     coherence = Coherence(config)
     builder = SchemeBuilder(
         config,
@@ -185,6 +211,7 @@ async def _open_scheme(
         lambda: None,
         address=None if store is None else store.address,
         coherence=coherence,
+        cipher=plan.cipher,
     )
     try:
         scheme = builder.build()[name]
@@ -201,14 +228,18 @@ async def _open_scheme(
         await coherence.close()
 
 
-async def _judge(config: Config, token: bytes, wanted: str | None) -> tuple[str, Outcome]:
+async def _judge(config: Config, token: bytes, wanted: str | None) -> tuple[str, Outcome, bytes]:
+    """Return the scheme that was asked, what it says, and the token as it was signed."""
     name = _scheme_for(config, token, wanted)
     async with open_any_store_of(config) as store, _open_scheme(config, name, store) as scheme:
         if store is not None:
             # As a gate that starts: where none has run yet, there is no epoch, and a deny-list
             # without an epoch is one that was lost (security.md, R4).
             await make_watch(config, store).look(time.time())
-        return name, await scheme.judge(Found(Place("bearer"), token), time.time())
+        outcome = await scheme.judge(Found(Place("bearer"), token), time.time())
+        with contextlib.suppress(TokenInvalid):
+            token = scheme.signed(token)
+        return name, outcome, token
 
 
 async def _revoke_all(config: Config) -> str:
@@ -243,7 +274,7 @@ async def _revoke_named(
     name, _ = pick_jwt_scheme(config, wanted)
     settings = _revocable(config, name)
     issuer = scheme_issuer(config, settings)
-    keep_s = marker_life_s(settings.max_lifetime, settings.leeway)
+    keep_s = scheme_marker_life_s(config, settings)
     async with open_store_of(config) as store:
         revocations = _revocations(config, store)
         if jti is not None:

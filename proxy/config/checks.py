@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from proxy.config import (
+    client_checks,
     login_checks,
     network_checks,
     route_checks,
@@ -80,5 +81,6 @@ CHECKS: Final[tuple[SurveyCheck, ...]] = (
     *route_checks.CHECKS,
     *network_checks.CHECKS,
     *store_checks.CHECKS,
+    *client_checks.CHECKS,
     *login_checks.CHECKS,
 )

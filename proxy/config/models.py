@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from proxy.config.addresses import Address, StoreUrl, UpstreamServer
+from proxy.config.client_models import ClientConfig
 from proxy.config.login_models import LoginConfig
 from proxy.config.policy_models import PolicyActor, PolicyTest
 from proxy.config.route_models import (
@@ -58,6 +59,7 @@ __all__ = [
     "Address",
     "BrandingConfig",
     "ClaimRule",
+    "ClientConfig",
     "Config",
     "CookieName",
     "CorsConfig",
@@ -116,6 +118,8 @@ class Config(Section):
     """Encryption keys; made beside the embedded store where absent."""
     login: LoginConfig | None = None
     """The gate's own endpoints, where people sign in; absent: there are none but the key set."""
+    clients: dict[Name, ClientConfig] = Field(default={})
+    """The programs that may ask for tokens, by their client_id."""
     branding: BrandingConfig = BrandingConfig()
     """What people see of the gate itself."""
     routes: list[RouteConfig] = Field(default=[])

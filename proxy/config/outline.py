@@ -22,10 +22,9 @@ ANY_ITEM: Final = "[]"
 
 LATER: Final = frozenset(
     {
-        "admin", "clients", "decision",
+        "admin", "decision",
         "login.administrators", "login.providers", "login.sessions.per_user",
         "store.durability",
-        "tokens.refresh", "tokens.reuse_grace", "tokens.otp", "tokens.encrypt",
         "schemes.*.secrets", "schemes.*.serializer", "schemes.*.signer",
         "routes[].dpop", "routes[].limits", "routes[].mode",
     }

@@ -24,6 +24,8 @@ from proxy.config.upstream_models import OTHER, WORD, word_or_other
 from proxy.config.values import (
     Count,
     Duration,
+    DurationOrZero,
+    Flag,
     Size,
     Text,
     matching,
@@ -93,6 +95,13 @@ class TokenKeysConfig(Section):
     """Age at which a signing key is replaced."""
 
 
+class OtpAfterConfig(Section):
+    """A refresh asks for a one-time password now and then."""
+
+    after: Duration
+    """How long after the last one, or after the login."""
+
+
 class TokensConfig(Section):
     """The access tokens that the gate issues itself (RFC 9068)."""
 
@@ -104,6 +113,18 @@ class TokensConfig(Section):
     """Signature of the tokens and of assertions."""
     access: Duration = 600.0
     """Life of an access token."""
+    refresh: Duration = 30 * 86_400.0
+    """Life of a refresh family, from the login on: no use of it moves its end."""
+    reuse_grace: DurationOrZero = 10.0
+    """How long a spent refresh token gets the same answer again, for an answer that was lost."""
+    otp: Annotated[
+        Annotated[Literal["never", "always", "new_client"], Tag(WORD)]
+        | Annotated[OtpAfterConfig, Tag(OTHER)],
+        Discriminator(word_or_other),
+    ] = "never"
+    """When a refresh asks for the one-time password of who has enrolled one."""
+    encrypt: Flag = False
+    """Whether access tokens are encrypted as well, so that their clients cannot read them."""
     keys: TokenKeysConfig = TokenKeysConfig()
     """The signing keys."""
 

@@ -22,6 +22,9 @@ _KIND: Final = re.compile(rb"[ \t]*+([!#$%&'*+\-.^_`|~0-9A-Za-z]++)(?![^ \t])[ \
 _BETWEEN_WORDS: Final = re.compile(rb"[\s,;\"'<>]+")
 """What may stand around a token in a parameter list, in quotes or in several values."""
 
+_ISSUER_SEGMENT: Final = {2: 1, 4: 0}
+"""By the dots in a token: of a signed one the payload, of an encrypted one the header."""
+
 _FROM_URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
 
 
@@ -122,11 +125,13 @@ def unverified_issuer(token: bytes) -> str | None:
     """Return what a signed token claims as its issuer, believing nothing; `None` if nothing.
 
     Used to pick the scheme to ask and to find the gate's own bearers (H6), never to let in. Base64
-    is read leniently, as an upstream might read it; JSON strictly.
+    is read leniently, as an upstream might read it; JSON strictly. An encrypted token says it in its
+    header, if it does (RFC 7519 §5.3).
     """
-    if len(token) > MAX_TOKEN_BYTES or token.count(b".") != 2:
+    place = _ISSUER_SEGMENT.get(token.count(b"."))
+    if len(token) > MAX_TOKEN_BYTES or place is None:
         return None
-    segment = token.split(b".")[1].strip(b"= \t").translate(_FROM_URL_SAFE)
+    segment = token.split(b".")[place].strip(b"= \t").translate(_FROM_URL_SAFE)
     try:
         payload = binascii.a2b_base64(segment + b"=" * (-len(segment) % 4))
         issuer = loads_object(payload, max_bytes=MAX_TOKEN_BYTES).get("iss")

@@ -32,6 +32,8 @@ MAX_TIME: Final = 253_402_300_800
 
 ACCESS_TYP: Final = "at+jwt"
 """RFC 9068 §2.1: the `typ` of access tokens, and the only one of locally issued ones."""
+SESSION_CLAIM: Final = "latchgate_session"
+"""Digest of the session that a token of the gate's own came from, and dies with (S6)."""
 ASSERTION_TYP: Final = "latchgate-assertion+jwt"
 """The `typ` of assertions for upstreams; no scheme accepts it (K4)."""
 ASSERTION_SUFFIX: Final = "/assertion"

@@ -92,6 +92,12 @@ class KeyRing:
         own = [key for key in self.keys if key.algorithm == algorithm]
         return not own or max(key.made_at for key in own) + rotation.period_s <= now
 
+    def pending_key(self, algorithm: str, now: float) -> SigningKey | None:
+        """Return the key of `algorithm` that is published and does not sign yet, if there is one."""
+        current = self.signing_key(algorithm, now)
+        waiting = (key for key in self.keys if key.algorithm == algorithm and key.signs_from > now)
+        return next((key for key in waiting if key != current), None)
+
     def with_key(self, new: SigningKey, rotation: Rotation) -> KeyRing:
         """Return the ring with `new`, and with an end for the keys that it takes over from."""
         ends_at = new.signs_from + int(rotation.token_life_s + rotation.slack_s)

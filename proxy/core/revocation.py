@@ -160,6 +160,24 @@ def is_revoked(values: Sequence[bytes | None], iat: object, leeway: float) -> st
     return None
 
 
+def revoked_since(values: Sequence[bytes | None], since: float) -> str | None:
+    """Return the marker (of `MARKERS`) that revoked something at `since` or later, or `None`.
+
+    `values` as for `is_revoked`, `since` epoch seconds: when that began which a token is to be issued
+    on. A login or refresh family that was revoked since is over, though a token issued now would not
+    be (R6). What cannot be read is taken for a revocation.
+    """
+    if len(values) < _ALWAYS_ASKED:
+        return MARKERS[0]
+    for marker, value in zip(MARKERS, values, strict=False):  # the last two are not always asked
+        if value is None:
+            continue
+        revoked_at = _time(value)
+        if marker in _FOR_GOOD or revoked_at is None or not revoked_at < since:
+            return marker
+    return None
+
+
 def marker_life_s(max_lifetime: float, leeway: float) -> float:
     """Return how long a marker has to stay, in seconds, to outlive every token that it refuses."""
     return max_lifetime + 2 * leeway

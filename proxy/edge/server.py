@@ -68,7 +68,7 @@ class GateServer:
             runtime.forwarding, runtime.gate_id, self.counters, runtime.vigil
         )
         self._answers = Answers(Pages.from_config(runtime.config.branding))
-        self._portal = None if runtime.own is None else Portal(runtime.own)
+        self._portal = Portal(runtime.own, runtime.tokens)
         self._servers: list[asyncio.Server] = []
         self._manager = _Manager(self)
         self._is_draining = False
@@ -191,7 +191,6 @@ class GateServer:
         self, connection: GateConnection, incoming: Incoming, own: Own, passage: Passage
     ) -> None:
         """Answer a request to one of the gate's own endpoints."""
-        assert self._portal is not None  # noqa: S101 - the router has endpoints with `login:` only
         try:
             reply = await self._portal.answer(connection, incoming, own)
         except Refused as refused:
@@ -201,6 +200,7 @@ class GateServer:
             )
         else:
             passage.code, passage.subject = reply.code, reply.subject
+            passage.detail = reply.detail
             status, lines, body = reply.status, reply.lines(), reply.body
         passage.status = status
         connection.answer(incoming, status, lines, body)

@@ -154,7 +154,8 @@ async def open_bystander(config: Config) -> AsyncIterator[Bystander]:
         health = StoreHealth()
         providers = Providers(config, lambda _scheme, _document: None)
         stack.push_async_callback(providers.close)
-        keys = open_signing_keys(config, store).tokens if _has_secret(config) else None
+        plan = open_signing_keys(config, store) if _has_secret(config) else None
+        keys = None if plan is None else plan.tokens
         builder = SchemeBuilder(
             config,
             store,
@@ -163,6 +164,7 @@ async def open_bystander(config: Config) -> AsyncIterator[Bystander]:
             health.unfit,
             address=address,
             coherence=coherence,
+            cipher=None if plan is None else plan.cipher,
         )
         assembly = assemble_rehearsal(config, builder.build())
         yield Bystander(config, assembly, store, health, keys, providers)

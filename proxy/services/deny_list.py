@@ -15,7 +15,7 @@ from typing import Any
 
 from proxy.adapters.store.tracked_link import Command
 from proxy.core.coherence import Finding, Key, Verdict
-from proxy.core.jose import VerifiedToken
+from proxy.core.jose import SESSION_CLAIM, VerifiedToken
 from proxy.core.revocation import History, RevocationKeys, is_revoked
 from proxy.errors import StoreUnavailable
 from proxy.model import Rejected
@@ -40,6 +40,8 @@ class DenyList:
     """Seconds; 0 for locally issued tokens, whose issuing waits a revocation's second out."""
     unfit: Callable[[], str | None]
     """Why the store may not be relied on (an eviction policy), or `None`."""
+    session_key: Callable[[str], str] | None = None
+    """Of the gate's own tokens: where the session is whose digest one names, and dies with (S6)."""
 
     def check(self) -> None:
         """Raise `StoreUnavailable` where the store may not be relied on."""
@@ -58,7 +60,8 @@ class DenyList:
         )
         asked = [name.encode("utf-8", "surrogateescape") for name in names]
         common = set(common_keys(self.keys, self.issuer))
-        own = tuple(dict.fromkeys(name for name in asked if name not in common))
+        session = self._session_of(token)
+        own = tuple(dict.fromkeys(name for name in (*asked, *session) if name not in common))
 
         def fill(replies: list[Any], sent_at: float) -> Kept:
             epoch, *markers = replies[0]
@@ -69,7 +72,19 @@ class DenyList:
             marker = is_revoked(markers, token.issued_at, self.leeway)
             if marker is not None:
                 verdict.refused = Rejected("token_revoked", f"revoked by {marker}")
+            elif session and replies[1][0] is None:
+                verdict.refused = Rejected("token_revoked", "its session has ended")
             return Kept(verdict, store_keys=own, size=size)
 
-        command: Command = ("MGET", self.keys.epoch.encode(), *asked)
-        return self.ledger.look_up(key, (command,), fill, own)
+        commands: list[Command] = [("MGET", self.keys.epoch.encode(), *asked)]
+        if session:  # under another hash tag than the markers
+            commands.append(("MGET", *session))
+        return self.ledger.look_up(key, commands, fill, own)
+
+    def _session_of(self, token: VerifiedToken) -> tuple[bytes, ...]:
+        """Return the key of the session that a token dies with, if it does with any."""
+        if self.session_key is None or SESSION_CLAIM not in token.claims:
+            return ()
+        digest = token.claims[SESSION_CLAIM]
+        name = digest if isinstance(digest, str) else ""
+        return (self.session_key(name).encode("utf-8", "surrogateescape"),)

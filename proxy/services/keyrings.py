@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from proxy.adapters.jwe import TokenCipher
 from proxy.adapters.secrets import SecretBox, load_or_create_secret
 from proxy.adapters.store import Store
 from proxy.config.models import Config
@@ -13,8 +14,8 @@ from proxy.core.compact import to_json
 from proxy.core.keyring import Rotation
 from proxy.errors import SecretsError
 from proxy.services.compile import needs_assertions
-from proxy.services.signing import Purpose, SigningKeys
-from proxy.services.tokens import MAX_ASSERTION_LIFE_S
+from proxy.services.signing import EncryptingSigner, Purpose, SigningKeys
+from proxy.services.tokens import MAX_ASSERTION_LIFE_S, Signer
 
 SECRET_FILE: Final = "secrets.key"
 """Beside the embedded store, in its directory of mode 0700."""
@@ -29,6 +30,16 @@ class SigningPlan:
 
     tokens: SigningKeys | None
     assertions: SigningKeys | None
+    cipher: TokenCipher | None = None
+    """Of the gate's own tokens; it decrypts what was encrypted before `encrypt` was switched off."""
+    encrypts: bool = False
+
+    def token_signer(self) -> Signer:
+        """Return what signs access tokens, and encrypts them where the configuration says so."""
+        assert self.tokens is not None  # noqa: S101 - whoever calls has found `tokens:`
+        if self.encrypts and self.cipher is not None:
+            return EncryptingSigner(self.tokens, self.cipher)
+        return self.tokens
 
     def all(self) -> Iterable[SigningKeys]:
         """Return the rings that there are."""
@@ -45,7 +56,8 @@ def open_signing_keys(config: Config, store: Store | None) -> SigningPlan:
     has_tokens, has_assertions = config.tokens is not None, needs_assertions(config)
     if store is None or not (has_tokens or has_assertions):
         return SigningPlan(None, None)
-    box = open_box(config)
+    secret_keys = _secret_keys(config)
+    box = SecretBox(secret_keys)
     algorithm = config.tokens.algorithm if config.tokens is not None else "EdDSA"
     period = config.tokens.keys.rotate if config.tokens is not None else 30 * 86_400.0
 
@@ -53,7 +65,10 @@ def open_signing_keys(config: Config, store: Store | None) -> SigningPlan:
         record_key = f"{config.store.prefix}signing:{purpose}"
         return SigningKeys(store, box, record_key, algorithm, Rotation(period, life_s))
 
+    tokens = config.tokens
     return SigningPlan(
+        cipher=None if tokens is None else TokenCipher(secret_keys, tokens.issuer),
+        encrypts=tokens is not None and tokens.encrypt,
         tokens=ring("token", _longest_token_s(config)) if has_tokens else None,
         assertions=ring("assertion", float(MAX_ASSERTION_LIFE_S)) if has_assertions else None,
     )

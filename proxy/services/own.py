@@ -96,14 +96,27 @@ class OwnServices:
 
 
 def own_endpoints(config: Config) -> Iterator[OwnEndpoint]:
-    """Yield the endpoints that `config` switches on; none without `login:`."""
+    """Yield the endpoints that `config` switches on; those for people come with `login:`."""
     if config.login is not None:
         for part in _PARTS:
             yield from part(config)
+    yield from _oauth(config)
 
 
 def _account(_config: Config) -> Iterator[OwnEndpoint]:
     yield OwnEndpoint("me", "/me", frozenset({"GET"}))
+
+
+def _oauth(config: Config) -> Iterator[OwnEndpoint]:
+    """Yield the endpoints of OAuth clients. No page of another site may call them either."""
+    if config.tokens is None:
+        return
+    post = frozenset({"POST"})
+    if config.clients or config.login is not None:
+        yield OwnEndpoint("token", "/token", post)
+    if config.clients:
+        yield OwnEndpoint("revoke", "/revoke", post)
+        yield OwnEndpoint("introspect", "/introspect", post)
 
 
 def _login(_config: Config) -> Iterator[OwnEndpoint]:

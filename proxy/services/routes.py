@@ -17,6 +17,7 @@ from proxy.model import Header, Identity
 from proxy.services import compile as compiling
 from proxy.services.credentials import CredentialPlan
 from proxy.services.gate import Page, Payload, Reserved
+from proxy.services.issuing import metadata
 from proxy.services.own import own_endpoints
 from proxy.services.route import Assertions, Route
 from proxy.services.schemes.port import Scheme
@@ -46,6 +47,13 @@ def build_router(
     for host in compiling.reserved_hosts(config):
         specs.append(_reserved("latchgate: reserved", host, f"{base}/**", Reserved()))
         specs.append(_reserved("latchgate: keys", host, f"{base}/jwks.json", keys))
+    if (described := metadata(config)) is not None:
+        path, document = described
+        page = Page(b"application/json", lambda: document, b"public, max-age=300")
+        specs.extend(
+            _reserved("latchgate: metadata", host, path, Reserved(page))
+            for host in compiling.own_hosts(config)
+        )
     strict = CrossSitePolicy("refuse", public_url=config.server.public_url)
     for endpoint in own_endpoints(config):
         cross_site = strict if endpoint.leans_on_cookies else None

@@ -39,7 +39,9 @@ from proxy.services.audit import Audit
 from proxy.services.canary import time_notices
 from proxy.services.coherence import Coherence
 from proxy.services.gate import Gate
+from proxy.services.issuing import open_token_service
 from proxy.services.keyrings import open_signing_keys
+from proxy.services.oauth import TokenService
 from proxy.services.own import OwnServices
 from proxy.services.own_opening import open_own_services, watch_users
 from proxy.services.revocations import RevocationWatch
@@ -93,6 +95,8 @@ class Runtime:
     token_keys: SigningKeys | None
     own: OwnServices | None
     """What the gate's own endpoints work with; `None` without `login:`."""
+    tokens: TokenService | None
+    """What answers OAuth clients; `None` where nobody gets a token by HTTP."""
     health: StoreHealth
     coherence: Coherence
     """The worker's verdicts; its `counters` are for the metrics."""
@@ -136,6 +140,7 @@ class Runtime:
             health.unfit,
             address=address,
             coherence=coherence,
+            cipher=keys.cipher,
         )
         upstreams = {
             name: Upstream(UpstreamSettings.from_config(name, upstream, own_addresses))
@@ -173,6 +178,9 @@ class Runtime:
         own = open_own_services(config, schemes, store, assembly.destinations, audit)
         if own is not None:
             tasks.extend(watch_users(own, clock))
+        tokens = open_token_service(config, keys, store, builder, own, unfit=health.unfit)
+        if tokens is not None:
+            tokens.audit = audit
         return cls(
             config=config,
             gate=assembly.gate,
@@ -182,6 +190,7 @@ class Runtime:
             store=store,
             token_keys=keys.tokens,
             own=own,
+            tokens=tokens,
             health=health,
             coherence=coherence,
             vigil=Vigil(coherence),

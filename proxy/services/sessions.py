@@ -168,7 +168,7 @@ class Sessions:
 
     def session_key(self, digest: str) -> str:
         """Return the key of the record; it and `seen_key` share one hash tag."""
-        return f"{self._prefix}session:{{{digest}}}"
+        return session_key(self._prefix, digest)
 
     def seen_key(self, digest: str) -> str:
         """Return the key of the last use."""
@@ -422,3 +422,8 @@ class Sessions:
         is_remembered = session.is_remembered and self._remember_s is not None
         is_idle = not is_remembered and now >= listed.last_seen + self._idle_timeout_s
         return now < ends_at and not is_idle
+
+
+def session_key(prefix: str, digest: str) -> str:
+    """Return the key of the session record whose cookie has this digest."""
+    return f"{prefix}session:{{{digest}}}"

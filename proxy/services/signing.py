@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final, Literal
 
 from proxy.adapters.boot_clock import boot_time
+from proxy.adapters.jwe import TokenCipher
 from proxy.adapters.secrets import SecretBox
 from proxy.adapters.store.port import Script, Store
 from proxy.core.compact import encode_segment, sign_compact, to_json
@@ -101,6 +102,29 @@ class SigningKeys:
                 return
         raise StoreUnavailable(f"{self._record_key} changes again and again")
 
+    async def rotate(self, now: float) -> SigningKey:
+        """Publish a new key now, whatever the age of the old one; it signs once everybody knows it.
+
+        Returns the key that is to come: the new one, or one that was published before and does not
+        sign yet, since two of them would only shorten each other's time. Raises as `refresh`.
+        """
+        for _ in range(_ATTEMPTS):
+            await self.refresh(now)
+            pending = self._ring.pending_key(self._algorithm, now)
+            if pending is not None:
+                return pending
+            sealed = await self._fetch()
+            if sealed is None or self._unseal(sealed) != self._ring:
+                continue
+            signs_from = now + self._rotation.publish_s
+            new = await asyncio.to_thread(make_key, self._algorithm, now=now, signs_from=signs_from)
+            ring = self._ring.with_key(new, self._rotation)
+            if await self._exchange(sealed, self._box.seal(ring.encode(), self._record_key)):
+                self._announce(self._ring, ring)
+                self._use(ring)
+                return new
+        raise StoreUnavailable(f"{self._record_key} changes again and again")
+
     def current(self) -> KeySet:
         """Return the public keys; raises `KeysUnavailable` before `load` or after a loss."""
         if not self._public:
@@ -122,6 +146,12 @@ class SigningKeys:
     def published(self) -> tuple[SigningKey, ...]:
         """Return the keys to publish: also those that sign later, or did."""
         return self._ring.keys
+
+    def state_of(self, key: SigningKey, now: float) -> str:
+        """Return what a published key does at `now`: `signs`, `waits` to, or only `verifies`."""
+        if key == self._ring.signing_key(self._algorithm, now):
+            return "signs"
+        return "waits" if key.signs_from > now else "verifies"
 
     def public_jwks(self) -> dict[str, list[dict[str, str]]]:
         """Return the JWK Set to publish."""
@@ -181,6 +211,18 @@ class SigningKeys:
             if algorithms
             else KeySet([])
         )
+
+
+class EncryptingSigner:
+    """Signs with `keys`, and encrypts what is signed: its holder cannot read it."""
+
+    def __init__(self, keys: SigningKeys, cipher: TokenCipher) -> None:
+        self._keys = keys
+        self._cipher = cipher
+
+    def sign(self, claims: dict[str, Any], typ: str, now: float) -> str:
+        """Return `claims` as a signed and encrypted token; raises `KeysUnavailable` without keys."""
+        return self._cipher.encrypt(self._keys.sign(claims, typ, now))
 
 
 def _prepare(key: SigningKey, typ: str) -> tuple[bytes, Callable[[bytes], bytes]]:

@@ -15,16 +15,17 @@ from typing import Any, Final, Protocol
 from urllib.parse import quote
 
 from proxy.adapters.store.port import Store
-from proxy.core.jose import ACCESS_TYP, ASSERTION_TYP, assertion_issuer
-from proxy.core.revocation import RevocationKeys, is_revoked
-from proxy.errors import StoreUnavailable
+from proxy.core.jose import ACCESS_TYP, ASSERTION_TYP, SESSION_CLAIM, assertion_issuer
+from proxy.core.refresh import Holder
+from proxy.core.revocation import RevocationKeys, is_revoked, revoked_since
+from proxy.errors import ProxyError, StoreUnavailable
 from proxy.model import Identity
 
 RESERVED_CLAIMS: Final = frozenset(
     {
         *("iss", "sub", "aud", "exp", "nbf", "iat", "jti", "sid", "cnf", "client_id", "typ"),
         *("scope", "roles", "email", "email_verified", "name", "auth_time", "amr", "acr"),
-        *("azp", "act", "may_act", "nonce", "events"),
+        *("azp", "act", "may_act", "nonce", "events", SESSION_CLAIM),
     }
 )
 """What only the issuer says; a caller's own claims cannot."""
@@ -53,6 +54,27 @@ class Signer(Protocol):
         ...
 
 
+class RevokedMeanwhile(ProxyError):
+    """What a token was to be issued on has been taken back (security.md, R6)."""
+
+    code = "token_revoked"
+
+
+@dataclass(frozen=True, slots=True)
+class Grounds:
+    """On what a token is issued, beside who it is about."""
+
+    client: str = CLIENT_ID
+    family: str | None = None
+    """The refresh family: its `sid`."""
+    session: str | None = None
+    """Digest of the session that it dies with."""
+    since: float | None = None
+    """Epoch seconds: a revocation from then on ends what the token would be issued on (R6)."""
+    jkt: str | None = None
+    """Thumbprint of the key that the token is bound to (RFC 9449 §6)."""
+
+
 @dataclass(frozen=True, slots=True)
 class MintedToken:
     """A new access token, and how it is named and ended."""
@@ -61,6 +83,9 @@ class MintedToken:
     jti: str
     expires_at: int
     """Epoch seconds."""
+    issued_at: int = 0
+    """Epoch seconds."""
+    scope: str = ""
 
 
 class TokenIssuer:
@@ -91,6 +116,17 @@ class TokenIssuer:
         self._revoked = revoked
         self._sleep = sleep
 
+    @property
+    def issuer(self) -> str:
+        """The `iss` of the tokens."""
+        return self._issuer
+
+    async def is_revoked_since(self, subject: str, family: str, since: float) -> bool:
+        """Tell whether a refresh family was revoked since it began, in epoch seconds."""
+        claims = {"sub": subject, "sid": family}
+        values = await self._store.fetch(self._revoked.for_token(self._issuer, claims, family))
+        return revoked_since(values, since) is not None
+
     async def mint(
         self,
         subject: str,
@@ -103,33 +139,48 @@ class TokenIssuer:
         name: str | None = None,
         lifetime: float | None = None,
     ) -> MintedToken:
+        """Return a token as `issue` does, for a command's caller."""
+        holder = Holder(
+            subject,
+            email=email,
+            name=name,
+            roles=tuple(roles),
+            scopes=tuple(scopes),
+            claims=claims or {},
+        )
+        return await self.issue(holder, Grounds(), now=now, lifetime=lifetime)
+
+    async def issue(
+        self, holder: Holder, grounds: Grounds, *, now: float, lifetime: float | None = None
+    ) -> MintedToken:
         """Return a token that is good from the moment that it is returned.
 
         Waits a revocation's second out (R3): a token that says to be as old as the last "log out
         everywhere" would be refused with it. Raises `ValueError` for what no token can say,
-        `StoreUnavailable` and `KeysUnavailable`.
+        `RevokedMeanwhile`, `StoreUnavailable` and `KeysUnavailable`.
         """
         lifetime = self._lifetime_s if lifetime is None else lifetime
         if not 1 <= lifetime <= self._max_lifetime_s:
             raise ValueError(f"a token lives between 1 and {self._max_lifetime_s:g} seconds")
-        said = _own_claims(claims or {})
-        if not subject:
+        if not holder.subject:
             raise ValueError("a token needs a subject")
         jti = secrets.token_urlsafe(_JTI_BYTES)
-        said |= {"iss": self._issuer, "sub": subject, "aud": self._audience, "jti": jti}
-        said |= {"client_id": CLIENT_ID, "scope": _scope(scopes), "roles": list(roles)}
-        said |= {"email": email, "email_verified": True} if email else {}
-        said |= {"name": name} if name else {}
-        issued_at = await self._issuing_time(said, jti, now)
+        said = _own_claims(holder.claims) | _said_of(holder) | _said_on(grounds)
+        said |= {"iss": self._issuer, "aud": self._audience, "jti": jti}
+        issued_at = await self._issuing_time(said, jti, now, grounds.since)
         expires_at = issued_at + int(lifetime)
         said |= {"iat": issued_at, "exp": expires_at}
         token = self._signer.sign(said, ACCESS_TYP, max(now, issued_at))
-        return MintedToken(token, jti, expires_at)
+        return MintedToken(token, jti, expires_at, issued_at, said["scope"])
 
-    async def _issuing_time(self, claims: Mapping[str, Any], jti: str, now: float) -> int:
+    async def _issuing_time(
+        self, claims: Mapping[str, Any], jti: str, now: float, since: float | None
+    ) -> int:
         """Return the `iat` of a new token, after having waited until that second has come."""
         keys = self._revoked.for_token(self._issuer, claims, jti)
         values = await self._store.fetch(keys)
+        if since is not None and (marker := revoked_since(values, since)) is not None:
+            raise RevokedMeanwhile(f"revoked by {marker}")
         earliest = int(now)
         for issued_at in range(earliest, earliest + _MAX_WAIT_S):
             if is_revoked(values, issued_at, leeway=0) is None:
@@ -208,6 +259,31 @@ def _about(identity: Identity) -> dict[str, Any]:
     return claims
 
 
+def _said_of(holder: Holder) -> dict[str, Any]:
+    said: dict[str, Any] = {"sub": holder.subject, "roles": list(holder.roles)}
+    said["scope"] = _scope(holder.scopes)
+    if holder.email:
+        said |= {"email": holder.email, "email_verified": True}
+    if holder.name:
+        said["name"] = holder.name
+    if holder.auth_time is not None:
+        said["auth_time"] = holder.auth_time
+    if holder.amr:
+        said["amr"] = list(holder.amr)
+    return said
+
+
+def _said_on(grounds: Grounds) -> dict[str, Any]:
+    said: dict[str, Any] = {"client_id": grounds.client}
+    if grounds.family is not None:
+        said["sid"] = grounds.family
+    if grounds.session is not None:
+        said[SESSION_CLAIM] = grounds.session
+    if grounds.jkt is not None:
+        said["cnf"] = {"jkt": grounds.jkt}
+    return said
+
+
 def _own_claims(claims: Mapping[str, Any]) -> dict[str, Any]:
     if taken := RESERVED_CLAIMS & claims.keys():
         raise ValueError(f"claims that only the issuer sets: {', '.join(sorted(taken))}")
@@ -219,6 +295,11 @@ def _scope(scopes: Sequence[str]) -> str:
     if not all(map(_SCOPE.fullmatch, scopes)):
         raise ValueError("a scope is printable ASCII without spaces, quotes and backslashes")
     return " ".join(scopes)
+
+
+def sayable(scopes: Sequence[str]) -> tuple[str, ...]:
+    """Return the scopes that a token can name (RFC 6749 §3.3); others are nobody's to ask for."""
+    return tuple(scope for scope in scopes if _SCOPE.fullmatch(scope))
 
 
 def _foreign_scope(scopes: Sequence[str]) -> str:

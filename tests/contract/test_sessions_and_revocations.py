@@ -8,10 +8,13 @@ import time
 import pytest
 
 from proxy.core.formats.native import read
+from proxy.core.refresh import Holder
 from proxy.core.revocation import RevocationKeys, is_revoked
 from proxy.errors import StoreUnavailable
+from proxy.services.refresh import GrantRefused, RefreshFamilies, Reused
 from proxy.services.revocations import Revocations, RevocationWatch
 from proxy.services.sessions import Login, Sessions
+from proxy.services.tokens import TokenIssuer
 
 NOW = 1_800_000_000.0
 KEYS = RevocationKeys("latchgate:")
@@ -51,6 +54,43 @@ async def test_r3_a_revocation_is_found_by_its_token(store):
     await Revocations(store, KEYS).revoke_subject("i", "s", NOW, keep_s=60)
     values = await store.fetch(KEYS.for_token("i", {"sub": "s"}, "j"))
     assert "sub" == is_revoked(values, NOW - 1, 0)
+
+
+class Unsigned:
+    """Signs nothing."""
+
+    def sign(self, claims, _typ, _now):
+        return claims["jti"]
+
+
+async def test_s9_a_refresh_family_from_login_to_theft(store):
+    """S9: each store, with the rights that it gives, lets a family begin, rotate, repeat and end."""
+    issuer = TokenIssuer(
+        issuer="i",
+        audience="a",
+        lifetime_s=60,
+        max_lifetime_s=60,
+        signer=Unsigned(),
+        store=store,
+        revoked=KEYS,
+    )
+    families = RefreshFamilies(
+        store,
+        issuer,
+        Revocations(store, KEYS),
+        prefix="latchgate:",
+        lifetime_s=3600,
+        grace_s=10,
+        keep_s=60,
+    )
+    first = await families.begin(Holder("alice"), "spa", NOW, since=NOW)
+    second = await families.use(first.refresh_token, "spa", NOW + 1)
+    assert second == await families.use(first.refresh_token, "spa", NOW + 2)
+    third = await families.use(second.refresh_token, "spa", NOW + 3)
+    with pytest.raises(Reused):
+        await families.use(first.refresh_token, "spa", NOW + 4)
+    with pytest.raises(GrantRefused):
+        await families.use(third.refresh_token, "spa", NOW + 5)
 
 
 async def test_r4_a_crash_is_a_loss_only_where_it_lost_something(backend):

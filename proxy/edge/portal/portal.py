@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.core.cookies import expire_headers
 from proxy.edge.incoming import BodyTooLarge, Incoming
-from proxy.edge.portal import account, factors, login, second_step
+from proxy.edge.portal import account, factors, login, oauth, second_step
 from proxy.edge.portal.reply import Refused, Reply
 from proxy.edge.portal.visit import MAX_BODY_BYTES, Visit
 from proxy.services.decision import Own
+from proxy.services.oauth import TokenService
 from proxy.services.own import OwnServices
 from proxy.services.schemes.port import Ambiguous
 
@@ -35,12 +36,15 @@ _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Portal:
-    """Answers for the gate itself. The endpoints' names are those of proxy.services.own."""
+    """Answers for the gate itself: to people where it has `login:`, to OAuth clients. The endpoints' names are those of proxy.services.own."""
 
-    def __init__(self, services: OwnServices) -> None:
+    def __init__(self, services: OwnServices | None, tokens: TokenService | None = None) -> None:
         self._endpoints: dict[str, Endpoint] = {}
-        for part in _PARTS:
-            self._endpoints.update(part(services))
+        if services is not None:
+            for part in _PARTS:
+                self._endpoints.update(part(services))
+        if tokens is not None:
+            self._endpoints.update(oauth.endpoints(tokens))
 
     async def answer(self, connection: GateConnection, incoming: Incoming, own: Own) -> Reply:
         """Read the body and let the endpoint answer.

@@ -42,6 +42,8 @@ class Reply:
     """Whom it was about, for the log line."""
     code: str | None = None
     """For the log: why it is not a success, where the body tells that in a form of its own."""
+    detail: str = ""
+    """For the log: what exactly was wrong."""
 
     def lines(self) -> list[Header]:
         """Return every header line to send, the common ones included."""
@@ -57,11 +59,12 @@ def json_reply(
     *,
     subject: str | None = None,
     code: str | None = None,
+    detail: str = "",
 ) -> Reply:
     """Return `content` as JSON (RFC 8259)."""
     body = json.dumps(content, ensure_ascii=False).encode() + b"\n"
     lines = ((b"Content-Type", b"application/json"), *headers)
-    return Reply(status, lines, body, subject=subject, code=code)
+    return Reply(status, lines, body, subject=subject, code=code, detail=detail)
 
 
 def redirect(location: str, headers: Sequence[Header] = (), *, subject: str | None = None) -> Reply:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
+from proxy.adapters.jwe import TokenCipher
 from proxy.adapters.keys import KeySource, StaticKeys
 from proxy.adapters.store import Store, StoreAddress, address_of
 from proxy.adapters.store.tracked_store import TrackedStore
 from proxy.config.login_models import bare_name
-from proxy.config.models import Config, JwtSchemeConfig, SessionSchemeConfig
+from proxy.config.models import Config, JwtSchemeConfig, KeysConfig, SessionSchemeConfig
 from proxy.core.formats.native import native_origin
 from proxy.core.revocation import History, RevocationKeys, marker_life_s
 from proxy.errors import KeysUnavailable, StoreUnavailable
@@ -20,7 +22,7 @@ from proxy.services.schemes.jwt import JwtScheme
 from proxy.services.schemes.port import Place, Scheme
 from proxy.services.schemes.records import JsonRecords, NativeRecords, SessionRecords
 from proxy.services.schemes.session import SessionScheme
-from proxy.services.sessions import Sessions
+from proxy.services.sessions import Sessions, session_key
 from proxy.services.subjects import Subjects
 
 SHORTEST_MARKER_S = 86_400.0
@@ -29,11 +31,24 @@ SHORTEST_MARKER_S = 86_400.0
 def longest_marker_life_s(config: Config) -> float:
     """Return how long a marker that concerns every scheme must live, in seconds (R3)."""
     lives = [
-        marker_life_s(scheme.max_lifetime, scheme.leeway)
+        scheme_marker_life_s(config, scheme)
         for scheme in config.schemes.values()
         if isinstance(scheme, JwtSchemeConfig)
     ]
+    if config.tokens is not None and config.clients:
+        lives.append(config.tokens.refresh)
     return max([SHORTEST_MARKER_S, *lives])
+
+
+def scheme_marker_life_s(config: Config, scheme: JwtSchemeConfig) -> float:
+    """Return how long a marker for people or the issuer of one scheme must live, in seconds.
+
+    A refresh family that was revoked must find the marker at its next use, whenever that is (R6).
+    """
+    life_s = marker_life_s(scheme.max_lifetime, scheme.leeway)
+    if scheme.keys.local and config.tokens is not None and config.clients:
+        life_s = max(life_s, config.tokens.refresh + 2 * scheme.leeway)
+    return life_s
 
 
 def open_sessions(config: Config, scheme: SessionSchemeConfig, store: Store) -> Sessions:
@@ -72,6 +87,15 @@ def open_subjects(config: Config, store: Store) -> Subjects:
     )
 
 
+def own_lifetimes(config: Config) -> list[float]:
+    """Return how long the gate's own tokens may live, in seconds, by each scheme that accepts them."""
+    return [
+        scheme.max_lifetime
+        for scheme in config.schemes.values()
+        if isinstance(scheme, JwtSchemeConfig) and scheme.keys.local
+    ]
+
+
 class SchemeBuilder:
     """Builds every scheme of a configuration once, with its verdicts in `coherence`.
 
@@ -88,6 +112,7 @@ class SchemeBuilder:
         *,
         address: StoreAddress | None,
         coherence: Coherence,
+        cipher: TokenCipher | None = None,
     ) -> None:
         self._config = config
         self._store = store
@@ -96,6 +121,7 @@ class SchemeBuilder:
         self._unfit = unfit
         self._address = address
         self._coherence = coherence
+        self._cipher = cipher
         self._history = History(is_strict=config.store.on_loss == "revoke_all")
 
     def build(self) -> dict[str, Scheme]:
@@ -106,6 +132,20 @@ class SchemeBuilder:
             else self._session(name, scheme)
             for name, scheme in self._config.schemes.items()
         }
+
+    def own_tokens(self, name: str) -> JwtScheme:
+        """Return what judges the gate's own tokens for the gate itself, whatever routes accept."""
+        tokens = self._config.tokens
+        assert tokens is not None  # noqa: S101 - whoever calls has found them
+        scheme = JwtSchemeConfig(
+            type="jwt",
+            issuer=tokens.issuer,
+            audience=[tokens.audience],
+            algorithms=["EdDSA", "ES256", "RS256"],  # all that a rotation may have left behind
+            keys=KeysConfig(local=True),
+            max_lifetime=max([tokens.access, *own_lifetimes(self._config)]),
+        )
+        return self._jwt(name, scheme)
 
     def _session(self, name: str, scheme: SessionSchemeConfig) -> SessionScheme:
         is_native = scheme.format == "native"
@@ -157,6 +197,7 @@ class SchemeBuilder:
                 issuer=issuer,
                 leeway=0.0 if is_local else scheme.leeway,
                 unfit=self._unfit,
+                session_key=partial(session_key, self._config.store.prefix) if is_local else None,
             )
         else:
             ledger = self._coherence.ledger(name, None)
@@ -171,6 +212,7 @@ class SchemeBuilder:
             is_email_trusted=is_local or scheme.identity.email != "email",
             deny_list=deny_list,
             ledger=ledger,
+            cipher=self._cipher if is_local else None,
         )
 
     def _keys(self, name: str, scheme: JwtSchemeConfig) -> KeySource:

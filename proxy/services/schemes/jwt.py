@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from proxy.adapters.jwe import TokenCipher, is_encrypted
 from proxy.adapters.keys import KeySource
 from proxy.core.coherence import Key, Verdict
 from proxy.core.cookies import Duplicate, find_cookie
@@ -44,6 +45,8 @@ class JwtScheme:
     """`None` with `revocation: none`: no store is asked."""
     ledger: Ledger
     """The scheme's verdicts."""
+    cipher: TokenCipher | None = None
+    """Of the gate's own tokens, which may be encrypted; no other scheme has one."""
 
     def find(self, carried: Carried) -> Found | None:
         """Return the token from the first of the scheme's places that carries one."""
@@ -135,6 +138,7 @@ class JwtScheme:
 
         Raises `TokenInvalid` and `KeysUnavailable`. The deny-list is not asked.
         """
+        token = self.signed(token)
         try:
             return self.verifier.verify(token, self.keys.current(), now)
         except KeyUnknown as unknown:
@@ -142,6 +146,15 @@ class JwtScheme:
             if keys is None:
                 raise
             return self.verifier.verify(token, keys, now)
+
+    def signed(self, token: bytes) -> bytes:
+        """Return the signed token in an encrypted one of the gate's own; any other as it is.
+
+        Raises `TokenInvalid`.
+        """
+        if self.cipher is None or not is_encrypted(token):
+            return token
+        return self.cipher.decrypt(token)
 
     def _identity(self, token: VerifiedToken) -> Identity:
         claims = token.claims

@@ -168,3 +168,77 @@ def test_the_keys_of_the_gate_are_those_of_every_command(gate):
     }
     assert 1 == len(kids)
     assert json.dumps(sorted(kids))
+
+
+@pytest.fixture
+def encrypting(gate):
+    """Give the command line with tokens that their clients cannot read."""
+    gate.write(gate.file.read_text().replace("audience: shop}", "audience: shop, encrypt: true}"))
+    return gate
+
+
+def test_an_encrypted_token_is_shown_with_what_is_in_it(encrypting):
+    """Whoever has the configuration can read it; the header is that of the signed token."""
+    token = mint(encrypting, "--role", "admin")["token"]
+    found = inspect(encrypting, token)
+
+    assert 5 == len(token.split("."))
+    assert found["valid"]
+    assert ("EdDSA", "alice", ["admin"]) == (
+        found["header"]["alg"],
+        found["claims"]["sub"],
+        found["claims"]["roles"],
+    )
+
+
+def test_a_token_that_cannot_be_decrypted_is_shown_as_it_is(encrypting):
+    """Not valid, status 1; its header is all that there is to see."""
+    token = mint(encrypting)["token"]
+    found = inspect(encrypting, token[:-4] + "AAAA", status=1)
+
+    assert "token_invalid" == found["code"]
+    assert "A256KW" == found["header"]["alg"]
+    assert found["claims"] is None
+
+
+CLIENTS = """
+clients:
+  spa: {public: true}
+  script: {secret: 0123456789abcdef0123456789abcdef, grants: password}
+"""
+
+
+@pytest.fixture
+def with_clients(gate):
+    """Give the command line with clients."""
+    gate.write(gate.file.read_text() + CLIENTS)
+    return gate
+
+
+def test_mint_for_a_client_begins_a_family(with_clients):
+    """Beside the access token there is the first refresh token, for programs and for people."""
+    made = mint(with_clients, "--client", "spa", "--role", "admin")
+    found = inspect(with_clients, made["access_token"])
+
+    assert made["refresh_token"].startswith("lgr_")
+    assert found["valid"]
+    assert ("spa", ["admin"]) == (found["claims"]["client_id"], found["claims"]["roles"])
+    printed = with_clients.run("token", "mint", "--subject", "alice", "--client", "spa").stdout
+    assert "refresh:  lgr_" in printed
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--client", "nobody"], "no client called nobody"),
+        (["--client", "script"], "may not use refresh tokens"),
+        (["--client", "spa", "--quiet"], "--client goes with neither"),
+        (["--client", "spa", "--lifetime", "1h"], "--client goes with neither"),
+    ],
+)
+def test_mint_for_a_client_that_cannot_have_it(with_clients, options, words):
+    """Status 2 and a sentence."""
+    result = with_clients.run("token", "mint", "--subject", "alice", *options)
+
+    assert 2 == result.exit_code
+    assert words in result.stderr

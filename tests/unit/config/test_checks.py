@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from proxy.config.checks import CHECKS, check_references, check_route_names
+from proxy.config.client_checks import CHECKS as CLIENTS
 from proxy.config.login_checks import CHECKS as LOGIN
 from proxy.config.network_checks import CHECKS as NETWORK
 from proxy.config.route_checks import CHECKS as ROUTES
@@ -18,6 +19,7 @@ def test_every_check_runs():
         *NETWORK,
         *STORE,
         *LOGIN,
+        *CLIENTS,
     } == set(CHECKS)
     assert len(set(CHECKS)) == len(CHECKS)
 

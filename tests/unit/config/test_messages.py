@@ -51,7 +51,7 @@ def test_an_unknown_key_is_told_what_was_probably_meant(path, message):
 
 def test_an_unknown_key_without_a_likeness_is_told_what_is_known():
     """The keys of the place are few enough to be listed."""
-    assert unknown_key(("zzzzzz",), ROOT).startswith("unknown key; known here: branding, health")
+    assert unknown_key(("zzzzzz",), ROOT).startswith("unknown key; known here: branding, clients")
     assert meant_key(("admin",), ROOT) is None
 
 

@@ -134,6 +134,15 @@ def test_the_issuer_is_read_without_believing_it():
     assert unverified_issuer(loose) == "https://id.example/?\xff>"
 
 
+def test_an_encrypted_token_names_its_issuer_in_the_header():
+    """RFC 7519 §5.3: so that the gate's own is known on its way to others (H6)."""
+    header = token_saying({"alg": "dir", "iss": "https://gate.test"}).split(b".")[1]
+
+    assert unverified_issuer(header + b".a.b.c.d") == "https://gate.test"
+    assert unverified_issuer(header + b".a.b") is None
+    assert unverified_issuer(b"a." + header + b".b.c.d") is None
+
+
 @pytest.mark.parametrize(
     "token",
     [

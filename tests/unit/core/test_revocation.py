@@ -13,6 +13,7 @@ from proxy.core.revocation import (
     digest,
     is_revoked,
     marker_life_s,
+    revoked_since,
 )
 
 ISSUER = "https://id.example.com/"
@@ -192,3 +193,23 @@ def test_a_loss_that_is_accepted_keeps_nobody_waiting():
     history = History(is_strict=False)
     assert history.is_believed(b"ours", None, now=100.0, mono=0.0)
     assert history.is_believed(b"other", None, now=101.0, mono=1.0)
+
+
+@pytest.mark.parametrize("marker", ["all", "iss", "sub", "subject"])
+def test_r6_a_revocation_since_the_beginning_counts(marker):
+    """R6: at or after the moment; one before it was for somebody else's tokens."""
+    for revoked_at, expected in ((b"100.0", marker), (b"100.5", marker), (b"99.9", None)):
+        assert expected == revoked_since(values_with(marker, revoked_at), 100.0)
+    assert marker == revoked_since(values_with(marker, b"not a time"), 100.0)
+
+
+@pytest.mark.parametrize("marker", ["jti", "sid"])
+def test_r6_what_names_one_thing_counts_for_good(marker):
+    """R6: a family that was ended is over, whenever it is said to have begun."""
+    assert marker == revoked_since(values_with(marker, b"1.0"), 100.0)
+
+
+def test_r6_a_short_answer_is_no_answer():
+    """R6: what cannot be read is taken for a revocation."""
+    assert revoked_since(NOTHING, 100.0) is None
+    assert "all" == revoked_since(NOTHING[:3], 100.0)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from proxy.adapters.jwe import TokenCipher
 from proxy.adapters.secrets import SecretBox
 from proxy.core.jose import TokenVerifier
 from proxy.core.keyring import Rotation
 from proxy.errors import KeysUnavailable, SecretsError, StoreUnavailable
-from proxy.services.signing import SigningKeys
+from proxy.services.signing import EncryptingSigner, SigningKeys
 from tests.memory_store import MemoryStore
 from tests.token_workshop import NOW
 
@@ -242,3 +243,78 @@ async def test_a_record_that_never_holds_still_is_given_up():
 
     with pytest.raises(StoreUnavailable):
         await load(Restless())
+
+
+async def test_rotation_by_hand_has_no_gap():
+    """Whenever somebody rotates, each token verifies in each worker until its end."""
+    store = MemoryStore()
+    one, other, hand = await load(store), await load(store), await load(store)
+    signers = set()
+    tokens = []
+    for time in range(0, 2000, 10):
+        now = NOW + time
+        await (one if time % 20 else other).refresh(now)
+        if time in (100, 110, 500, 1230):
+            await hand.rotate(now)
+        tokens = [(t, end) for t, end in tokens if end > now]
+        for signer, reader in ((one, other), (other, one)):
+            tokens.append((sign(signer, now), now + 60))
+            for token, _ in tokens:
+                signers.add(verify(reader, token, now).key.kid)
+
+    assert 4 == len(signers)
+
+
+async def test_rotation_by_hand_waits_for_the_last_one():
+    """A key that is published and does not sign yet is the answer to another rotation."""
+    store = MemoryStore()
+    keys = await load(store)
+    made = await keys.rotate(NOW)
+
+    assert made == await keys.rotate(NOW + 49)
+    assert made != await keys.rotate(NOW + 50)
+    assert ["verifies", "signs", "waits"] == [
+        keys.state_of(key, NOW + 50) for key in keys.published()
+    ]
+
+
+async def test_rotation_by_hand_and_by_schedule_make_one_key():
+    """Who rotates at the same moment as somebody else takes the key that is there first."""
+    store = MemoryStore()
+    one, other = await load(store), await load(store)
+    real = store.run
+
+    async def overtaken(script, keys, args=()):
+        store.run = real
+        await other.rotate(NOW + 1)
+        return await real(script, keys, args)
+
+    store.run = overtaken
+    made = await one.rotate(NOW + 1)
+
+    assert [made.kid] == [key.kid for key in other.published()][1:]
+
+
+async def test_rotation_by_hand_gives_up_on_a_store_that_never_holds_still():
+    """A store in which every change is lost is an outage."""
+    store = MemoryStore()
+    keys = await load(store)
+
+    async def lost(script, keys, args=()):
+        return 0
+
+    store.run = lost
+    with pytest.raises(StoreUnavailable):
+        await keys.rotate(NOW)
+
+
+async def test_an_encrypting_signer_hides_what_it_signs():
+    """What comes out is encrypted, and inside is what the keys sign."""
+    keys = await load(MemoryStore())
+    cipher = TokenCipher([OLD], "i")
+    token = EncryptingSigner(keys, cipher).sign(
+        {"iss": "i", "iat": int(NOW), "exp": int(NOW) + 60}, "at+jwt", NOW
+    )
+
+    assert 5 == len(token.split("."))
+    assert kids(keys)[0] == verify(keys, cipher.decrypt(token.encode()).decode()).key.kid

@@ -1,0 +1,43 @@
+"""Section clients: programs that get tokens of the gate's own, and how they may (RFC 6749)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from proxy.config.secret import SecretValue
+from proxy.config.strict import Section
+from proxy.config.values import Flag, Text, one_or_many, unique
+
+GrantName = Literal["refresh_token", "client_credentials", "password"]
+
+
+class ClientConfig(Section):
+    """A program that may ask for tokens."""
+
+    public: Flag = False
+    """True for a program that can keep no secret: a page, an application on a phone."""
+    secret: Annotated[
+        list[SecretValue],
+        BeforeValidator(one_or_many, json_schema_input_type=SecretValue | list[SecretValue]),
+    ] = Field(default=[])
+    """What it proves itself by, 32 bytes at least; several while one replaces another."""
+    grants: Annotated[
+        list[GrantName],
+        BeforeValidator(one_or_many, json_schema_input_type=GrantName | list[GrantName]),
+        AfterValidator(unique),
+    ] = Field(default=["refresh_token"], min_length=1)
+    """How it may get tokens."""
+    roles: Annotated[
+        list[Text],
+        BeforeValidator(one_or_many, json_schema_input_type=Text | list[Text]),
+        AfterValidator(unique),
+    ] = []
+    """Roles of the client itself, in tokens that it gets by client_credentials."""
+    scopes: Annotated[
+        list[Text],
+        BeforeValidator(one_or_many, json_schema_input_type=Text | list[Text]),
+        AfterValidator(unique),
+    ] = []
+    """Scopes of the client itself, in tokens that it gets by client_credentials."""

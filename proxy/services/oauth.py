@@ -1,0 +1,485 @@
+"""Tokens for clients: the grants of the token endpoint, revocation and introspection.
+
+RFC 6749, RFC 7009, RFC 7662; security.md, S6, S7 and S8. What never belongs here: HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Final, Protocol
+
+from proxy.config.user_models import normal_name
+from proxy.core.formats.native import cookie_digest
+from proxy.core.jose import VerifiedToken
+from proxy.core.oauth import (
+    CLIENT_SUBJECT,
+    SESSION_GRANT,
+    Client,
+    OAuthRefused,
+    authenticate,
+    claimed_client,
+    required,
+    scopes_of,
+)
+from proxy.core.refresh import MARK, Family, Holder, OtpRule
+from proxy.core.revocation import digest
+from proxy.errors import LoginBusy, ProxyError, StoreUnavailable, TokenInvalid
+from proxy.model import Authenticated, Identity
+from proxy.services.audit import Audit, Event
+from proxy.services.login import Whereabouts
+from proxy.services.refresh import Answer, GrantRefused, RefreshFamilies, Reused, answer_with
+from proxy.services.revocations import Revocations
+from proxy.services.schemes.jwt import JwtScheme
+from proxy.services.schemes.port import Carried, Found, Place
+from proxy.services.tokens import (
+    CLIENT_ID,
+    RESERVED_CLAIMS,
+    Grounds,
+    RevokedMeanwhile,
+    TokenIssuer,
+    sayable,
+)
+from proxy.services.visitors import Visitors
+
+SESSION_TOKEN_S: Final = 300.0
+"""S6: the longest life of a token that a session got."""
+
+_TOLD: Final = ("scope", "client_id", "exp", "iat", "nbf", "sub", "aud", "iss", "jti", "cnf")
+"""RFC 7662 §2.2: what introspection tells of an access token, beside what the gate adds."""
+_TOLD_OF_PEOPLE: Final = ("sid", "roles", "email", "name", "auth_time", "amr")
+
+
+class TooManyAttempts(ProxyError):
+    """Somebody guesses passwords or codes (S8)."""
+
+    code = "too_many_attempts"
+
+    def __init__(self, wait_s: float) -> None:
+        super().__init__(f"to be tried again in {wait_s:g} s")
+        self.wait_s = wait_s
+
+
+class Person(Protocol):
+    """Whom a name and password belong to."""
+
+    @property
+    def subject(self) -> str:
+        """Who it is, for good."""
+        ...
+
+    @property
+    def email(self) -> str | None:
+        """Their address."""
+        ...
+
+    @property
+    def name(self) -> str | None:
+        """The name to show."""
+        ...
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Their roles."""
+        ...
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """Their scopes."""
+        ...
+
+    @property
+    def is_disabled(self) -> bool:
+        """True where they may not sign in."""
+        ...
+
+
+class People(Protocol):
+    """Checks names and passwords."""
+
+    @property
+    def is_busy(self) -> bool:
+        """True where a password would not even be looked at."""
+        ...
+
+    async def verify(self, name: str, password: str) -> Person | None:
+        """Return whose they are, `None` for nobody's; takes the same time for an unknown name."""
+        ...
+
+
+class Attempts(Protocol):
+    """Counts guesses before they are made (S8)."""
+
+    async def take(self, account: str, network: str | None, now: float) -> float:
+        """Count an attempt and return the seconds to wait: 0.0 lets it be made."""
+        ...
+
+    async def clear(self, account: str, network: str | None) -> None:
+        """Forget what was counted, after success."""
+        ...
+
+
+class OneTimeCodes(Protocol):
+    """Checks one-time passwords and recovery codes."""
+
+    async def is_enrolled(self, subject: str) -> bool:
+        """Tell whether a code is asked of them."""
+        ...
+
+    async def check(self, subject: str, code: str, now: float) -> bool:
+        """Tell whether it is a good code, which it is once."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRequest:
+    """A request of a client, without HTTP."""
+
+    form: Mapping[str, str] = field(repr=False)
+    authorization: bytes | None = field(repr=False)
+    carried: Carried = field(repr=False)
+    now: float
+    """Epoch seconds."""
+    where: Whereabouts
+    """From where it comes."""
+    request_id: str = ""
+    is_insecure: bool = False
+    """True where a password would travel in the clear (S5)."""
+    jkt: str | None = None
+    """Thumbprint of the key that it has proved to hold (RFC 9449 §5)."""
+
+    @property
+    def place(self) -> str:
+        """Return a digest of where it comes from."""
+        return digest(self.where.network or "", self.where.shown_agent or "")
+
+
+@dataclass(frozen=True, slots=True)
+class Factors:
+    """Who checks what people know and have; see the parts that log people in."""
+
+    attempts: Attempts
+    people: People | None = None
+    """`None`: nobody has a password."""
+    codes: OneTimeCodes | None = None
+    """`None`: nobody has one-time passwords."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRules:
+    """How long what the endpoints hand out lives, in seconds, and what a refresh asks for."""
+
+    access_s: float
+    idle_s: float | None
+    """Idle timeout of the sessions that may get tokens; `None`: none may."""
+    keep_s: float
+    """How long an access token that was revoked must be refused."""
+    leeway_s: float
+    """The largest of the schemes that accept the tokens."""
+    otp: OtpRule = "never"
+    """When a refresh asks for a one-time password."""
+    public_url: str | None = None
+    """The origin that people see."""
+
+
+class TokenService:
+    """The endpoints for clients.
+
+    Constructor: `scheme` judges the gate's own tokens; `unfit` says why the store may not be relied
+    on.
+    """
+
+    def __init__(
+        self,
+        clients: Mapping[str, Client],
+        issuer: TokenIssuer,
+        families: RefreshFamilies,
+        revocations: Revocations,
+        scheme: JwtScheme,
+        rules: TokenRules,
+        *,
+        visitors: Visitors | None = None,
+        unfit: Callable[[], str | None] = lambda: None,
+    ) -> None:
+        self._clients = clients
+        self._issuer = issuer
+        self._families = families
+        self._revocations = revocations
+        self._scheme = scheme
+        self.rules = rules
+        self._visitors = visitors
+        self._unfit = unfit
+        self.factors: Factors | None = None
+        """Who checks passwords and codes; `None`: nobody does."""
+        self.audit: Audit | None = None
+        """Where what happens is noted."""
+        self._grants: dict[str, Callable[[TokenRequest], Awaitable[Answer]]] = {
+            "refresh_token": self._refresh,
+            "client_credentials": self._client_credentials,
+            "password": self._password,
+            SESSION_GRANT: self._from_session,
+        }
+
+    async def token(self, request: TokenRequest) -> Answer:
+        """Return new tokens (RFC 6749 §5.1).
+
+        Raises `OAuthRefused`, `TooManyAttempts`, `StoreUnavailable`, `KeysUnavailable`, and `Ambiguous`
+        for a session cookie that is there twice.
+        """
+        self._check_store()
+        grant = self._grants.get(required(request.form, "grant_type"))
+        if grant is None:
+            raise OAuthRefused("unsupported_grant_type", "there is no such grant")
+        try:
+            return await grant(request)
+        except Reused as reused:
+            self._note(request, "refresh_reused", reused.subject, reused.detail)
+            raise OAuthRefused("invalid_grant", reused.detail) from None
+        except (GrantRefused, RevokedMeanwhile) as refused:
+            raise OAuthRefused("invalid_grant", refused.detail) from None
+
+    async def revoke(self, request: TokenRequest) -> None:
+        """End a token of the client (RFC 7009): a refresh token with its family, an access token alone.
+
+        What is no good token any more is ended already. Raises as `token`.
+        """
+        self._check_store()
+        client = self._client(request)
+        text, now = required(request.form, "token"), request.now
+        if text.startswith(MARK):
+            try:
+                subject = await self._families.end(text, client.name, now)
+            except GrantRefused as refused:
+                raise OAuthRefused("invalid_grant", refused.detail) from None
+            if subject is not None:
+                self._note(request, "token_revoked", subject, "refresh family")
+            return
+        try:
+            token = await self._scheme.verify(text.encode(), now)
+        except TokenInvalid:
+            return
+        if token.claims.get("client_id") != client.name:
+            raise OAuthRefused("invalid_grant", "the token was issued to another client")
+        await self._revocations.revoke_token(
+            self._issuer.issuer,
+            token.jti_name,
+            now,
+            keep_s=self.rules.keep_s,
+            expires_at=token.expires_at + 2 * self.rules.leeway_s,
+        )
+        self._note(request, "token_revoked", _subject(token), "access token")
+
+    async def introspect(self, request: TokenRequest) -> Mapping[str, Any]:
+        """Return what a token is worth (RFC 7662 §2.2), to clients that prove who they are.
+
+        Of what opens nothing nothing is said, nor of another client's refresh token. Raises as `token`.
+        """
+        self._check_store()
+        client = self._client(request)
+        if client.is_public:
+            raise OAuthRefused("invalid_client", f"client {client.name} does not prove itself")
+        text, now = required(request.form, "token"), request.now
+        if text.startswith(MARK):
+            return await self._about_family(text, client, now)
+        place = Found(Place("bearer"), text.encode(), is_request=False)
+        outcome = self._scheme.known(place, now) or await self._scheme.judge(place, now)
+        if not isinstance(outcome, Authenticated):
+            return {"active": False}
+        claims = outcome.identity.claims
+        if not now < claims["exp"]:  # leeway is for clocks of those who verify
+            return {"active": False}
+        told = {name: claims[name] for name in (*_TOLD, *_TOLD_OF_PEOPLE) if name in claims}
+        return {"active": True, "token_type": "DPoP" if "cnf" in told else "Bearer", **told}
+
+    async def _about_family(self, text: str, client: Client, now: float) -> Mapping[str, Any]:
+        found = await self._families.find(text, now)
+        if found is None or found[1].client != client.name:
+            return {"active": False}
+        token, family = found
+        return {
+            "active": True,
+            "scope": " ".join(family.holder.scopes),
+            "client_id": family.client,
+            "exp": family.expires_at,
+            "iat": family.begun_at,
+            "sub": family.holder.subject,
+            "iss": self._issuer.issuer,
+            "sid": token.family,
+        }
+
+    def _note(self, request: TokenRequest, kind: str, subject: str | None, detail: str) -> None:
+        if self.audit is not None:
+            where = request.where
+            event = Event(
+                kind, subject, where.address, where.shown_agent, request.request_id, detail=detail
+            )
+            self.audit.note(event, request.now)
+
+    def _check_store(self) -> None:
+        if (reason := self._unfit()) is not None:
+            raise StoreUnavailable(reason)
+
+    def _client(self, request: TokenRequest, grant: str | None = None) -> Client:
+        """Return the client, which may use `grant`. Raises `OAuthRefused`."""
+        claim = claimed_client(request.authorization, request.form)
+        client = authenticate(self._clients, claim)
+        if grant is not None and grant not in client.grants:
+            raise OAuthRefused("unauthorized_client", f"client {client.name} may not use {grant}")
+        return client
+
+    # The grants
+
+    async def _refresh(self, request: TokenRequest) -> Answer:
+        client = self._client(request, "refresh_token")
+        answer = await self._families.use(
+            required(request.form, "refresh_token"),
+            client.name,
+            request.now,
+            narrow=scopes_of(request.form.get("scope")),
+            admit=partial(self._admit, request),
+            jkt=request.jkt,
+        )
+        self._note(request, "token_refreshed", answer.subject, f"client {client.name}")
+        return answer
+
+    async def _admit(self, request: TokenRequest, family: Family) -> Family:
+        """Return the family for one more use, after its owner's code where `tokens.otp` asks for one."""
+        here = replace(family, place=request.place)
+        if not family.wants_code(self.rules.otp, request.place, request.now):
+            return here
+        if self.factors is None or self.factors.codes is None:
+            raise OAuthRefused("invalid_grant", "a code is needed, and nobody checks codes")
+        subject = family.holder.subject
+        if not await self.factors.codes.is_enrolled(subject):
+            return here
+        await self._check_code(request, self.factors, subject, subject)
+        await self.factors.attempts.clear(subject, request.where.network)
+        return here.proved(("otp", "mfa"), request.now)
+
+    async def _client_credentials(self, request: TokenRequest) -> Answer:
+        client = self._client(request, "client_credentials")
+        if client.is_public:  # the configuration says so too
+            raise OAuthRefused("unauthorized_client", "a public client has no tokens of its own")
+        scopes = scopes_of(request.form.get("scope"))(client.scopes)
+        holder = Holder(CLIENT_SUBJECT + client.name, roles=client.roles, scopes=scopes)
+        grounds = Grounds(client.name, jkt=request.jkt)
+        minted = await self._issuer.issue(holder, grounds, now=request.now)
+        self._note(request, "token_issued", holder.subject, "client_credentials")
+        return answer_with(minted, None, holder.subject, request.jkt)
+
+    async def _password(self, request: TokenRequest) -> Answer:
+        """RFC 6749 §4.3, for clients that the configuration trusts with passwords (S7)."""
+        client = self._client(request, "password")
+        if request.is_insecure:  # S5
+            reason = "a password would travel in the clear"
+            raise OAuthRefused("invalid_request", reason, "https is required")
+        name = normal_name(required(request.form, "username"))
+        password = required(request.form, "password")
+        narrow = scopes_of(request.form.get("scope"))
+        holder = await self._sign_in(request, name, password)
+        scopes = narrow(holder.scopes)
+        self._note(request, "token_issued", holder.subject, f"password, client {client.name}")
+        if "refresh_token" in client.grants:
+            return await self._families.begin(
+                holder,
+                client.name,
+                request.now,
+                since=request.now,
+                scopes=scopes,
+                jkt=request.jkt,
+                place=request.place,
+            )
+        said = replace(holder, scopes=scopes)
+        grounds = Grounds(client.name, since=request.now, jkt=request.jkt)
+        minted = await self._issuer.issue(said, grounds, now=request.now)
+        return answer_with(minted, None, holder.subject, request.jkt)
+
+    async def _sign_in(self, request: TokenRequest, name: str, password: str) -> Holder:
+        """Return whose name, password and, where they have enrolled, code these are (S7, S8)."""
+        factors = self.factors
+        if factors is None or factors.people is None:
+            raise OAuthRefused("unsupported_grant_type", "nobody has a password here")
+        if factors.people.is_busy:  # before it is counted: it was not looked at
+            raise LoginBusy("too many passwords wait to be checked")
+        await _take_attempt(factors, name, request)
+        person = await factors.people.verify(name, password)
+        if person is None or person.is_disabled or person.subject.startswith(CLIENT_SUBJECT):
+            self._note(request, "login_failed", None, "password grant")
+            raise OAuthRefused("invalid_grant", "name and password do not fit")
+        amr: tuple[str, ...] = ("pwd",)
+        if factors.codes is not None and await factors.codes.is_enrolled(person.subject):
+            await self._check_code(request, factors, name, person.subject)
+            amr = ("pwd", "otp", "mfa")
+        await factors.attempts.clear(name, request.where.network)
+        return Holder(
+            subject=person.subject,
+            email=person.email,
+            name=person.name,
+            roles=tuple(person.roles),
+            scopes=sayable(person.scopes),
+            auth_time=int(request.now),
+            amr=amr,
+        )
+
+    async def _check_code(
+        self, request: TokenRequest, factors: Factors, name: str, subject: str
+    ) -> None:
+        """Return if the request has a good code; each is an attempt at the account `name` (S8)."""
+        assert factors.codes is not None  # noqa: S101 - whoever calls has looked
+        code = request.form.get("otp")
+        if not code:
+            raise OAuthRefused("invalid_grant", "no one-time password", "otp is required")
+        await _take_attempt(factors, name, request)
+        if not await factors.codes.check(subject, code, request.now):
+            self._note(request, "otp_failed", subject, "token endpoint")
+            raise OAuthRefused("invalid_grant", "the one-time password is not good")
+
+    async def _from_session(self, request: TokenRequest) -> Answer:
+        """S6: a short access token that dies with the session, and never a refresh token."""
+        if self._visitors is None or self.rules.idle_s is None:
+            raise OAuthRefused("unsupported_grant_type", "no session gets tokens here")
+        claim = claimed_client(request.authorization, request.form)
+        client = CLIENT_ID if claim is None else authenticate(self._clients, claim).name
+        found = self._visitors.find(request.carried)
+        outcome = await self._visitors.judge(found, request.now)
+        if found is None or not isinstance(outcome, Authenticated):
+            raise OAuthRefused("invalid_grant", "there is no live session")
+        identity = outcome.identity
+        if identity.subject.startswith(CLIENT_SUBJECT):
+            raise OAuthRefused("invalid_grant", "the session's subject would be taken for a client")
+        holder = _holder(identity, scopes_of(request.form.get("scope"))(sayable(identity.scopes)))
+        life_s = min(SESSION_TOKEN_S, self.rules.access_s, self.rules.idle_s)
+        if identity.expires_at is not None:
+            life_s = min(life_s, identity.expires_at - request.now)
+        if life_s < 1:
+            raise OAuthRefused("invalid_grant", "the session is about to end")
+        grounds = Grounds(client, session=cookie_digest(found.value), jkt=request.jkt)
+        minted = await self._issuer.issue(holder, grounds, now=request.now, lifetime=life_s)
+        self._note(request, "token_issued", holder.subject, "session")
+        return answer_with(minted, None, holder.subject, request.jkt)
+
+
+async def _take_attempt(factors: Factors, name: str, request: TokenRequest) -> None:
+    wait_s = await factors.attempts.take(name, request.where.network, request.now)
+    if wait_s > 0:
+        raise TooManyAttempts(wait_s)
+
+
+def _holder(identity: Identity, scopes: tuple[str, ...]) -> Holder:
+    """Return what a token says of a session's owner; what only the issuer says is its own."""
+    return Holder(
+        subject=identity.subject,
+        email=identity.email,
+        name=identity.name,
+        roles=identity.roles,
+        scopes=scopes,
+        claims={k: v for k, v in identity.claims.items() if k not in RESERVED_CLAIMS},
+        auth_time=None if identity.auth_time is None else int(identity.auth_time),
+        amr=identity.amr,
+    )
+
+
+def _subject(token: VerifiedToken) -> str | None:
+    subject = token.claims.get("sub")
+    return subject if isinstance(subject, str) else None

@@ -1,0 +1,194 @@
+"""Tokens of people who sign in at the gate: by password, by their session, and their ends."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import aiohttp
+import pytest
+
+from proxy.adapters.passwords import hash_password
+from proxy.adapters.users_file import edit_users
+from proxy.core.oauth import SESSION_GRANT
+from proxy.services.attempts import TRIES
+from proxy.services.audit import AuditTrail
+
+PASSWORD = "correct horse"
+HASH = hash_password(PASSWORD).text
+
+CONFIG = """
+store: {{url: "{store}"}}
+secrets: {{key: "{key}"}}
+tokens: {{issuer: https://shop.example.com, audience: shop}}
+clients: {{phone: {{public: true, grants: [password, refresh_token]}}}}
+upstreams: {{app: {{servers: ["http://127.0.0.1:9"]}}}}
+schemes:
+  web: {{type: session, format: native, cookie: sid}}
+  api: {{type: jwt, keys: {{local: true}}}}
+login: {{scheme: web, users: {{file: users.yaml}}}}
+routes:
+  - {{match: {{path: /**}}, auth: [api, web], upstream: app}}
+"""
+
+
+@pytest.fixture
+def put(tmp_path):
+    """Return what changes alice in the users' file."""
+
+    def change(**members):
+        def edit(users):
+            users["alice"] = {"password": HASH, **users.get("alice", {}), **members}
+            return True
+
+        edit_users(tmp_path / "users.yaml", edit)
+
+    change(roles=["customer"], email="alice@example.com")
+    return change
+
+
+@pytest.fixture
+async def gate(start_gate, valkey, put):
+    return await start_gate(CONFIG.format(store=valkey.url, key="ab" * 32))
+
+
+@pytest.fixture
+def post(gate, client):
+    async def call(path="token", headers=None, **form):
+        url = f"{gate.url}/_auth/{path}"
+        async with client.post(url, data=form, headers=headers) as answer:
+            return answer.status, await answer.json(), answer.headers
+
+    return call
+
+
+@pytest.fixture
+def log_in(post):
+    """Return what signs alice in by the password grant."""
+
+    async def call(headers=None, **change):
+        form = {
+            "grant_type": "password",
+            "client_id": "phone",
+            "username": "alice",
+            "password": PASSWORD,
+        }
+        return await post("token", headers, **(form | change))
+
+    return call
+
+
+@pytest.fixture
+def opens(gate, client):
+    """Return whether a token passes the gate (there is no application behind it)."""
+
+    async def call(token):
+        headers = {"Authorization": f"Bearer {token}"}
+        async with client.get(f"{gate.url}/x", headers=headers) as answer:
+            return answer.status == 502
+
+    return call
+
+
+async def eventually(condition):
+    end = time.monotonic() + 5
+    while not await condition():
+        assert time.monotonic() < end
+        await asyncio.sleep(0.01)
+
+
+async def test_s7_a_person_signs_in_by_password(post, log_in, opens):
+    """S7: tokens by name and password of the users' file; the refresh token renews them."""
+    status, told, _ = await log_in()
+    assert 200 == status
+    assert await opens(told["access_token"])
+    status, renewed, _ = await post(
+        grant_type="refresh_token", client_id="phone", refresh_token=told["refresh_token"]
+    )
+
+    assert 200 == status
+    assert await opens(renewed["access_token"])
+
+
+async def test_r6_a_disabled_person_renews_nothing(post, log_in, opens, put):
+    """R6: a change of the users' file ends the refresh family and its access tokens."""
+    _, told, _ = await log_in()
+    put(disabled=True)
+
+    async def is_refused():
+        return not await opens(told["access_token"])
+
+    await eventually(is_refused)
+    status, answer, _ = await post(
+        grant_type="refresh_token", client_id="phone", refresh_token=told["refresh_token"]
+    )
+    assert (400, "invalid_grant") == (status, answer["error"])
+    assert (400, {"error": "invalid_grant"}) == (await log_in())[:2]
+
+
+async def test_s8_guesses_by_this_way_are_counted_too(log_in):
+    """S8: the account is locked for this network, whatever spelling of the name is used."""
+    for number in range(TRIES):
+        name = "zoë" if number % 2 else "zoe\u0308"
+        assert 400 == (await log_in(username=name, password=f"guess {number}"))[0]
+    status, answer, headers = await log_in(username="zoë")
+
+    assert (429, "too_many_attempts") == (status, answer["code"])
+    assert int(headers["Retry-After"]) > 60
+    assert 1 == len(headers.getall("Retry-After"))
+
+
+async def test_s5_a_password_is_not_taken_in_the_clear(log_in):
+    """S5: over plain http of another machine the grant is refused before anything is checked."""
+    status, answer, _ = await log_in({"Host": "shop.example.com"})
+
+    assert (400, "invalid_request") == (status, answer["error"])
+    assert "https is required" == answer["error_description"]
+
+
+async def test_s6_logging_out_ends_the_sessions_tokens(gate, client, post, opens, sign_in):
+    """S6: what a page got of its session dies at logout."""
+    session = await sign_in(gate)
+    cookie = {"Cookie": f"sid={session.cookie}"}
+    _, told, _ = await post(headers=cookie, grant_type=SESSION_GRANT)
+    assert await opens(told["access_token"])
+    async with client.post(f"{gate.url}/_auth/logout", headers=cookie) as answer:
+        assert answer.ok
+
+    async def is_refused():
+        return not await opens(told["access_token"])
+
+    await eventually(is_refused)
+
+
+async def test_what_happens_to_tokens_is_noted(gate, post, log_in):
+    """The audit trail has issue, failure, refresh, re-use and revocation, with whom and from where."""
+    await log_in(password="wrong")
+    _, first, _ = await log_in()
+    refresh = {"grant_type": "refresh_token", "client_id": "phone"}
+    _, second, _ = await post(**refresh, refresh_token=first["refresh_token"])
+    await post(**refresh, refresh_token=second["refresh_token"])
+    await post(**refresh, refresh_token=first["refresh_token"])
+    _, other, _ = await log_in()
+    await post_revoke(gate, other["refresh_token"])
+    expected = ["login_failed", "token_issued", "token_refreshed", "token_refreshed"]
+    expected += ["refresh_reused", "token_issued", "token_revoked"]
+    trail = AuditTrail(gate.runtime.store, prefix="latchgate:")
+
+    async def is_written():
+        return len(await trail.last(20)) >= len(expected)
+
+    await eventually(is_written)
+    entries = sorted(await trail.last(20), key=lambda entry: entry.id)
+    assert expected == [entry.event.kind for entry in entries]
+    assert {"alice", None, ""} >= {entry.event.subject for entry in entries}
+    assert {"127.0.0.1"} == {entry.event.address for entry in entries}
+    assert all(entry.event.request_id for entry in entries)
+    assert "lgr_" not in repr(entries)
+
+
+async def post_revoke(gate, token):
+    async with aiohttp.ClientSession() as session:
+        form = {"token": token, "client_id": "phone"}
+        async with session.post(f"{gate.url}/_auth/revoke", data=form) as answer:
+            assert (200, b"") == (answer.status, await answer.read())
