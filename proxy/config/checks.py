@@ -12,6 +12,7 @@ from typing import Final
 from proxy.config import (
     login_checks,
     network_checks,
+    provider_checks,
     route_checks,
     scheme_checks,
     store_checks,
@@ -81,4 +82,5 @@ CHECKS: Final[tuple[SurveyCheck, ...]] = (
     *network_checks.CHECKS,
     *store_checks.CHECKS,
     *login_checks.CHECKS,
+    *provider_checks.CHECKS,
 )

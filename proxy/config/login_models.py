@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 
 from proxy.config.addresses import HostPattern
+from proxy.config.provider_models import ProviderConfig
 from proxy.config.route_models import PlainPath
 from proxy.config.strict import Section
 from proxy.config.values import Name, one_or_many
@@ -24,3 +25,5 @@ class LoginConfig(Section):
         BeforeValidator(one_or_many, json_schema_input_type=HostPattern | list[HostPattern]),
     ] = Field(default=None, min_length=1)
     """Hosts on which they answer; default: those of the routes."""
+    providers: dict[Name, ProviderConfig] = Field(default={})
+    """OpenID Connect providers with which people sign in, by name."""

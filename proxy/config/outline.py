@@ -23,7 +23,7 @@ ANY_ITEM: Final = "[]"
 LATER: Final = frozenset(
     {
         "admin", "clients", "decision",
-        "login.administrators", "login.cookie_domain", "login.otp", "login.providers",
+        "login.administrators", "login.cookie_domain", "login.otp",
         "login.sessions", "login.users",
         "store.durability",
         "tokens.refresh", "tokens.reuse_grace", "tokens.otp", "tokens.encrypt",

@@ -3,6 +3,7 @@ from __future__ import annotations
 from proxy.config.checks import CHECKS, check_references, check_route_names
 from proxy.config.login_checks import CHECKS as LOGIN
 from proxy.config.network_checks import CHECKS as NETWORK
+from proxy.config.provider_checks import CHECKS as PROVIDERS
 from proxy.config.route_checks import CHECKS as ROUTES
 from proxy.config.scheme_checks import CHECKS as SCHEMES
 from proxy.config.store_checks import CHECKS as STORE
@@ -18,6 +19,7 @@ def test_every_check_runs():
         *NETWORK,
         *STORE,
         *LOGIN,
+        *PROVIDERS,
     } == set(CHECKS)
     assert len(set(CHECKS)) == len(CHECKS)
 
