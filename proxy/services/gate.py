@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from proxy.core.cookies import expire_headers, parse_cookies
 from proxy.core.cors import is_preflight
 from proxy.core.cross_site import CrossSitePolicy
+from proxy.core.formats.native import cookie_digest
 from proxy.core.forwarding import ForwardingPolicy, is_loop
 from proxy.core.headers import HeaderRules
 from proxy.core.hosts import Host, parse_host
-from proxy.core.identity import IdentityRefused
+from proxy.core.identity import MAX_BLOCK_BYTES, PROVIDER_TOKEN, IdentityRefused
 from proxy.core.paths import BadTarget, Target, decode_path, parse_target
 from proxy.core.routing import Ambiguous as AmbiguousPath
 from proxy.core.routing import Found as FoundRoute
@@ -97,6 +98,11 @@ class Gate:
         if asked.is_preflight:
             return self._preflight(asked)
         return await self._open(asked, now)
+
+    def leads_to_a_page(self, host: str | None, path: bytes) -> bool:
+        """Tell whether a GET of `path` reaches a route: a place to come back to (security.md, S4)."""
+        found = self._router.match(host, path, "GET")
+        return isinstance(found, FoundRoute) and isinstance(found.payload, Route)
 
     # What is asked?
 
@@ -236,7 +242,16 @@ class Gate:
                 asked.trace.require = refusal or "passed"
             if refusal is not None:
                 return self._refuse(asked, _with_scope(refusal, route), identity)
-        return self._forward(asked, opened, now)
+        if route.provider_token is None:
+            return self._forward(asked, opened, now)
+        try:
+            told = await _provider_token(route, opened)
+        except DependencyUnavailable as down:
+            outage = Refusal(down.code, down.detail)
+            return self._refuse(asked, outage, identity, kind="unavailable")
+        except IdentityRefused as refused:
+            return self._refuse(asked, Refusal(refused.code, refused.detail), identity)
+        return self._forward(asked, opened, now, told)
 
     def _refuse(
         self,
@@ -270,7 +285,10 @@ class Gate:
             _cors_headers(asked),
         )
 
-    def _forward(self, asked: _Asked, opened: Opened | None, now: float) -> Decision:
+    def _forward(
+        self, asked: _Asked, opened: Opened | None, now: float, told: tuple[Header, ...] = ()
+    ) -> Decision:
+        """Forward the request with what is to be told of the caller; `told` comes on top of it."""
         route, view = asked.route, asked.view
         identity = opened.outcome.identity if opened else None
         try:
@@ -292,7 +310,7 @@ class Gate:
             client=asked.client,
             request_id=asked.request_id,
             identity=identity,
-            identity_headers=headers,
+            identity_headers=(*headers, *told),
             headers=route.credentials.clean_headers(cleaned, kept),
             target=_join(asked.path, route.credentials.clean_query(asked.target.query, kept)),
             response_headers=_cors_headers(asked),
@@ -300,6 +318,21 @@ class Gate:
             held=opened.held if opened else (),
             is_safe=view.method in SAFE_METHODS,
         )
+
+
+async def _provider_token(route: Route, opened: Opened) -> tuple[Header, ...]:
+    """Return the header with the provider's access token; none where the session has none.
+
+    A token that is over and cannot be renewed just now is an outage, not a caller without one.
+    """
+    if route.provider_token is None or opened.scheme.name != route.provider_scheme:
+        return ()
+    token = await route.provider_token(cookie_digest(opened.found.value))
+    if token is None:
+        return ()
+    if len(token) > MAX_BLOCK_BYTES:
+        raise IdentityRefused("identity_too_large", "the provider's access token")
+    return ((PROVIDER_TOKEN.encode(), token.encode("ascii")),)
 
 
 async def decide_again(

@@ -45,7 +45,7 @@ def open_signing_keys(config: Config, store: Store | None) -> SigningPlan:
     has_tokens, has_assertions = config.tokens is not None, needs_assertions(config)
     if store is None or not (has_tokens or has_assertions):
         return SigningPlan(None, None)
-    box = SecretBox(_secret_keys(config))
+    box = open_box(config)
     algorithm = config.tokens.algorithm if config.tokens is not None else "EdDSA"
     period = config.tokens.keys.rotate if config.tokens is not None else 30 * 86_400.0
 
@@ -57,6 +57,11 @@ def open_signing_keys(config: Config, store: Store | None) -> SigningPlan:
         tokens=ring("token", _longest_token_s(config)) if has_tokens else None,
         assertions=ring("assertion", float(MAX_ASSERTION_LIFE_S)) if has_assertions else None,
     )
+
+
+def open_box(config: Config) -> SecretBox:
+    """Return what seals and opens the gate's secrets in the store (S10). Raises `SecretsError`."""
+    return SecretBox(_secret_keys(config))
 
 
 def _longest_token_s(config: Config) -> float:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 from proxy.config.models import Config
 
 if TYPE_CHECKING:
+    from proxy.services.entrance import Entrance
+    from proxy.services.oidc_login import OidcLogin
     from proxy.services.visitors import Visitors
 
 
@@ -38,6 +40,10 @@ class OwnServices:
 
     visitors: Visitors
     """Who asks."""
+    entrance: Entrance | None = None
+    """The way in for whoever has proved who they are."""
+    oidc: OidcLogin | None = None
+    """Logins with OpenID Connect providers; `None` where there are none."""
 
 
 def own_endpoints(config: Config) -> Iterator[OwnEndpoint]:
@@ -51,4 +57,15 @@ def _account(_config: Config) -> Iterator[OwnEndpoint]:
     yield OwnEndpoint("me", "/me", frozenset({"GET"}))
 
 
-_PARTS: Final[tuple[Callable[[Config], Iterator[OwnEndpoint]], ...]] = (_account,)
+def _providers(config: Config) -> Iterator[OwnEndpoint]:
+    if config.login is None or not config.login.providers:
+        return
+    yield OwnEndpoint("start", "/start/{provider}", frozenset({"GET"}))
+    yield OwnEndpoint("callback", "/callback/{provider}", frozenset({"GET"}))
+    # A provider's server calls it, with a token that says who it is.
+    yield OwnEndpoint(
+        "backchannel", "/backchannel/{provider}", frozenset({"POST"}), leans_on_cookies=False
+    )
+
+
+_PARTS: Final[tuple[Callable[[Config], Iterator[OwnEndpoint]], ...]] = (_account, _providers)

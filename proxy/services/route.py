@@ -5,7 +5,7 @@ Made once by proxy.services.compile; a request only reads it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -25,6 +25,9 @@ Both = Literal["first", "same_subject", "refuse"]
 Require = Callable[[Identity], Refusal | None]
 HashKey = Callable[[RequestView, "ClientInfo", Identity | None], bytes | None]
 Assertions = Callable[[Identity, float], tuple[Header, ...]]
+ProviderToken = Callable[[str], Awaitable[str | None]]
+"""Takes a session's digest; returns an access token of its provider that is good now, or `None`.
+Raises `DependencyUnavailable`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,6 +63,9 @@ class Route:
     scope_challenge: tuple[Header, ...]
     """WWW-Authenticate of a token without a needed scope (RFC 6750 §3)."""
     hash_key: HashKey | None = field(default=None)
+    provider_token: ProviderToken | None = None
+    """With `identity: {provider_token: true}`: what is told of sessions of the scheme `login.scheme`."""
+    provider_scheme: str = ""
 
     @property
     def is_guarded(self) -> bool:

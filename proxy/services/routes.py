@@ -9,6 +9,7 @@ from proxy.adapters.upstreams import Upstream
 from proxy.config.models import Config, RouteConfig, SessionSchemeConfig
 from proxy.core.cross_site import CrossSitePolicy
 from proxy.core.headers import HeaderRules, compile_pass_headers
+from proxy.core.login_state import cookie_names
 from proxy.core.responses import ResponsePlan
 from proxy.core.routing import Router, RouteSpec
 from proxy.model import Header, Identity
@@ -16,7 +17,7 @@ from proxy.services import compile as compiling
 from proxy.services.credentials import CredentialPlan
 from proxy.services.gate import Page, Payload, Reserved
 from proxy.services.own import own_endpoints
-from proxy.services.route import Assertions, Route
+from proxy.services.route import Assertions, ProviderToken, Route
 from proxy.services.schemes.port import Scheme
 
 
@@ -35,9 +36,10 @@ def build_router(
     rules: HeaderRules,
     minter: Minter | None,
     published: Callable[[], bytes],
+    provider_token: ProviderToken | None = None,
 ) -> Router[Payload]:
     """Return the router over every route, and the gate's own paths under every host it serves."""
-    builder = _RouteBuilder(config, schemes, upstreams, rules, minter)
+    builder = _RouteBuilder(config, schemes, upstreams, rules, minter, provider_token)
     specs: list[RouteSpec[Payload]] = compiling.route_specs(config, builder.build)
     keys = Reserved(Page(b"application/jwk-set+json", published, b"public, max-age=300"))
     base = compiling.own_path(config)
@@ -90,15 +92,21 @@ class _RouteBuilder:
         upstreams: Mapping[str, Upstream],
         rules: HeaderRules,
         minter: Minter | None,
+        provider_token: ProviderToken | None,
     ) -> None:
         self._config = config
         self._schemes = schemes
         self._upstreams = upstreams
         self._rules = rules
         self._minter = minter
+        self._provider_token = provider_token
+        self._login_state = frozenset[bytes]()
+        """Cookies of logins under way: no upstream sees or sets them (H6, H7)."""
         self._native_cookies = frozenset[bytes]().union(
             *(_cookies_of(scheme) for scheme in schemes.values() if scheme.is_native)
         )
+        if config.login is not None and config.login.providers:
+            self._login_state = frozenset(name.encode() for name in cookie_names())
         self._own_issuers = compiling.own_issuers(config)
         self._identity_names = compiling.identity_names(config)
 
@@ -121,7 +129,7 @@ class _RouteBuilder:
             strip_prefix=route.strip_prefix.encode() if route.strip_prefix else None,
             credentials=CredentialPlan.compile(
                 schemes,
-                native_cookies=self._native_cookies,
+                native_cookies=self._native_cookies | self._login_state,
                 own_issuers=self._own_issuers,
                 forwards=route.forward_credentials,
                 is_authorization_set=route.identity.bearer,
@@ -146,6 +154,8 @@ class _RouteBuilder:
             challenges=compiling.challenges_of(names),
             scope_challenge=compiling.scope_challenge_of(names, route.require.scopes),
             hash_key=compiling.compile_hash_key(upstream),
+            provider_token=self._provider_token if route.identity.provider_token else None,
+            provider_scheme="" if config.login is None else config.login.scheme,
         )
 
     def _protected_cookies(self, upstream: str) -> frozenset[bytes]:
@@ -154,7 +164,7 @@ class _RouteBuilder:
         A local token may stand in a cookie too. Nobody but the gate issues one, so that an upstream
         which sets it could only swap whose token a browser sends.
         """
-        names: set[bytes] = set()
+        names = set(self._login_state)
         for name, scheme in self._config.schemes.items():
             if not isinstance(scheme, SessionSchemeConfig):
                 if self._schemes[name].is_native:

@@ -28,18 +28,21 @@ from proxy.adapters.store import (
 from proxy.adapters.tasks import spawn
 from proxy.adapters.upstreams import OwnAddress, Upstream, UpstreamSettings
 from proxy.config.loader import LoadedConfig, load_config
-from proxy.config.models import Config
+from proxy.config.models import Config, SessionSchemeConfig
 from proxy.core.forwarding import ForwardingPolicy
 from proxy.core.revocation import RevocationKeys
 from proxy.errors import SecretsError, StoreUnavailable
 from proxy.services import compile as compiling
 from proxy.services.assembly import assemble
 from proxy.services.coherence import Coherence
+from proxy.services.entrance import Entrance
 from proxy.services.gate import Gate
 from proxy.services.keyrings import open_signing_keys
+from proxy.services.login_providers import open_oidc_login
+from proxy.services.oidc_login import OidcLogin
 from proxy.services.own import OwnServices
 from proxy.services.revocations import RevocationWatch
-from proxy.services.schemes.build import SchemeBuilder, longest_marker_life_s
+from proxy.services.schemes.build import SchemeBuilder, longest_marker_life_s, open_sessions
 from proxy.services.schemes.port import Scheme
 from proxy.services.signing import SigningKeys
 from proxy.services.tokens import AssertionMinter
@@ -143,6 +146,7 @@ class Runtime:
             else None
         )
         schemes = builder.build()
+        oidc = open_oidc_login(config, store, key_sources or {}, clock)
         assembly = assemble(
             config,
             schemes,
@@ -150,6 +154,7 @@ class Runtime:
             minter=minter,
             published=keys.published,
             gate_id=gate_id or pick_gate_id(config),
+            provider_token=None if oidc is None else oidc.vault.access_token,
         )
         coherence.start()
         if store is not None:
@@ -172,7 +177,7 @@ class Runtime:
             upstreams=upstreams,
             store=store,
             token_keys=keys.tokens,
-            own=_own_services(config, schemes),
+            own=_own_services(config, schemes, assembly.gate, store, oidc),
             health=health,
             coherence=coherence,
             vigil=Vigil(coherence),
@@ -187,15 +192,38 @@ class Runtime:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*(upstream.close(drain_s) for upstream in self.upstreams.values()))
         await self.coherence.close()
+        if self.own is not None and self.own.oidc is not None:
+            await self.own.oidc.close()
         if self.store is not None:
             await self.store.close()
 
 
-def _own_services(config: Config, schemes: Mapping[str, Scheme]) -> OwnServices | None:
+def _own_services(
+    config: Config,
+    schemes: Mapping[str, Scheme],
+    gate: Gate,
+    store: Store | None,
+    oidc: OidcLogin | None,
+) -> OwnServices | None:
     """Return what the gate's own endpoints work with; `None` where there are none."""
     if config.login is None:
         return None
-    return OwnServices(visitors=Visitors(schemes[config.login.scheme]))
+    scheme = config.schemes[config.login.scheme]
+    if store is None or not isinstance(scheme, SessionSchemeConfig):
+        raise StoreUnavailable("people cannot sign in without sessions of the gate's own")
+    sessions = open_sessions(config, scheme, store)
+    entrance = Entrance(
+        sessions,
+        gate,
+        cookie=scheme.cookie,
+        public_url=config.server.public_url,
+        own_path=config.login.path,
+    )
+    return OwnServices(
+        visitors=Visitors(schemes[config.login.scheme]),
+        entrance=entrance,
+        oidc=oidc,
+    )
 
 
 def pick_gate_id(config: Config) -> str:

@@ -65,6 +65,8 @@ class Login:
     """How they proved who they are (RFC 8176); empty where an operator vouches for them."""
     address: str | None = None
     agent: str | None = None
+    auth_time: float | None = None
+    """When the last real factor was given, in epoch seconds; `None`: just now (S7)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,10 @@ class Sessions:
         """Return the key of the last use."""
         return f"{self._prefix}seen:{{{digest}}}"
 
+    def provider_key(self, digest: str) -> str:
+        """Return the key of the tokens of the provider that the session came from."""
+        return f"{self._prefix}provider:{{{digest}}}"
+
     async def create(self, login: Login, now: float) -> NewSession:
         """Make a session under a new id and return it with its cookie's value.
 
@@ -140,7 +146,7 @@ class Sessions:
         session = NativeSession(
             created_at=created_at,
             expires_at=expires_at,
-            auth_time=created_at,
+            auth_time=created_at if login.auth_time is None else math.floor(login.auth_time),
             subject=login.subject,
             amr=tuple(login.amr),
             email=login.email,
@@ -241,9 +247,9 @@ class Sessions:
         return ended
 
     async def _end(self, digests: Sequence[str]) -> int:
-        """Delete records, then last uses; count the records."""
+        """Delete records, then what stands beside them; count the records."""
         ended = await self._store.delete(*map(self.session_key, digests))
-        await self._store.delete(*map(self.seen_key, digests))
+        await self._store.delete(*map(self.seen_key, digests), *map(self.provider_key, digests))
         return ended
 
     async def _batches(self) -> AsyncIterator[list[str]]:
