@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from proxy.adapters.store.port import Script, Store
+from proxy.core.formats.native import read_time
 from proxy.core.oidc import LogoutToken
 from proxy.core.revocation import digest as hashed
 from proxy.errors import TokenInvalid
@@ -32,6 +33,9 @@ return 1
 _SOME: Final = Script("return redis.call('ZRANGE', KEYS[1], 0, ARGV[1])")
 _REMOVE: Final = Script("return redis.call('ZREM', KEYS[1], unpack(ARGV))")
 
+_FOR_GOOD: Final = b"for good"
+"""Instead of a time: a session of the provider that has ended does not begin again."""
+
 EndSession = Callable[[str], Awaitable[bool]]
 """Ends the session with a digest, as every other end does; tells whether there was one."""
 
@@ -48,23 +52,19 @@ class ProviderSessions:
         digest: str,
         tokens: ProviderTokens,
         *,
-        issued_at: float,
         expires_at: float,
         now: float,
     ) -> bool:
-        """Index a new session; False: its provider has ended it already.
-
-        `issued_at` is the ID token's: what the provider ended before it said that is over anyway.
-        """
+        """Index a new session; False: its provider has ended it already."""
         life_ms = max(1, math.ceil((expires_at - now) * 1000))
         for key in self._keys_of(tokens):
             await self._store.run(_ADD, [key], [digest, repr(expires_at), repr(now), life_ms])
         # Looked up after it was written: a logout finds the session in the index, or is seen here.
-        by_sub, by_sid = await self._store.fetch(
-            [self._ended(key) for key in self._keys_of(tokens, pad=True)]
-        )
-        is_over = by_sid is not None or (by_sub is not None and float(by_sub) >= issued_at)
-        return not is_over
+        for key in self._keys_of(tokens):
+            (ended,) = await self._store.fetch([self._ended(key)])
+            if ended is not None and not _is_before(ended, tokens.issued_at):
+                return False
+        return True
 
     async def log_out(
         self, provider_key: tuple[str, str], token: LogoutToken, end: EndSession, now: float
@@ -79,11 +79,12 @@ class ProviderSessions:
         if before is not None:
             raise TokenInvalid("the logout token was used before (jti)")
         if token.sid is not None:
-            key, value = self._key("sid", issuer, client_id, token.sid), now
+            key, ended_at = self._key("sid", issuer, client_id, token.sid), _FOR_GOOD
         else:
             key = self._key("sub", issuer, client_id, token.subject or "")
-            value = max(token.issued_at, math.floor(now))
-        await self._store.put(self._ended(key), repr(value).encode(), ttl_s=ENDED_S)
+            # By the provider's own clock, as the ID tokens that this is compared with.
+            ended_at = repr(token.issued_at).encode()
+        await self._store.put(self._ended(key), ended_at, ttl_s=ENDED_S)
         ended = await self._end_all(key, end)
         # Last: after a failure in between the provider sends the same token again.
         life_s = max(1.0, token.expires_at - now)
@@ -99,14 +100,12 @@ class ProviderSessions:
             await self._store.run(_REMOVE, [key], found)
         return ended
 
-    def _keys_of(self, tokens: ProviderTokens, *, pad: bool = False) -> list[str]:
-        """Return the index's keys for a session: by person, then by session where it has a name."""
+    def _keys_of(self, tokens: ProviderTokens) -> list[str]:
+        """Return the index's keys for a session: by person, and by session where it has a name."""
         place = tokens.issuer, tokens.client_id
         keys = [self._key("sub", *place, tokens.subject)]
         if tokens.sid is not None:
             keys.append(self._key("sid", *place, tokens.sid))
-        elif pad:
-            keys.append(self._key("sid", *place, ""))
         return keys
 
     def _key(self, kind: str, issuer: str, client_id: str, name: str) -> str:
@@ -114,3 +113,9 @@ class ProviderSessions:
 
     def _ended(self, key: str) -> str:
         return f"{key}:ended"
+
+
+def _is_before(ended: bytes, issued_at: float) -> bool:
+    """Tell whether a logout was before an ID token was issued; what is no time never was."""
+    ended_at = read_time(ended)
+    return ended_at is not None and ended_at < issued_at

@@ -174,7 +174,6 @@ class OidcLogin:
             await self._sessions.add(
                 digest,
                 finished.tokens,
-                issued_at=finished.signed_in.issued_at,
                 expires_at=expires_at,
                 now=now,
             )
@@ -184,11 +183,19 @@ class OidcLogin:
             await self.vault.forget(digest)
         return is_good
 
-    async def move(self, old: str, new: str, expires_at: float, now: float) -> None:
-        """Let a session's tokens and its place in the index follow it to a new id (S1)."""
+    async def move(self, old: str, new: str, expires_at: float, now: float) -> bool:
+        """Let a session's tokens and its place in the index follow it to a new id (S1).
+
+        To be confirmed before the new cookie leaves, and before the old session is ended. False:
+        the provider has ended the session meanwhile, and it is ended here.
+        """
         tokens = await self.vault.move(old, new, expires_at)
-        if tokens is not None:
-            await self._sessions.add(new, tokens, issued_at=now, expires_at=expires_at, now=now)
+        if tokens is None:
+            return True
+        if await self._sessions.add(new, tokens, expires_at=expires_at, now=now):
+            return True
+        await self._end(new)
+        return False
 
     async def logout_url(self, digest: str, back_to: str | None) -> str | None:
         """Return where the browser ends its session at the provider, and forget the tokens.

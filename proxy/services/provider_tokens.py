@@ -89,6 +89,8 @@ class ProviderTokens:
     id_token: str = field(repr=False)
     access_token: str = field(repr=False)
     refresh_token: str | None = field(repr=False)
+    issued_at: float
+    """Of the ID token, by the provider's clock."""
     obtained_at: float
     expires_at: float | None
     """`None`: the provider does not say how long the access token lives."""
@@ -106,6 +108,7 @@ class ProviderTokens:
             id_token=grant.id_token or "",
             access_token=grant.access_token,
             refresh_token=grant.refresh_token,
+            issued_at=signed_in.issued_at,
             obtained_at=now,
             expires_at=_ends_at(grant, now),
         )
@@ -151,12 +154,13 @@ class ProviderTokens:
                 "id_token": str(id_token),
                 "access_token": str(access_token),
                 "refresh_token": str() | None as refresh_token,
+                "issued_at": int() | float() as issued_at,
                 "obtained_at": int() | float() as obtained_at,
                 "expires_at": int() | float() | None as expires_at,
             }:
                 return cls(
                     provider, issuer, client_id, subject, sid, id_token, access_token,
-                    refresh_token, obtained_at, expires_at,
+                    refresh_token, issued_at, obtained_at, expires_at,
                 )  # fmt: skip
         raise ValueError("not a record of provider tokens of version 1")
 

@@ -66,7 +66,7 @@ async def test_the_documented_rights_are_enough_for_logins_with_a_provider(docum
         documented, SecretBox([b"k" * 32]), {}, prefix="latchgate:", clock=lambda: NOW
     )
     tokens = ProviderTokens(
-        "corp", "https://id.example.com", "gate", "ann", "s", "i", "a", "r", NOW - 9, NOW - 1
+        "corp", "https://id.example.com", "gate", "ann", "s", "i", "a", "r", NOW, NOW - 9, NOW - 1
     )
     index = ProviderSessions(documented, prefix="latchgate:")
     token = LogoutToken("ann", "s", "jti", NOW, NOW + 60)
@@ -80,7 +80,7 @@ async def test_the_documented_rights_are_enough_for_logins_with_a_provider(docum
     )
     assert await documented.run(provider_tokens._UNLOCK, keys[1:], ["me", 1000])
     assert await documented.run(provider_tokens._UNLOCK, keys[1:], ["me", 0])
-    assert await index.add(session.digest, tokens, issued_at=NOW, expires_at=NOW + 600, now=NOW)
+    assert await index.add(session.digest, tokens, expires_at=NOW + 600, now=NOW)
     place = (tokens.issuer, tokens.client_id)
     assert 1 == await index.log_out(place, token, sessions.revoke, NOW)
 

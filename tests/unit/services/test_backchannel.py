@@ -8,6 +8,7 @@ import time
 import pytest
 
 from proxy.errors import KeysUnavailable, TokenInvalid
+from proxy.services.sessions import Login
 from tests import token_workshop as workshop
 
 
@@ -141,7 +142,6 @@ async def test_the_index_heals(valkey, worker, small):
         await index.add(
             f"{n:064x}",
             tokens,
-            issued_at=now,
             expires_at=now + 100,
             now=now + (200 if n == 49 else 0),
         )
@@ -157,9 +157,7 @@ async def test_very_many_sessions_end_in_batches(worker, small):
     tokens = (await worker.sign_in(small))[1].tokens
     now = time.time()
     for n in range(1100):
-        await worker.login._sessions.add(
-            f"{n:064x}", tokens, issued_at=now, expires_at=now + 100, now=now
-        )
+        await worker.login._sessions.add(f"{n:064x}", tokens, expires_at=now + 100, now=now)
     assert 1 == await log_out(worker, small, sub="ann")
     assert 0 == await log_out(worker, small, sub="ann")
 
@@ -194,3 +192,35 @@ async def test_two_copies_at_once_end_it_once(worker, start_worker, small):
 
     assert 1 >= sum(result for result in results if isinstance(result, int))
     assert 1 == sum(isinstance(result, TokenInvalid) for result in results)
+
+
+async def test_a_session_that_moves_is_found_under_its_new_id(worker, small):
+    """A rise in privilege makes a new id (S1); one that its provider ended meanwhile gets none."""
+    old, _, _ = await worker.sign_in(small)
+    new = await worker.sessions.create(Login("ann"), time.time())
+    assert await worker.login.move(old.digest, new.digest, new.expires_at, time.time())
+    await worker.sessions.revoke(old.digest)
+
+    assert 1 == await log_out(worker, small, sid="sid-1")
+    assert not await worker.is_alive(new)
+
+    small.id_token["sid"] = "two"
+    small.id_token["iat"] = int(time.time()) + 1
+    old, _, _ = await worker.sign_in(small)
+    new = await worker.sessions.create(Login("ann"), time.time())
+    tokens = await worker.login.vault.read(old.digest)
+    await log_out(worker, small, sid="two")
+    await worker.sessions._store.put(worker.sessions.session_key(old.digest), b"{}")
+    await worker.login.vault.keep(old.digest, tokens, old.expires_at)
+    assert not await worker.login.move(old.digest, new.digest, new.expires_at, time.time())
+    assert not await worker.is_alive(new)
+
+
+async def test_a_planted_time_ends_logins(valkey, worker, small):
+    """What cannot be read means no."""
+    await log_out(worker, small, sub="ann")
+    with valkey.client() as client:
+        (key,) = client.keys("latchgate:provider_sub:*:ended")
+        client.set(key, b"not a time")
+
+    assert not (await worker.sign_in(small))[2]
