@@ -59,9 +59,9 @@ CODES: Final[dict[str, CodeInfo]] = {
     ),
     "insecure_origin": CodeInfo(
         400,
-        "Nobody can sign in here without encryption.",
-        "The address begins with http://, and anybody on the way could read along.",
-        "Open the address with https:// instead.",
+        "Nobody can sign in here: the connection is not encrypted.",
+        "A password would be readable on its way.",
+        "Open this page by its https address.",
     ),
     "login_expired": CodeInfo(
         400,
@@ -87,6 +87,24 @@ CODES: Final[dict[str, CodeInfo]] = {
         "Your session has ended. Please sign in again.",
         "It was not used for a while, or it has reached its longest time.",
         "Sign in to the application, then open this page again.",
+    ),
+    "session_moved": CodeInfo(
+        401,
+        "Your session was used from another place. Please sign in again.",
+        "It belongs to the network and the browser in which you signed in, so it was ended.",
+        "Sign in again. If it was not you who moved, change your password.",
+    ),
+    "login_failed": CodeInfo(
+        401,
+        "That name and password do not go together.",
+        "One of them is wrong, or the account is not open.",
+        "Look for a slip of the pen, then try again.",
+    ),
+    "otp_required": CodeInfo(
+        401,
+        "A one-time code is needed as well.",
+        "This account has a second factor.",
+        "Sign in again with the code that your authenticator shows.",
     ),
     "token_expired": CodeInfo(
         401,
@@ -130,6 +148,12 @@ CODES: Final[dict[str, CodeInfo]] = {
         "The credential does not say what this route asks for.",
         "You are known, but this part is for others, such as the people of another organisation.",
         "Sign in with the account that this part belongs to, or ask whoever looks after accounts here.",
+    ),
+    "login_stale": CodeInfo(
+        403,
+        "This sign-in page is too old, or came from somewhere else.",
+        "Its form does not belong to this browser.",
+        "Open the sign-in page again.",
     ),
     "cross_site": CodeInfo(
         403,
@@ -257,6 +281,12 @@ CODES: Final[dict[str, CodeInfo]] = {
         503,
         "The sign-in service cannot be reached at the moment.",
         "So nobody can sign in with it just now. Whoever is signed in stays so.",
+        "Wait a moment, then try again.",
+    ),
+    "login_busy": CodeInfo(
+        503,
+        "Too many people are signing in at the moment.",
+        "Checking a password takes a while, and others are before you.",
         "Wait a moment, then try again.",
     ),
     "draining": CodeInfo(

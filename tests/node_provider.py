@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 HERE = Path(__file__).parent / "live" / "provider"
 FILES = ("package.json", "package-lock.json", ".npmrc")
@@ -113,10 +113,10 @@ class NodeProvider:
                 await self._process.wait()
 
 
-async def led(session, url, **fields):
+async def led(session, url, *, ends_at=None, **fields):
     """Go where a provider leads, filling in its forms, until it leads back; return that address.
 
-    `fields` are typed into forms that ask for them.
+    `fields` are typed into forms that ask for them; `ends_at` is a path of the provider's own.
     """
     home = url.split("/", 3)[2]
     method, data = "GET", None
@@ -126,7 +126,7 @@ async def led(session, url, **fields):
             location = answer.headers.get("Location")
         if location is not None:
             url, method, data = urljoin(url, location), "GET", None
-            if url.split("/", 3)[2] != home:
+            if url.split("/", 3)[2] != home or urlsplit(url).path == ends_at:
                 return url
             continue
         form = re.search(r'(?s)<form[^>]*action="([^"]*)".*?</form>', text)

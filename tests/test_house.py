@@ -41,6 +41,7 @@ THROUGH_OTHERS = {
     "services/login_providers.py",
     # By the tests of logins, from beginning to end: unit/services/test_oidc_login.py.
     "services/openid_provider.py",
+    "services/own_opening.py",
     "services/routes.py",
     "services/runtime.py",
     "services/schemes/jwt.py",

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from proxy import __version__
-from proxy.cli import report, session, token
+from proxy.cli import report, session, token, user
+from proxy.cli.audit import audit
 from proxy.cli.check import check
 from proxy.cli.demo import demo
 from proxy.cli.explain import explain
@@ -29,12 +30,14 @@ app = typer.Typer(
 )
 app.add_typer(session.app, name="session")
 app.add_typer(token.app, name="token")
+app.add_typer(user.app, name="user")
 app.command()(serve)
 app.command()(init)
 app.command()(check)
 app.command()(explain)
 app.command()(routes)
 app.command()(health)
+app.command()(audit)
 app.command()(demo)
 
 

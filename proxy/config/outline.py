@@ -23,12 +23,11 @@ ANY_ITEM: Final = "[]"
 LATER: Final = frozenset(
     {
         "admin", "clients", "decision",
-        "login.administrators", "login.cookie_domain", "login.otp",
-        "login.sessions", "login.users",
+        "login.administrators", "login.otp", "login.sessions.per_user",
         "store.durability",
         "tokens.refresh", "tokens.reuse_grace", "tokens.otp", "tokens.encrypt",
         "schemes.*.secrets", "schemes.*.serializer", "schemes.*.signer",
-        "routes[].dpop", "routes[].limits", "routes[].login_url", "routes[].mode",
+        "routes[].dpop", "routes[].limits", "routes[].mode",
         "routes[].require.mfa_within", "routes[].require.login_within",
     }
 )  # fmt: skip

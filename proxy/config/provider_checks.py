@@ -31,7 +31,7 @@ def check_provider_subjects(survey: Survey) -> Iterator[Problem]:
     login = survey.config.login
     if login is None or not survey.is_whole("login"):
         return
-    is_alone = len(login.providers) == 1 and getattr(login, "users", None) is None
+    is_alone = len(login.providers) == 1 and login.users is None
     for name, provider in _providers(survey):
         subject = provider.identity.subject
         if not is_alone and "{iss}" not in subject:

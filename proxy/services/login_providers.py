@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from proxy.adapters.keys import KeySource
 from proxy.adapters.oidc import ProviderClient
 from proxy.adapters.store.port import Store
-from proxy.config.models import Config, SessionSchemeConfig
+from proxy.config.models import Config
 from proxy.errors import KeysUnavailable, StoreUnavailable
 from proxy.services.keyrings import open_box
 from proxy.services.oidc_login import OidcLogin
 from proxy.services.openid_provider import OpenIdProvider
-from proxy.services.schemes.build import open_sessions
+from proxy.services.schemes.build import open_login_sessions
 
 
 def login_keys(provider: str) -> str:
@@ -35,8 +35,7 @@ def open_oidc_login(
     """
     if config.login is None or not config.login.providers:
         return None
-    scheme = config.schemes[config.login.scheme]
-    if store is None or not isinstance(scheme, SessionSchemeConfig):
+    if store is None:
         raise StoreUnavailable("people cannot sign in without sessions of the gate's own")
     client = ProviderClient()
     providers: dict[str, OpenIdProvider] = {}
@@ -51,6 +50,6 @@ def open_oidc_login(
         store,
         open_box(config),
         prefix=config.store.prefix,
-        end_session=open_sessions(config, scheme, store).revoke,
+        end_session=open_login_sessions(config, store).revoke,
         clock=clock,
     )

@@ -198,15 +198,15 @@ class OidcLogin:
         return False
 
     async def logout_url(self, digest: str, back_to: str | None) -> str | None:
-        """Return where the browser ends its session at the provider, and forget the tokens.
+        """Return where the browser ends its session at the provider.
 
-        To be asked before the session is ended. `None`: it came from no provider, or from one
-        that has no such place or does not answer; the session here ends all the same.
+        To be asked before the session is ended, with which its tokens go. `None`: it came from no
+        provider, or from one that has no such place or does not answer; the session here ends all
+        the same. Raises `StoreUnavailable`.
         """
         tokens = await self.vault.read(digest)
         if tokens is None:
             return None
-        await self.vault.forget(digest)
         provider = self.providers.get(tokens.provider)
         if provider is None or provider.issuer != tokens.issuer:
             return None

@@ -90,6 +90,8 @@ class OpenIdProvider:
         self.name = name
         self.title = config.title or name
         self.issuer = config.issuer
+        self.origin = "/".join(config.issuer.split("/", 3)[:3])
+        """Where its pages are: scheme, host and port of the issuer."""
         self.client_id = config.client_id
         self.scopes = tuple(config.scopes)
         self._secret = config.client_secret

@@ -10,10 +10,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from proxy.config.models import Config
+from proxy.config.models import BrandingConfig, Config, SessionSchemeConfig
+from proxy.core.own_cookies import OwnCookie
 
 if TYPE_CHECKING:
-    from proxy.services.entrance import Entrance
+    from proxy.core.destination import Destinations
+    from proxy.services.audit import Audit
+    from proxy.services.login import LoginService
     from proxy.services.oidc_login import OidcLogin
     from proxy.services.visitors import Visitors
 
@@ -28,10 +31,41 @@ class OwnEndpoint:
     """Below `login.path`, such as `/login` or `/callback/{provider}`."""
     methods: frozenset[str]
     """GET includes HEAD."""
+    is_destination: bool = False
+    """True for a page that people may be sent on to after signing in (security.md, S4)."""
     leans_on_cookies: bool = True
     """True where a browser's cookie says who it is: then no other site may call it with an unsafe
     method, and there are no exceptions (security.md, S3). False where the caller says so in words
     of its own, as OAuth clients do."""
+
+
+@dataclass(frozen=True, slots=True)
+class PortalSettings:
+    """What the endpoints have from the configuration alone."""
+
+    path: str
+    """`login.path`."""
+    public_url: str | None
+    cookie: OwnCookie
+    """That of the session which people sign in to."""
+    branding: BrandingConfig
+    remember_s: float | None
+    """How long a session is remembered; `None`: none is."""
+
+    @classmethod
+    def from_config(cls, config: Config) -> PortalSettings:
+        """Return the settings of a configuration that has `login:`."""
+        login = config.login
+        assert login is not None  # noqa: S101 - the caller has looked
+        scheme = config.schemes[login.scheme]
+        assert isinstance(scheme, SessionSchemeConfig)  # noqa: S101 - the configuration was checked
+        return cls(
+            path=login.path,
+            public_url=config.server.public_url,
+            cookie=OwnCookie(scheme.cookie, login.cookie_domain),
+            branding=config.branding,
+            remember_s=login.sessions.remember,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +74,21 @@ class OwnServices:
 
     visitors: Visitors
     """Who asks."""
-    entrance: Entrance | None = None
-    """The way in for whoever has proved who they are."""
+    login: LoginService
+    """Signs people in and out."""
+    destinations: Destinations
+    """Where a browser may be sent on to (S4)."""
+    settings: PortalSettings
+    """What the pages need to know."""
+    audit: Audit
+    """Where it is noted who signed in, failed and signed out."""
     oidc: OidcLogin | None = None
     """Logins with OpenID Connect providers; `None` where there are none."""
+
+    def close(self) -> None:
+        """End the threads that check passwords."""
+        if self.login.users is not None:
+            self.login.users.close()
 
 
 def own_endpoints(config: Config) -> Iterator[OwnEndpoint]:
@@ -57,6 +102,11 @@ def _account(_config: Config) -> Iterator[OwnEndpoint]:
     yield OwnEndpoint("me", "/me", frozenset({"GET"}))
 
 
+def _login(_config: Config) -> Iterator[OwnEndpoint]:
+    yield OwnEndpoint("login", "/login", frozenset({"GET", "POST"}))
+    yield OwnEndpoint("logout", "/logout", frozenset({"POST"}))
+
+
 def _providers(config: Config) -> Iterator[OwnEndpoint]:
     if config.login is None or not config.login.providers:
         return
@@ -68,4 +118,8 @@ def _providers(config: Config) -> Iterator[OwnEndpoint]:
     )
 
 
-_PARTS: Final[tuple[Callable[[Config], Iterator[OwnEndpoint]], ...]] = (_account, _providers)
+_PARTS: Final[tuple[Callable[[Config], Iterator[OwnEndpoint]], ...]] = (
+    _account,
+    _login,
+    _providers,
+)

@@ -28,26 +28,24 @@ from proxy.adapters.store import (
 from proxy.adapters.tasks import spawn
 from proxy.adapters.upstreams import OwnAddress, Upstream, UpstreamSettings
 from proxy.config.loader import LoadedConfig, load_config
-from proxy.config.models import Config, SessionSchemeConfig
+from proxy.config.models import Config
 from proxy.core.forwarding import ForwardingPolicy
 from proxy.core.revocation import RevocationKeys
 from proxy.errors import SecretsError, StoreUnavailable
 from proxy.services import compile as compiling
 from proxy.services.assembly import assemble
+from proxy.services.audit import Audit
 from proxy.services.coherence import Coherence
-from proxy.services.entrance import Entrance
 from proxy.services.gate import Gate
 from proxy.services.keyrings import open_signing_keys
 from proxy.services.login_providers import open_oidc_login
-from proxy.services.oidc_login import OidcLogin
 from proxy.services.own import OwnServices
+from proxy.services.own_opening import open_own_services, watch_users
 from proxy.services.revocations import RevocationWatch
-from proxy.services.schemes.build import SchemeBuilder, longest_marker_life_s, open_sessions
-from proxy.services.schemes.port import Scheme
+from proxy.services.schemes.build import SchemeBuilder, longest_marker_life_s
 from proxy.services.signing import SigningKeys
 from proxy.services.tokens import AssertionMinter
 from proxy.services.vigil import Vigil
-from proxy.services.visitors import Visitors
 
 REFRESH_KEYS_S: Final = 60.0
 RETRY_S: Final = 1.0
@@ -99,6 +97,8 @@ class Runtime:
     """The worker's verdicts; its `counters` are for the metrics."""
     vigil: Vigil
     """The worker's open connections; counted in `coherence.streams`."""
+    audit: Audit
+    """Notes what happens to credentials."""
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     @classmethod
@@ -169,6 +169,10 @@ class Runtime:
             with contextlib.suppress(StoreUnavailable):
                 await ring.refresh(clock())
             tasks.append(spawn(_refresh_keys(ring, clock), name="signing keys"))
+        audit = Audit(store, prefix=config.store.prefix)
+        own = open_own_services(config, schemes, store, assembly.destinations, audit, oidc)
+        if own is not None:
+            tasks.extend(watch_users(own, clock))
         return cls(
             config=config,
             gate=assembly.gate,
@@ -177,10 +181,11 @@ class Runtime:
             upstreams=upstreams,
             store=store,
             token_keys=keys.tokens,
-            own=_own_services(config, schemes, assembly.gate, store, oidc),
+            own=own,
             health=health,
             coherence=coherence,
             vigil=Vigil(coherence),
+            audit=audit,
             _tasks=tasks,
         )
 
@@ -190,40 +195,15 @@ class Runtime:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self.own is not None:
+            self.own.close()
         await asyncio.gather(*(upstream.close(drain_s) for upstream in self.upstreams.values()))
         await self.coherence.close()
         if self.own is not None and self.own.oidc is not None:
             await self.own.oidc.close()
+        await self.audit.close()
         if self.store is not None:
             await self.store.close()
-
-
-def _own_services(
-    config: Config,
-    schemes: Mapping[str, Scheme],
-    gate: Gate,
-    store: Store | None,
-    oidc: OidcLogin | None,
-) -> OwnServices | None:
-    """Return what the gate's own endpoints work with; `None` where there are none."""
-    if config.login is None:
-        return None
-    scheme = config.schemes[config.login.scheme]
-    if store is None or not isinstance(scheme, SessionSchemeConfig):
-        raise StoreUnavailable("people cannot sign in without sessions of the gate's own")
-    sessions = open_sessions(config, scheme, store)
-    entrance = Entrance(
-        sessions,
-        gate,
-        cookie=scheme.cookie,
-        public_url=config.server.public_url,
-        own_path=config.login.path,
-    )
-    return OwnServices(
-        visitors=Visitors(schemes[config.login.scheme]),
-        entrance=entrance,
-        oidc=oidc,
-    )
 
 
 def pick_gate_id(config: Config) -> str:

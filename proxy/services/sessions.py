@@ -7,6 +7,7 @@ its digest (security.md, S10).
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import re
@@ -16,19 +17,25 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from proxy.adapters.store.port import Argument, Script, Store
+from proxy.core.binding import Binding
 from proxy.core.formats.native import (
     NativeSession,
     cookie_digest,
     encode,
+    end_of,
     last_seen,
     read,
     read_time,
 )
+from proxy.core.revocation import digest as digest_of
+from proxy.errors import StoreUnavailable
 
 COOKIE_BYTES: Final = 32
 """256 random bits, 43 characters of base64url."""
 STEPS_OF_IDLE: Final = 10
 """The last use is written at most once in this part of the idle timeout."""
+ENDED_LIFE_S: Final = 3600.0
+"""How long it is remembered that somebody's sessions were ended: no login takes so long (R6)."""
 _BATCH: Final = 100
 """Sessions that one look-up of a list reads."""
 _ID: Final = re.compile(r"[0-9a-f]{64}")
@@ -67,6 +74,21 @@ class Login:
     agent: str | None = None
     auth_time: float | None = None
     """When the last real factor was given, in epoch seconds; `None`: just now (S7)."""
+    lifetime_s: float | None = None
+    """Of a session that is remembered, used or not; `None`: that of its scheme."""
+    binding: Binding | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What the store said when a login began: see `Sessions.begin`."""
+
+    subject: str
+    marks: tuple[bytes | None, ...]
+
+
+class LoginRevoked(Exception):
+    """While somebody was signing in, every session of theirs was ended (security.md, R6)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +136,23 @@ class Sessions:
     """
 
     def __init__(
-        self, store: Store, *, prefix: str, idle_timeout_s: float, lifetime_s: float
+        self,
+        store: Store,
+        *,
+        prefix: str,
+        idle_timeout_s: float,
+        lifetime_s: float,
+        remember_s: float | None = None,
     ) -> None:
+        """Prepare; `remember_s` is the longest life of a remembered session, if there are any."""
         self._store = store
+        self._remember_s = remember_s
         self._prefix = prefix
         self._idle_timeout_s = idle_timeout_s
         self._lifetime_s = lifetime_s
         self._step_s = idle_timeout_s / STEPS_OF_IDLE
         self._idle_ms = max(1, math.ceil(idle_timeout_s * 1000))
+        self._remember_ms = max(self._idle_ms, math.ceil((remember_s or 0.0) * 1000))
 
     def session_key(self, digest: str) -> str:
         """Return the key of the record; it and `seen_key` share one hash tag."""
@@ -135,6 +166,46 @@ class Sessions:
         """Return the key of the tokens of the provider that the session came from."""
         return f"{self._prefix}provider:{{{digest}}}"
 
+    def ended_keys(self, subject: str) -> tuple[str, str]:
+        """Return the keys that say when all of somebody's sessions, and all there are, were ended."""
+        return f"{self._prefix}ended:{{{digest_of(subject)}}}", f"{self._prefix}ended:all"
+
+    async def begin(self, subject: str) -> Beginning:
+        """Note where a login of `subject` begins: before its factors are checked."""
+        keys = self.ended_keys(subject)
+        return Beginning(subject, tuple([(await self._store.fetch([key]))[0] for key in keys]))
+
+    async def rotate(
+        self, old: str | None, login: Login, now: float, *, began: Beginning | None = None
+    ) -> NewSession:
+        """Make a session in the place of `old`, a digest, which is gone when this returns (S1).
+
+        `old` may name nothing. `began`: where sessions of the subject were ended since, there is no
+        new one either (R6); raises `LoginRevoked`. Raises `ValueError` as `create` does.
+        """
+        made = await self.create(login, now)
+        try:
+            await self._make_way(old, began)
+        except BaseException:
+            with contextlib.suppress(StoreUnavailable):
+                await self.revoke(made.digest)  # nobody was told its cookie: it would only linger
+            raise
+        return made
+
+    async def _make_way(self, old: str | None, began: Beginning | None) -> None:
+        """End the old session, and look whether the subject's were ended since the login began.
+
+        Asked after the new record is there: whoever ends them marks it first and looks for records
+        then, so that one of both finds the other. Raises `LoginRevoked`.
+        """
+        if old is not None:
+            await self.revoke(old)
+        if began is None:
+            return
+        marks = (await self.begin(began.subject)).marks
+        if any(mark not in (None, before) for mark, before in zip(marks, began.marks, strict=True)):
+            raise LoginRevoked
+
     async def create(self, login: Login, now: float) -> NewSession:
         """Make a session under a new id and return it with its cookie's value.
 
@@ -142,11 +213,14 @@ class Sessions:
         """
         cookie = secrets.token_urlsafe(COOKIE_BYTES)
         created_at = math.floor(now)
-        expires_at = created_at + math.ceil(self._lifetime_s)
+        life_s = self._lifetime_s if login.lifetime_s is None else login.lifetime_s
+        expires_at = created_at + math.ceil(life_s)
         session = NativeSession(
             created_at=created_at,
             expires_at=expires_at,
             auth_time=created_at if login.auth_time is None else math.floor(login.auth_time),
+            is_remembered=login.lifetime_s is not None,
+            binding=login.binding,
             subject=login.subject,
             amr=tuple(login.amr),
             email=login.email,
@@ -183,14 +257,18 @@ class Sessions:
         use = await self.use(stored.digest, now, had_seen=stored.seen is not None)
         return use is not None and use.is_written
 
-    async def use(self, digest: str, now: float, *, had_seen: bool) -> Use | None:
+    async def use(
+        self, digest: str, now: float, *, had_seen: bool, is_remembered: bool = False
+    ) -> Use | None:
         """Note that a session is in use, as `touch` does; `None`: it is over (R6).
 
         `had_seen`: True if its last use stood in the store when it was read, or was written since.
+        A session that `is_remembered` is not over because its last use has run out.
         """
         keys = [self.session_key(digest), self.seen_key(digest)]
-        has_seen = "1" if had_seen else "0"
-        args: list[Argument] = [repr(float(now)), repr(self._step_s), self._idle_ms, has_seen]
+        has_seen = "1" if had_seen and not is_remembered else "0"
+        life_ms = self._remember_ms if is_remembered else self._idle_ms
+        args: list[Argument] = [repr(float(now)), repr(self._step_s), life_ms, has_seen]
         reply = await self._store.run(_TOUCH, keys, args)
         if reply is None:
             return None
@@ -228,7 +306,11 @@ class Sessions:
         return await self._end([digest]) > 0
 
     async def revoke_subject(self, subject: str) -> int:
-        """End every session of `subject`, idle ones too; return how many there were."""
+        """End every session of `subject`, idle ones too; return how many there were.
+
+        A login of theirs that has begun makes none any more (R6).
+        """
+        await self._mark_ended(self.ended_keys(subject)[0])
         ended = 0
         async for digests in self._batches():
             theirs = [
@@ -240,11 +322,18 @@ class Sessions:
         return ended
 
     async def revoke_all(self) -> int:
-        """End every session, records that do not fit too; return how many there were."""
+        """End every session, records that do not fit too; return how many there were.
+
+        No login that has begun makes one any more (R6).
+        """
+        await self._mark_ended(self.ended_keys("")[1])
         ended = 0
         async for digests in self._batches():
             ended += await self._end(digests)
         return ended
+
+    async def _mark_ended(self, key: str) -> None:
+        await self._store.put(key, secrets.token_bytes(16), ttl_s=ENDED_LIFE_S)
 
     async def _end(self, digests: Sequence[str]) -> int:
         """Delete records, then what stands beside them; count the records."""
@@ -281,5 +370,8 @@ class Sessions:
         return found
 
     def _is_live(self, listed: ListedSession, now: float) -> bool:
-        ends_at = min(listed.session.expires_at, listed.session.created_at + self._lifetime_s)
-        return now < ends_at and now < listed.last_seen + self._idle_timeout_s
+        session = listed.session
+        ends_at = end_of(session, lifetime=self._lifetime_s, remember=self._remember_s)
+        is_remembered = session.is_remembered and self._remember_s is not None
+        is_idle = not is_remembered and now >= listed.last_seen + self._idle_timeout_s
+        return now < ends_at and not is_idle

@@ -27,6 +27,8 @@ NO_CONFIGURATION = "no configuration: "
 SHOWN_ELSEWHERE = {
     # tests/live/test_getting_started.py
     "docs/getting-started.md",
+    # Commands that go on until Ctrl-C, or need an administrator: tests/live/test_audit.py and others.
+    "docs/admin.md",
     # Commands for other machines: tests/container looks at the page.
     "docs/deploy.md",
 }

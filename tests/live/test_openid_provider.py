@@ -20,7 +20,7 @@ store: {{url: "{store}"}}
 secrets: {{key: "{key}"}}
 upstreams: {{app: {{servers: ["{app}"]}}}}
 schemes:
-  web: {{type: session, format: native, cookie: sid}}
+  web: {{type: session, format: native}}
 login:
   scheme: web
   providers:
@@ -84,7 +84,7 @@ async def gate(start_gate, valkey, provider, app, tmp_path):
             "client_id": "gate",
             "client_secret": "a secret: of the tests %",
             "redirect_uris": [f"{gate.url}/_auth/callback/corp"],
-            "post_logout_redirect_uris": [f"{gate.url}/bye"],
+            "post_logout_redirect_uris": [f"{gate.url}/_auth/login?signed_out=1"],
             "backchannel_logout_uri": f"{gate.url}/_auth/backchannel/corp",
             "backchannel_logout_session_required": True,
             "grant_types": ["authorization_code", "refresh_token"],
@@ -161,22 +161,41 @@ async def test_tokens_are_refreshed_once(gate, browser):
 
 
 async def test_a_logout_here_is_one_there_and_comes_back(gate, browser):
-    """RP-initiated logout; the provider then calls the back channel, which ends what is left."""
+    """RP-initiated logout; the provider then calls the back channel for what came from there."""
     _, digest = await sign_in(gate, browser, "ann")
-    async with aiohttp.ClientSession(
-        cookie_jar=aiohttp.CookieJar(unsafe=True), headers=PAGE
-    ) as other:
+    jar = aiohttp.CookieJar(unsafe=True)
+    async with aiohttp.ClientSession(cookie_jar=jar, headers=PAGE) as other:
         _, of_other = await sign_in(gate, other, "ann")
-        location = await gate.runtime.own.oidc.logout_url(digest, f"{gate.url}/bye")
+        headers = {"Sec-Fetch-Site": "same-origin"}
+        async with browser.post(
+            f"{gate.url}/_auth/logout", headers=headers, allow_redirects=False
+        ) as answer:
+            location = answer.headers["Location"]
         back = await led(browser, location, logout="yes")
 
-        assert f"{gate.url}/bye" == back.partition("?")[0]
-        async with browser.get(f"{gate.url}/orders") as page:
-            assert 401 == page.status
-        async with other.get(f"{gate.url}/orders") as page:
-            assert 200 == page.status
-    assert await gate.runtime.own.oidc.vault.read(digest) is None
-    assert await gate.runtime.own.oidc.vault.read(of_other) is not None
+        assert f"{gate.url}/_auth/login?signed_out=1" == back
+        assert [401, 200] == [await status_of(gate, one) for one in (browser, other)]
+    vault = gate.runtime.own.oidc.vault
+    assert [None, True] == [
+        await vault.read(digest), await vault.read(of_other) is not None
+    ]  # fmt: skip
+
+
+async def test_a_logout_there_is_one_here(gate, browser, provider):
+    """At the provider's own page: the back channel ends the session that came from there."""
+    await sign_in(gate, browser, "ann")
+    assert 200 == await status_of(gate, browser)
+    await led(
+        browser, f"{provider.issuer}/session/end", logout="yes", ends_at="/session/end/success"
+    )
+
+    assert 401 == await status_of(gate, browser)
+
+
+async def status_of(gate, browser):
+    """Ask as a script does, which is not led to the login page."""
+    async with browser.get(f"{gate.url}/orders", headers={"Sec-Fetch-Mode": "cors"}) as page:
+        return page.status
 
 
 async def test_a_refused_consent_signs_nobody_in(gate, browser):

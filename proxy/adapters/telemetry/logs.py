@@ -12,7 +12,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from json.encoder import encode_basestring_ascii as quoted
 from types import TracebackType
@@ -27,6 +27,8 @@ from proxy.errors import ProxyError
 LogFormat = Literal["auto", "console", "json"]
 
 OWN_LOGGERS: Final = ("latchgate", "proxy")
+AUDIT_LOGGER: Final = "latchgate.audit"
+"""Its records carry `fields`: names to escaped words."""
 _FOREIGN_TEXT: Final = 200
 _MAX_FRAMES: Final = 30
 _LEVEL_NAMES: Final = {
@@ -110,13 +112,15 @@ class _Handler(logging.Handler):
 
     def _json(self, record: logging.LogRecord) -> str:
         level, message, failure = read_record(record)
-        extra = ""
+        fields = _fields(record)
+        extra = "".join(f",{quoted(name)}:{quoted(value)}" for name, value in fields.items())
         if failure is not None:
             frames = ",".join(map(quoted, failure.frames))
             error = quoted(f"{failure.kind}: {failure.text}" if failure.text else failure.kind)
-            extra = f',"error":{error},"traceback":[{frames}]'
+            extra += f',"error":{error},"traceback":[{frames}]'
         return (
-            f'{{"time":"{self._clock.iso(record.created)}","level":"{level}","event":"log",'
+            f'{{"time":"{self._clock.iso(record.created)}","level":"{level}",'
+            f'"event":"{"audit" if fields else "log"}",'
             f'"process":{quoted(self._process)},"logger":{quoted(escape(record.name))},'
             f'"message":{quoted(message)}{extra}}}\n'
         )
@@ -126,7 +130,8 @@ class _Handler(logging.Handler):
         mark = f"{level:<7}"
         if self._has_colour:
             mark = f"\x1b[{_COLOURS[level]}m{mark}\x1b[0m"
-        line = f"{self._clock.hours(record.created)} {mark} {self._process}: {message}\n"
+        told = "".join(f" {name}={quoted(value)}" for name, value in _fields(record).items())
+        line = f"{self._clock.hours(record.created)} {mark} {self._process}: {message}{told}\n"
         if failure is not None:
             line += f"    {failure.kind}: {failure.text}\n"
             line += "".join(f"        at {frame}\n" for frame in failure.frames)
@@ -146,6 +151,12 @@ def read_record(record: logging.LogRecord) -> tuple[str, str, Failure | None]:
     words = record.getMessage().partition("\n")[0].partition("(")[0].partition("<")[0]
     message = escape(redact_opaque(clip(words, _FOREIGN_TEXT)))
     return level, message, _failure(error) if error else None
+
+
+def _fields(record: logging.LogRecord) -> Mapping[str, str]:
+    """Return what an event of the audit trail says; its words are escaped already (S15)."""
+    fields = getattr(record, "fields", None)
+    return fields if record.name == AUDIT_LOGGER and isinstance(fields, dict) else {}
 
 
 def _is_clients_fault(error: BaseException) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.core.cookies import expire_headers
 from proxy.edge.incoming import BodyTooLarge, Incoming
-from proxy.edge.portal import account, providers
+from proxy.edge.portal import account, login, providers
 from proxy.edge.portal.reply import Refused, Reply
 from proxy.edge.portal.visit import MAX_BODY_BYTES, Visit
 from proxy.services.decision import Own
@@ -26,6 +26,7 @@ Endpoint = Callable[[Visit], Awaitable[Reply]]
 
 _PARTS: Final[tuple[Callable[[OwnServices], Mapping[str, Endpoint]], ...]] = (
     account.endpoints,
+    login.endpoints,
     providers.endpoints,
 )
 

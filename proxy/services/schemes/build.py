@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from proxy.adapters.keys import KeySource, StaticKeys
 from proxy.adapters.store import Store, StoreAddress, address_of
 from proxy.adapters.store.tracked_store import TrackedStore
+from proxy.config.login_models import bare_name
 from proxy.config.models import Config, JwtSchemeConfig, SessionSchemeConfig
 from proxy.core.formats.native import native_origin
 from proxy.core.revocation import History, RevocationKeys, marker_life_s
@@ -14,11 +15,13 @@ from proxy.errors import KeysUnavailable, StoreUnavailable
 from proxy.services import compile as compiling
 from proxy.services.coherence import Coherence
 from proxy.services.deny_list import DenyList, common_keys
+from proxy.services.revocations import Revocations
 from proxy.services.schemes.jwt import JwtScheme
-from proxy.services.schemes.port import Scheme
+from proxy.services.schemes.port import Place, Scheme
 from proxy.services.schemes.records import JsonRecords, NativeRecords, SessionRecords
 from proxy.services.schemes.session import SessionScheme
 from proxy.services.sessions import Sessions
+from proxy.services.subjects import Subjects
 
 SHORTEST_MARKER_S = 86_400.0
 
@@ -35,11 +38,37 @@ def longest_marker_life_s(config: Config) -> float:
 
 def open_sessions(config: Config, scheme: SessionSchemeConfig, store: Store) -> Sessions:
     """Return the native sessions of `scheme`."""
+    login = config.login
+    is_login = login is not None and config.schemes.get(login.scheme) is scheme
     return Sessions(
         store,
         prefix=config.store.prefix,
         idle_timeout_s=scheme.idle_timeout,
         lifetime_s=scheme.lifetime,
+        remember_s=login.sessions.remember if login is not None and is_login else None,
+    )
+
+
+def open_login_sessions(config: Config, store: Store) -> Sessions:
+    """Return the sessions of the scheme that people sign in to."""
+    if config.login is None:
+        raise ValueError("the configuration has no `login:`")
+    scheme = config.schemes[config.login.scheme]
+    assert isinstance(scheme, SessionSchemeConfig)  # noqa: S101 - the configuration was checked
+    return open_sessions(config, scheme, store)
+
+
+def open_subjects(config: Config, store: Store) -> Subjects:
+    """Return what ends everything that people who sign in have been given."""
+    tokens = config.tokens
+    keys = RevocationKeys(config.store.prefix)
+    return Subjects(
+        store=store,
+        prefix=config.store.prefix,
+        sessions=open_login_sessions(config, store),
+        revocations=None if tokens is None else Revocations(store, keys),
+        origin=native_origin(None if tokens is None else tokens.issuer),
+        keep_s=longest_marker_life_s(config),
     )
 
 
@@ -81,10 +110,16 @@ class SchemeBuilder:
     def _session(self, name: str, scheme: SessionSchemeConfig) -> SessionScheme:
         is_native = scheme.format == "native"
         records = self._native(name, scheme) if is_native else self._json(name, scheme)
-        return SessionScheme(name, compiling.places_of(scheme), is_native, records)
+        login = self._config.login
+        is_login = login is not None and login.scheme == name
+        local = Place("cookie", bare_name(scheme.cookie)) if is_login else None
+        return SessionScheme(
+            name, compiling.places_of(scheme), is_native, records, local_place=local
+        )
 
     def _native(self, name: str, scheme: SessionSchemeConfig) -> SessionRecords:
-        tokens = self._config.tokens
+        tokens, login = self._config.tokens, self._config.login
+        is_login = login is not None and login.scheme == name
         return NativeRecords(
             ledger=self._coherence.ledger(name, self._own_tracked()),
             sessions=open_sessions(self._config, scheme, self._own_store()),
@@ -92,6 +127,8 @@ class SchemeBuilder:
             origin=native_origin(tokens.issuer if tokens is not None else None),
             idle_timeout=scheme.idle_timeout,
             lifetime=scheme.lifetime,
+            remember=login.sessions.remember if login is not None and is_login else None,
+            is_bound=login is not None and is_login and login.sessions.bind is not None,
         )
 
     def _json(self, name: str, scheme: SessionSchemeConfig) -> SessionRecords:

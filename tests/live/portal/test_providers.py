@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import json
 import random
 import re
@@ -14,6 +15,7 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
+from proxy.adapters.store.port import Script
 from proxy.run.providers import Providers
 from proxy.services.runtime import load
 from tests.small_provider import CLIENT_ID, CLIENT_SECRET, running_provider
@@ -23,7 +25,7 @@ store: {{url: "{store}"}}
 secrets: {{key: "{key}"}}
 upstreams: {{app: {{servers: ["{app}"]}}}}
 schemes:
-  web: {{type: session, format: native, cookie: sid}}
+  web: {{type: session, format: native}}
 login:
   scheme: web
   providers:
@@ -177,7 +179,7 @@ async def test_the_redirect_uri_is_below_the_gates_own_path(gate, browser):
         "",
     ],
 )
-async def test_the_target_of_a_login_is_a_page_of_this_host(gate, browser, small, target):
+async def test_s4_the_target_of_a_login_is_a_page_of_this_host(gate, browser, small, target):
     """Anything else is the first page (security.md, S4)."""
     assert "/" == (await sign_in(browser, gate, small, target)).headers["Location"]
 
@@ -268,7 +270,7 @@ async def test_s1_a_login_makes_a_new_id_and_ends_the_old_session(gate, browser,
     assert 401 == answer.status
 
 
-async def test_nobody_signs_in_over_plain_http(gate, browser):
+async def test_s5_nobody_signs_in_over_plain_http(gate, browser):
     """But on this machine: an address that people see has to be https (security.md, S5)."""
     answer, _ = await go(
         browser, f"{gate.url}/_auth/start/corp", headers={"Host": "shop.example.com"}
@@ -380,6 +382,70 @@ async def test_h4_a_token_that_is_too_long_for_a_head_is_refused(gate, browser, 
     assert 200 == (await go(browser, f"{gate.url}/a"))[0].status
 
 
+async def test_the_login_page_offers_each_provider(gate, browser, small):
+    """A link with where the person wanted to go; no password is asked for where nobody has one."""
+    answer, body = await go(browser, f"{gate.url}/orders?a=1")
+    assert (303, True) == (answer.status, answer.headers["Location"].startswith("/_auth/login?"))
+    answer, body = await go(browser, f"{gate.url}{answer.headers['Location']}")
+    (link,) = re.findall(r'class="provider" href="([^"]*)">([^<]*)<', body.decode())
+
+    assert "Sign in with corp" == link[1]
+    assert b'type="password"' not in body
+    assert small.issuer in answer.headers["Content-Security-Policy"]
+    answer, _ = await go(browser, f"{gate.url}{html.unescape(link[0])}")
+    query = small.enter(answer.headers["Location"]).decode()
+    answer, _ = await go(browser, f"{gate.url}/_auth/callback/corp?{query}")
+    assert "/orders?a=1" == answer.headers["Location"]
+
+
+async def test_a_logout_leads_to_the_provider(gate, browser, small):
+    """The session here is over, its tokens are gone, and the provider is told by the browser."""
+    await sign_in(browser, gate, small)
+    headers = {"Sec-Fetch-Site": "same-origin", "Origin": gate.url}
+    async with browser.post(
+        f"{gate.url}/_auth/logout", headers=headers, allow_redirects=False
+    ) as answer:
+        location = answer.headers["Location"]
+    told = dict(parse_qsl(urlsplit(location).query))
+
+    assert f"{small.issuer}/end" == location.partition("?")[0]
+    assert f"{gate.url}/_auth/login?signed_out=1" == told["post_logout_redirect_uri"]
+    assert 3 == len(told["id_token_hint"].split("."))
+    assert 303 == (await go(browser, f"{gate.url}/"))[0].status
+    assert not [key async for key in gate.runtime.store.scan("latchgate:provider:")]
+
+
+async def test_a_script_that_signs_out_is_told_where_the_provider_does(gate, browser, small):
+    """It may lead the browser there; a provider without such a place is not named."""
+    headers = {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors", "Accept": "*/*"}
+    await sign_in(browser, gate, small)
+    async with browser.post(f"{gate.url}/_auth/logout", headers=headers) as answer:
+        told = await answer.json()
+    assert 1 == told["ended"]
+    assert told["provider_logout"].startswith(f"{small.issuer}/end?")
+    async with browser.post(f"{gate.url}/_auth/logout", headers=headers) as answer:
+        assert {"ended": 0} == await answer.json()
+
+
+async def test_what_happened_is_in_the_audit_trail(gate, browser, small):
+    """Logins, failures and the provider's own logouts, each with the provider's name."""
+    await sign_in(browser, gate, small)
+    small.id_token["aud"] = "another"
+    await sign_in(browser, gate, small)
+    form = {"logout_token": small.logout_token(sid="sid-1")}
+    async with browser.post(f"{gate.url}/_auth/backchannel/corp", data=form) as answer:
+        assert 200 == answer.status
+    await gate.runtime.audit.close()
+    noted = await gate.runtime.store.run(
+        Script("return redis.call('XRANGE', KEYS[1], '-', '+')"), ["latchgate:audit"]
+    )
+    text = repr(noted)
+
+    for words in ("login_failed", "provider corp: provider_invalid", "session_ended", "ann"):
+        assert words in text
+    assert 1 == text.count("b'login'")
+
+
 async def test_the_provider_ends_a_session(gate, browser, small):
     """Back-channel logout: 200 without a cookie, and the next request is nobody's."""
     await sign_in(browser, gate, small)
@@ -389,7 +455,7 @@ async def test_the_provider_ends_a_session(gate, browser, small):
         assert (200, "no-store") == (done.status, done.headers["Cache-Control"])
     answer, _ = await go(browser, f"{gate.url}/")
 
-    assert 401 == answer.status
+    assert 303 == answer.status
 
 
 async def test_what_is_no_logout_token_is_400(gate, browser, small):

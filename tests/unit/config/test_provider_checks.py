@@ -92,6 +92,16 @@ def test_k6_two_providers_name_nobody_alike(reading):
     )
 
 
+def test_k6_people_of_a_provider_are_not_those_of_the_file(reading):
+    """A `sub` of `admin` must not be the user who is called admin here."""
+    text = with_providers(corp=GOOD).replace(
+        "  providers:", "  users: {file: u.yaml}\n  providers:"
+    )
+
+    (found,) = reading.mistakes(text)
+    assert "login.providers.corp.identity.subject: people come from several places" in found
+
+
 @pytest.mark.parametrize(
     ("login", "mistake"),
     [

@@ -352,6 +352,7 @@ async def test_logout_leads_to_the_provider_with_its_own_token(worker, small):
         "client_id": CLIENT_ID,
         "post_logout_redirect_uri": "https://shop.example.com/",
     } == query_of(location)
+    await worker.sessions.revoke(session.digest)
     assert await worker.login.logout_url(session.digest, None) is None
 
 

@@ -189,3 +189,40 @@ def test_warnings_are_log_lines(make_log):
         warnings.warn("old\nhabit", DeprecationWarning, stacklevel=1)
     logging.captureWarnings(False)
     assert "py.warnings" == log.records()[0]["logger"]
+
+
+AUDIT_FIELDS = {"kind": "login", "subject": r'a" address="10.0.0.9\x0a'}
+
+
+def note() -> None:
+    """Log an event as the audit trail does."""
+    audit = logging.getLogger("latchgate.audit")
+    audit.info("audit: %s", "login", extra={"fields": AUDIT_FIELDS})
+
+
+def test_an_event_of_the_audit_trail_has_members_of_its_own(make_log):
+    """A program finds kind and subject in the line without taking a text apart."""
+    log = make_log()
+    note()
+    (record,) = log.records()
+
+    assert {"event": "audit", "level": "info", **AUDIT_FIELDS}.items() <= record.items()
+
+
+def test_s15_a_name_cannot_forge_a_member_of_an_event_on_the_console(make_log):
+    """S15: for people too a quote in a name stays within the quotes around it."""
+    log = make_log("console")
+    note()
+    (line,) = log.lines()
+
+    assert line.endswith(r'audit: login kind="login" subject="a\" address=\"10.0.0.9\\x0a"')
+
+
+def test_fields_of_other_loggers_are_passed_over(make_log):
+    """Only the audit trail escapes its words itself; nobody else brings members into a line."""
+    log = make_log()
+    logging.getLogger("latchgate.store").info("hello", extra={"fields": {"kind": "x"}})
+    (record,) = log.records()
+
+    assert "kind" not in record
+    assert "log" == record["event"]
