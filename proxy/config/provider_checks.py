@@ -37,9 +37,10 @@ def check_provider_subjects(survey: Survey) -> Iterator[Problem]:
         if not is_alone and "{iss}" not in subject:
             message = (
                 "people come from several places, and two could have one name:"
-                ' write subject: "{iss}|{sub}"'
+                ' write identity: {subject: "{iss}|{sub}"}'
             )
-            yield Problem((*_SECTION, name, "identity", "subject"), message)
+            is_written = "identity" in provider.model_fields_set
+            yield Problem((*_SECTION, name, *(["identity"] if is_written else [])), message)
 
 
 def check_provider_tokens(survey: Survey) -> Iterator[Problem]:

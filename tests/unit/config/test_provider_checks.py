@@ -83,7 +83,8 @@ def test_k6_two_providers_name_nobody_alike(reading):
 
     found = reading.mistakes(with_providers(corp=GOOD, other=other))
     assert 2 == len(found)
-    assert all("two could have one name" in mistake for mistake in found)
+    assert "11:12: login.providers.other: people come from several places" in found[1]
+    assert all('write identity: {subject: "{iss}|{sub}"}' in mistake for mistake in found)
     assert [] == reading.mistakes(
         with_providers(
             corp=f"{GOOD}, identity: {{subject: {both}}}",
