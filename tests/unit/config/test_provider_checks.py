@@ -100,7 +100,7 @@ def test_k6_people_of_a_provider_are_not_those_of_the_file(reading):
     )
 
     (found,) = reading.mistakes(text)
-    assert "login.providers.corp.identity.subject: people come from several places" in found
+    assert "login.providers.corp: people come from several places" in found
 
 
 @pytest.mark.parametrize(
