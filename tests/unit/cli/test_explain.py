@@ -180,6 +180,29 @@ def test_nothing_is_changed(gate, valkey, cookie):
         assert not [key for key in before if b"seen" in key or b"epoch" in key]
 
 
+def test_a_session_that_is_bound_elsewhere_is_told_and_not_ended(gate, valkey, cookie):
+    """A request would end it; a question about one does not."""
+    gate.write(gate.file.read_text() + "login: {scheme: web}\n")
+    with valkey.client() as store:
+        (key,) = store.keys("latchgate:session:*")
+        record = json.loads(store.get(key)) | {"bound": {"network": "192.0.2.0/24"}}
+        store.set(key, json.dumps(record))
+        found = gate.json(
+            "explain",
+            "GET",
+            "https://shop.example.com/x",
+            cookie,
+            "--from",
+            "198.51.100.1",
+            status=1,
+        )
+
+        assert "session_moved" == found["answer"]["code"]
+        assert store.exists(key)
+    found = gate.json("explain", "GET", "https://shop.example.com/x", cookie, "--from", "192.0.2.9")
+    assert "forward" == found["decision"]
+
+
 def test_a_store_out_of_reach_is_status_3(gate, cookie, valkey):
     """And the answer would be a 503, never a challenge."""
     gate.write(POLICY.format(store="redis://127.0.0.1:1"))
