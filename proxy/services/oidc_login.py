@@ -228,6 +228,7 @@ class OidcLogin:
 
     async def close(self) -> None:
         """Close the connections to the providers."""
+        await self.vault.close()
         await self._client.close()
 
     async def _end(self, digest: str) -> bool:

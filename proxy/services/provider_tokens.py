@@ -44,6 +44,8 @@ LAST_LOOK_S: Final = 0.5
 """How often those look who wait for another worker."""
 SPENT: Final = "invalid_grant"
 """RFC 6749 §5.2: with this refresh token nobody has to ask again."""
+CLOSE_S: Final = 2.0
+"""How long a worker that ends waits for refreshes under way."""
 MAX_RECORD_BYTES: Final = 128 * 1024
 
 # R6: nothing resurrects. Where the session is gone its tokens are not kept.
@@ -241,6 +243,15 @@ class TokenVault:
         if tokens is None or tokens.left_s(self._clock()) <= 0:
             return None
         return tokens.access_token
+
+    async def close(self) -> None:
+        """Let refreshes that are under way end, for a moment: their answer would be lost."""
+        if not self._renewing:
+            return
+        _, late = await asyncio.wait(list(self._renewing.values()), timeout=CLOSE_S)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
 
     def _renewed(self, digest: str, task: asyncio.Task[ProviderTokens]) -> None:
         self._renewing.pop(digest, None)

@@ -265,3 +265,20 @@ def test_what_is_no_record_is_refused(text):
     with pytest.raises(ValueError):
         provider_tokens.ProviderTokens.decode(text.encode())
     assert json
+
+
+@pytest.mark.parametrize(("pause_s", "is_renewed"), [(0.3, True), (30.0, False)])
+async def test_a_worker_that_ends_loses_no_answer(start_worker, small, clock, pause_s, is_renewed):
+    """It waits a moment for a refresh under way; one that takes longer is given up for another."""
+    worker, other = start_worker(clock=clock), start_worker(clock=clock)
+    session, finished, _ = await worker.sign_in(small)
+    clock.ahead_s = 3600 - 30
+    small.pause_s = pause_s
+    small.is_asked.clear()
+    assert await worker.login.vault.access_token(session.digest)
+    await small.is_asked.wait()
+    await worker.login.close()
+
+    tokens = await other.login.vault.read(session.digest)
+    assert is_renewed is (tokens.access_token != finished.tokens.access_token)
+    assert {} == worker.login.vault._renewing
