@@ -11,9 +11,11 @@ import pytest
 
 from proxy.adapters.passwords import hash_password
 from proxy.adapters.users_file import edit_users
+from proxy.cli.credentials import make_token
 from proxy.core.formats.native import cookie_digest
 from proxy.services.attempts import TRIES
 from proxy.services.audit import AuditTrail
+from proxy.services.sessions import Login
 
 PASSWORD = "correct horse"
 HASH = hash_password(PASSWORD).text
@@ -500,11 +502,21 @@ async def test_logout_everywhere_ends_sessions_and_tokens(begin, browse):
     for browser in (one, other):
         await browser.sign_in()
         assert 200 == (await browser.me())[0]
+    config = gate.runtime.config
+    tokens = {name: (await make_token(config, Login(name))).token for name in ("alice", "bob")}
+
+    async def uses(name):
+        headers = {"Authorization": f"Bearer {tokens[name]}"}
+        answer, _ = await browse(worker).ask("GET", "/api/x", headers=headers)
+        return answer.status
+
+    assert [200, 200] == [await uses(name) for name in tokens]
     answer, text = await one.ask("POST", "/_auth/logout", data={"everywhere": "1"})
 
     assert (200, {"ended": 2}) == (answer.status, json.loads(text))
     await other.is_signed_out()
     assert 200 == (await bob.me())[0]
+    assert [401, 200] == [await uses(name) for name in tokens]
 
 
 async def test_a_page_signs_out_and_says_so(begin, browse):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import statistics
 import time
 
 import pytest
@@ -77,7 +76,7 @@ async def test_s8_who_leaves_early_frees_no_thread(passwords):
 
 
 async def test_nobodys_hash_costs_as_much(passwords):
-    """A name that is not there takes as long as one that is: medians within a factor."""
+    """A name that is not there takes as long as one that is, within a factor."""
     known, nobody = hash_password("x"), dummy_hash()
 
     async def took(which):
@@ -86,7 +85,7 @@ async def test_nobodys_hash_costs_as_much(passwords):
         return time.perf_counter() - begun
 
     times = [(await took(known), await took(nobody)) for _ in range(7)]
-    ratio = statistics.median(t[0] for t in times) / statistics.median(t[1] for t in times)
+    ratio = min(t[0] for t in times) / min(t[1] for t in times)  # a busy machine only adds
     assert 0.5 < ratio < 2
     assert not await passwords.verify(nobody, "")
 

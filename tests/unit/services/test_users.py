@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import statistics
 import time
 
 import pytest
@@ -81,8 +80,8 @@ async def test_s8_a_name_that_is_not_there_takes_as_long(users):
     for _ in range(7):
         for name, taken in times.items():
             taken.append(await took(name))
-    medians = [statistics.median(taken) for taken in times.values()]
-    assert max(medians) < 2 * min(medians)
+    least = [min(taken) for taken in times.values()]  # a busy machine only adds to it
+    assert max(least) < 2 * min(least)
 
 
 async def test_r6_a_change_counts_with_the_next_password(users, file):
