@@ -57,13 +57,19 @@ CODES: Final[dict[str, CodeInfo]] = {
         "Your browser holds two sessions for this site, and nobody can tell which one is yours. It was told to forget both.",
         "Sign in again. If this comes back, delete the cookies of this site.",
     ),
-    # 401: no credential that opens this route
     "insecure_origin": CodeInfo(
         400,
         "Nobody can sign in here: the connection is not encrypted.",
         "A password would be readable on its way.",
         "Open this page by its https address.",
     ),
+    "login_expired": CodeInfo(
+        400,
+        "This sign-in is not known here, or it took too long.",
+        "It was begun in another browser, more than ten minutes ago, or it has been finished already.",
+        "Go back to where you wanted to go, and sign in again.",
+    ),
+    # 401: no credential that opens this route
     "credential_missing": CodeInfo(
         401,
         "Please sign in.",
@@ -191,6 +197,12 @@ CODES: Final[dict[str, CodeInfo]] = {
         "What is known about you, such as your roles, is more than can be passed on.",
         "Ask whoever looks after accounts here for fewer roles or groups.",
     ),
+    "login_refused": CodeInfo(
+        403,
+        "You could not be signed in.",
+        "The service where you proved who you are did not say yes.",
+        "Try again. If it comes back, ask whoever looks after accounts here.",
+    ),
     # 4xx: protocol
     "route_not_found": CodeInfo(
         404,
@@ -265,6 +277,12 @@ CODES: Final[dict[str, CodeInfo]] = {
         "It broke off, or what it said made no sense. Nothing is wrong with your request.",
         "Try again. If it comes back, tell whoever runs this service, with the request id below.",
     ),
+    "provider_invalid": CodeInfo(
+        502,
+        "The sign-in service gave an answer that cannot be accepted.",
+        "What it said does not fit this sign-in, so nobody was signed in.",
+        "Try again. If it comes back, tell whoever runs this service, with the request id below.",
+    ),
     "store_unavailable": CodeInfo(
         503,
         "Sessions cannot be looked up at the moment.",
@@ -275,6 +293,12 @@ CODES: Final[dict[str, CodeInfo]] = {
         503,
         "Tokens cannot be verified at the moment.",
         "So nobody's token can be checked just now. Nothing is wrong with yours.",
+        "Wait a moment, then try again.",
+    ),
+    "provider_unavailable": CodeInfo(
+        503,
+        "The sign-in service cannot be reached at the moment.",
+        "So nobody can sign in with it just now. Whoever is signed in stays so.",
         "Wait a moment, then try again.",
     ),
     "login_busy": CodeInfo(

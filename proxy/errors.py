@@ -94,6 +94,35 @@ class TokenExpired(TokenInvalid):
     code = "token_expired"
 
 
+class ProviderUnavailable(DependencyUnavailable):
+    """An OpenID provider did not answer in time, or not at all."""
+
+    code = "provider_unavailable"
+
+
+class ProviderInvalid(ProxyError):
+    """An OpenID provider said something that must not be believed; the text is for the log."""
+
+    code = "provider_invalid"
+
+
+class ProviderRefused(ProxyError):
+    """An OpenID provider said no: to the person, or to a code or token that was shown to it."""
+
+    code = "login_refused"
+
+    def __init__(self, error: str) -> None:
+        super().__init__(f"the provider answered {error}")
+        self.error = error
+        """The provider's word for it (RFC 6749 §4.1.2.1, §5.2)."""
+
+
+class LoginUnknown(ProxyError):
+    """A callback that belongs to no login that this browser has begun, or to one that is over."""
+
+    code = "login_expired"
+
+
 class SecretsError(ProxyError):
     """A sealed value could not be opened: wrong key, planted or damaged record (S10)."""
 

@@ -130,7 +130,7 @@ class _Fetch:
                     raise FetchFailed(f"{target.host} answered {response.status}")
                 if response.headers.get("Content-Encoding", "identity") != "identity":
                     raise FetchFailed(f"{target.host} sent a compressed document unasked")
-                return await _read_body(response)
+                return await read_body(response)
         raise FetchFailed(f"more than {MAX_REDIRECTS} redirects")
 
     def _checked(self, url: URL) -> URL:
@@ -146,12 +146,14 @@ class _Fetch:
         return target
 
 
-async def _read_body(response: aiohttp.ClientResponse) -> bytes:
+async def read_body(response: aiohttp.ClientResponse, limit: int = MAX_DOCUMENT_BYTES) -> bytes:
+    """Return a body of at most `limit` bytes; raises `FetchFailed`."""
     body = bytearray()
     async for chunk in response.content.iter_any():
         body += chunk
-        if len(body) > MAX_DOCUMENT_BYTES:
-            raise FetchFailed("the document is longer than 1 MiB")
+        if len(body) > limit:
+            size = f"{limit >> 20} MiB" if limit >= 1 << 20 else f"{limit >> 10} KiB"
+            raise FetchFailed(f"the document is longer than {size}")
     return bytes(body)
 
 

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from proxy.adapters.jwks import FetchFailed, fetch_jwks
+from proxy.adapters.oidc import ProviderClient
 from proxy.adapters.store import StoreAddress, address_of, eviction_problem, open_store
 from proxy.adapters.store.private_directory import PrivateDirectory
 from proxy.adapters.upstreams.settings import tls_context
 from proxy.config.addresses import StoreUrl, UpstreamServer
-from proxy.config.models import Config, JwtSchemeConfig, UpstreamConfig
+from proxy.config.models import Config, UpstreamConfig
 from proxy.core.keyset import KeySet, KeySetInvalid
-from proxy.errors import StoreUnavailable
-from proxy.run.providers import has_remote_keys, provider_of
+from proxy.errors import ProviderInvalid, ProviderUnavailable, StoreUnavailable
+from proxy.run.providers import KeyPlan, key_plans
 from proxy.run.shared import store_urls
 
 FETCH_TIMEOUT_S: Final = 5.0
@@ -26,7 +27,7 @@ FETCH_TIMEOUT_S: Final = 5.0
 class Finding:
     """What came of one attempt."""
 
-    kind: Literal["store", "keys", "upstream"]
+    kind: Literal["store", "keys", "provider", "upstream"]
     name: str
     is_good: bool
     text: str
@@ -35,11 +36,9 @@ class Finding:
 async def connect_all(config: Config) -> list[Finding]:
     """Try everything at once, each within its own timeout."""
     tries = [_try_store(config, url) for url in store_urls(config)]
-    tries += [
-        _try_keys(name, scheme)
-        for name, scheme in config.schemes.items()
-        if isinstance(scheme, JwtSchemeConfig) and has_remote_keys(scheme)
-    ]
+    tries += [_try_keys(name, plan) for name, plan in key_plans(config)]
+    providers = config.login.providers if config.login is not None else {}
+    tries += [_try_provider(name, provider.issuer) for name, provider in providers.items()]
     others, upstreams = await asyncio.gather(asyncio.gather(*tries), connect_upstreams(config))
     return [*others, *upstreams]
 
@@ -77,10 +76,22 @@ async def _try_store(config: Config, url: StoreUrl) -> Finding:
     return Finding("store", str(url), problem is None, problem or f"{info.server} {version}")
 
 
-async def _try_keys(name: str, scheme: JwtSchemeConfig) -> Finding:
+async def _try_provider(name: str, issuer: str) -> Finding:
+    """Ask a provider with which people sign in what it is."""
+    client = ProviderClient()
     try:
-        document = await fetch_jwks(provider_of(scheme), timeout_s=FETCH_TIMEOUT_S)
-        keys = KeySet.from_jwks(document, algorithms=scheme.algorithms)
+        await client.metadata(issuer)
+    except (ProviderUnavailable, ProviderInvalid) as error:
+        return Finding("provider", name, is_good=False, text=error.detail)
+    finally:
+        await client.close()
+    return Finding("provider", name, is_good=True, text="is an OpenID provider")
+
+
+async def _try_keys(name: str, plan: KeyPlan) -> Finding:
+    try:
+        document = await fetch_jwks(plan.provider, timeout_s=FETCH_TIMEOUT_S)
+        keys = KeySet.from_jwks(document, algorithms=plan.algorithms)
     except (FetchFailed, KeySetInvalid) as error:
         return Finding("keys", name, is_good=False, text=str(error))
     if not keys:

@@ -13,6 +13,7 @@ from proxy.config import (
     client_checks,
     login_checks,
     network_checks,
+    provider_checks,
     route_checks,
     scheme_checks,
     store_checks,
@@ -83,4 +84,5 @@ CHECKS: Final[tuple[SurveyCheck, ...]] = (
     *store_checks.CHECKS,
     *client_checks.CHECKS,
     *login_checks.CHECKS,
+    *provider_checks.CHECKS,
 )

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
 
 from proxy.config.addresses import HostPattern
+from proxy.config.provider_models import ProviderConfig
 from proxy.config.route_models import PlainPath
 from proxy.config.strict import Section
 from proxy.config.values import (
@@ -102,3 +103,5 @@ class LoginConfig(Section):
     """Codes of an app, as a second factor."""
     cookie_domain: Annotated[Domain | None, NoneWord()] = None
     """One login for every host below this domain; none: each host has its own."""
+    providers: dict[Name, ProviderConfig] = Field(default={})
+    """OpenID Connect providers with which people sign in, by name."""

@@ -10,6 +10,7 @@ from proxy.config.addresses import Address, StoreUrl, UpstreamServer
 from proxy.config.client_models import ClientConfig
 from proxy.config.login_models import LoginConfig
 from proxy.config.policy_models import PolicyActor, PolicyTest
+from proxy.config.provider_models import ProviderConfig, ProviderIdentityMapping
 from proxy.config.route_models import (
     ClaimRule,
     CorsConfig,
@@ -74,6 +75,8 @@ __all__ = [
     "MatchConfig",
     "PolicyActor",
     "PolicyTest",
+    "ProviderConfig",
+    "ProviderIdentityMapping",
     "RequireConfig",
     "RolesRule",
     "RouteConfig",

@@ -23,7 +23,7 @@ ANY_ITEM: Final = "[]"
 LATER: Final = frozenset(
     {
         "admin", "decision",
-        "login.administrators", "login.providers", "login.sessions.per_user",
+        "login.administrators", "login.sessions.per_user",
         "store.durability",
         "schemes.*.secrets", "schemes.*.serializer", "schemes.*.signer",
         "routes[].dpop", "routes[].limits", "routes[].mode",

@@ -268,6 +268,8 @@ class RouteIdentityConfig(Section):
     """X-Auth-Assertion: a token of at most 60 s, signed by the gate."""
     bearer: Flag = False
     """Authorization: Bearer with such a token, in place of the caller's own."""
+    provider_token: Flag = False
+    """X-Auth-Provider-Token: the access token of the provider that the caller signed in with."""
 
 
 class CorsConfig(Section):

@@ -216,8 +216,7 @@ def check_secrets(survey: Survey) -> Iterator[Problem]:
     if not survey.is_whole("secrets"):
         return
     for path in _needing_secrets(config):
-        what = "one-time passwords" if path[0] == "login" else "signing keys"
-        message = f"needs `secrets: {{key: …}}`, since {what} are kept in a store of others"
+        message = "needs `secrets: {key: …}`, since its secrets are kept in a store of others"
         yield Problem(path, message)
         return
 
@@ -292,6 +291,8 @@ def _check_local(
 
 
 def _needing_secrets(config: Config) -> Iterator[tuple[str | int, ...]]:
+    if config.login is not None and config.login.providers:
+        yield ("login", "providers")
     if config.tokens is not None:
         yield ("tokens",)
     if config.login is not None and "otp" in config.login.model_fields_set:

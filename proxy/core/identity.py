@@ -49,6 +49,9 @@ PRESETS: Final[Mapping[str, Mapping[str, str]]] = {
 }
 """Headers as another gate sets them, with the template of each."""
 
+PROVIDER_TOKEN: Final = "X-Auth-Provider-Token"
+"""The access token of the OpenID provider that somebody signed in with, where a route wants it."""
+
 _PRESET_REMOVES: Final = {"cloudflare-access": ("Cf-Access-Jwt-Assertion",)}
 """Names that applications of a preset believe as well, though this gate never sets them."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from proxy.core.compact import decode_segment
 from proxy.core.keyset import (
@@ -39,9 +39,17 @@ ASSERTION_TYP: Final = "latchgate-assertion+jwt"
 ASSERTION_SUFFIX: Final = "/assertion"
 """What an assertion's issuer ends with; no scheme accepts such an issuer (K4)."""
 
-_LOGOUT_EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
-_FOREIGN_TYPES: Final = frozenset({None, "jwt", ACCESS_TYP})
-_LOCAL_TYPES: Final = frozenset({ACCESS_TYP})
+LOGOUT_EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
+Kind = Literal["access", "id", "logout"]
+"""Access tokens open doors; ID tokens (OpenID Connect Core §2) and logout tokens (Back-Channel
+Logout §2.4) are a provider's word to this gate alone. None is accepted in another's place (K4)."""
+
+_FOREIGN_TYPES: Final[dict[Kind, frozenset[str | None]]] = {
+    "access": frozenset({None, "jwt", ACCESS_TYP}),
+    "id": frozenset({None, "jwt"}),
+    "logout": frozenset({None, "jwt", "logout+jwt"}),
+}
+_LOCAL_TYPES: Final = frozenset[str | None]({ACCESS_TYP})
 _KNOWN_HEADERS: Final = 64
 
 
@@ -72,6 +80,8 @@ class VerifiedToken:
     """Epoch seconds from which on the token is refused: `exp` and the leeway."""
     begins_at: float
     """Epoch seconds from which on it is accepted: the later of `iat` and `nbf`, less the leeway."""
+    algorithm: str = ""
+    """The algorithm of the signature, in the configuration's word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +100,7 @@ class TokenVerifier:
     """The rules of one jwt scheme, compiled. Holds nothing of a request but headers proved good.
 
     Constructor: `audiences` None accepts any; `leeway` and `max_lifetime` are seconds; `is_local`
-    is for tokens of this gate's own issuer. A contradiction in them is a `ValueError`.
+    is for access tokens of this gate's own issuer. A contradiction in them is a `ValueError`.
     """
 
     def __init__(
@@ -103,6 +113,7 @@ class TokenVerifier:
         max_lifetime: float | None = None,
         requires_iat: bool = True,
         is_local: bool = False,
+        kind: Kind = "access",
     ) -> None:
         self._algorithms = check_algorithms(algorithms)
         if not issuer or issuer.endswith(ASSERTION_SUFFIX):
@@ -118,7 +129,8 @@ class TokenVerifier:
         self._leeway = leeway
         self._max_lifetime = max_lifetime
         self._requires_iat = requires_iat
-        self._types = _LOCAL_TYPES if is_local else _FOREIGN_TYPES
+        self._types = _LOCAL_TYPES if is_local else _FOREIGN_TYPES[kind]
+        self._kind = kind
         self._headers: dict[bytes, _Header] = {}
 
     def verify(self, token: bytes, keys: KeySet, now: float) -> VerifiedToken:
@@ -148,6 +160,7 @@ class TokenVerifier:
             issued_at=issued_at,
             expires_at=expires_at,
             begins_at=begins_at,
+            algorithm=header.algorithm,
         )
 
     def _remember(self, segment: bytes, header: _Header) -> None:
@@ -172,22 +185,23 @@ class TokenVerifier:
         if "crit" in header or "b64" in header:
             raise TokenInvalid("the header has an extension that must be understood")
         if (_media_type(header["typ"]) if "typ" in header else None) not in self._types:
-            raise TokenInvalid("the type is not that of an access token")
+            raise TokenInvalid(f"the type is not one of {self._kind} tokens")
         kid = header.get("kid")
         if "kid" in header and not is_plain_kid(kid):
             raise TokenInvalid("the key's name is no name")
         return _Header(algorithm, kid, raw.decode())
 
     def _check_claims(self, claims: dict[str, Any]) -> None:
-        """Check who said it to whom, and that it is a kind of token that opens doors."""
+        """Check who said it to whom, and that it is the kind of token that is asked for."""
         if claims.get("iss") != self.issuer:
             raise TokenInvalid("iss is not the issuer of this scheme")
         self._check_audience(claims.get("aud"))
         if "cnf" in claims:
             raise TokenInvalid("the token is bound to a proof that is not checked (cnf)")
         events = claims.get("events")
-        if isinstance(events, dict) and _LOGOUT_EVENT in events:
-            raise TokenInvalid("it is a logout token")
+        is_logout = isinstance(events, dict) and LOGOUT_EVENT in events
+        if is_logout is not (self._kind == "logout"):
+            raise TokenInvalid("it is a logout token" if is_logout else "it is no logout token")
         if not isinstance(claims.get("jti", ""), str):
             raise TokenInvalid("jti is not a text")
         if "sub" in claims:

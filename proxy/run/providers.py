@@ -4,27 +4,48 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from proxy.adapters.jwks import Provider
-from proxy.adapters.keys import RemoteKeys
+from proxy.adapters.keys import DEFAULT_MAX_STALE_S, RemoteKeys
 from proxy.config.models import Config, JwtSchemeConfig
 from proxy.errors import KeysUnavailable
+from proxy.services.login_providers import login_keys
 
 OnDocument = Callable[[str, dict[str, Any]], None]
-"""Takes a scheme's name and the document to send to the workers."""
+"""Takes the name of a scheme (or of a login provider's keys) and the document for the workers."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPlan:
+    """Keys that are fetched from a provider."""
+
+    provider: Provider
+    algorithms: tuple[str, ...]
+    max_stale_s: float
+
+
+def key_plans(config: Config) -> Iterator[tuple[str, KeyPlan]]:
+    """Yield what has to be fetched, by scheme, and for each provider with which people sign in."""
+    for name, scheme in config.schemes.items():
+        if isinstance(scheme, JwtSchemeConfig) and has_remote_keys(scheme):
+            algorithms = tuple(scheme.algorithms)
+            yield name, KeyPlan(provider_of(scheme), algorithms, scheme.keys.max_stale)
+    for name, provider in config.login.providers.items() if config.login is not None else ():
+        plan = KeyPlan(Provider(provider.issuer), tuple(provider.algorithms), DEFAULT_MAX_STALE_S)
+        yield login_keys(name), plan
 
 
 class Providers:
-    """The remote keys of every scheme that has them."""
+    """The remote keys of every scheme that has them, and of every login provider."""
 
     def __init__(self, config: Config, on_document: OnDocument) -> None:
         self._keys: dict[str, RemoteKeys] = {
-            name: _remote_keys(name, scheme, on_document)
-            for name, scheme in config.schemes.items()
-            if isinstance(scheme, JwtSchemeConfig) and has_remote_keys(scheme)
+            name: _remote_keys(name, plan, on_document) for name, plan in key_plans(config)
         }
+        self._schemes = frozenset(config.schemes)
 
     def start(self) -> None:
         """Begin to fetch in the background."""
@@ -64,8 +85,12 @@ class Providers:
         return keys.document()
 
     def missing(self) -> list[str]:
-        """Return the schemes whose keys are not at hand."""
-        return [name for name, keys in self._keys.items() if not _has_keys(keys)]
+        """Return the schemes whose keys are not at hand; without a login provider the gate serves."""
+        return [
+            name
+            for name, keys in self._keys.items()
+            if name in self._schemes and not _has_keys(keys)
+        ]
 
 
 def has_remote_keys(scheme: JwtSchemeConfig) -> bool:
@@ -82,11 +107,11 @@ def provider_of(scheme: JwtSchemeConfig) -> Provider:
     )
 
 
-def _remote_keys(name: str, scheme: JwtSchemeConfig, on_document: OnDocument) -> RemoteKeys:
+def _remote_keys(name: str, plan: KeyPlan, on_document: OnDocument) -> RemoteKeys:
     return RemoteKeys(
-        provider_of(scheme),
-        scheme.algorithms,
-        max_stale_s=scheme.keys.max_stale,
+        plan.provider,
+        plan.algorithms,
+        max_stale_s=plan.max_stale_s,
         on_document=lambda document: on_document(name, document),
     )
 

@@ -22,7 +22,7 @@ from proxy.adapters.store import StoreAddress
 from proxy.adapters.tasks import spawn
 from proxy.adapters.telemetry import Telemetry, start_telemetry
 from proxy.adapters.upstreams import OwnAddress
-from proxy.config.models import Config, JwtSchemeConfig
+from proxy.config.models import Config
 from proxy.edge.server import GateServer
 from proxy.edge.tls import server_context
 from proxy.errors import ProxyError
@@ -32,7 +32,7 @@ from proxy.run.counting import count_worker
 from proxy.run.loading import load_booted
 from proxy.run.messages import Boot
 from proxy.run.parent import die_with_parent
-from proxy.run.providers import has_remote_keys
+from proxy.run.providers import key_plans
 from proxy.services.runtime import Runtime
 
 EXIT_FAILED: Final = 1
@@ -166,12 +166,11 @@ class Worker:
 def _relayed_keys(config: Config, want: Callable[[str, str], None]) -> dict[str, RelayedKeys]:
     return {
         name: RelayedKeys(
-            scheme.algorithms,
+            plan.algorithms,
             lambda kid, name=name: want(name, kid),  # type: ignore[misc]  # mypy cannot infer a default's type
-            max_stale_s=scheme.keys.max_stale,
+            max_stale_s=plan.max_stale_s,
         )
-        for name, scheme in config.schemes.items()
-        if isinstance(scheme, JwtSchemeConfig) and has_remote_keys(scheme)
+        for name, plan in key_plans(config)
     }
 
 

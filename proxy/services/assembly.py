@@ -16,6 +16,7 @@ from proxy.core.headers import HeaderRules
 from proxy.core.routing import Router
 from proxy.services import compile as compiling
 from proxy.services.gate import Gate, Payload
+from proxy.services.route import ProviderToken
 from proxy.services.routes import Minter, build_router
 from proxy.services.schemes.port import Scheme
 from proxy.services.sign_in import SignIn, leads_to
@@ -42,14 +43,16 @@ def assemble(
     minter: Minter | None,
     published: Callable[[], bytes],
     gate_id: str,
+    provider_token: ProviderToken | None = None,
 ) -> Assembly:
     """Return the gate of `config` over these schemes and upstreams.
 
-    `minter` signs the assertions of the routes that want them, `published` gives the key set.
+    `minter` signs the assertions of the routes that want them, `published` gives the key set,
+    `provider_token` the access tokens of the providers that people signed in with.
     """
     rules = HeaderRules(compiling.identity_names(config))
     forwarding = ForwardingPolicy(config.server.trusted_proxies, config.server.forwarded)
-    router = build_router(config, schemes, upstreams, rules, minter, published)
+    router = build_router(config, schemes, upstreams, rules, minter, published, provider_token)
     destinations = open_destinations(config, router)
     gate = Gate(
         router=router,

@@ -32,7 +32,7 @@ from proxy.core.cross_site import CrossSitePolicy
 from proxy.core.formats.native import native_origin
 from proxy.core.freshness import Freshness, challenge
 from proxy.core.headers import HeaderRules, compile_pass_headers
-from proxy.core.identity import IdentityPlan
+from proxy.core.identity import PROVIDER_TOKEN, IdentityPlan
 from proxy.core.jose import TokenVerifier, assertion_issuer
 from proxy.core.keyset import KeySet
 from proxy.core.mapping import IdentityReader, compile_mapping
@@ -172,7 +172,10 @@ def compile_identity(route: RouteConfig) -> IdentityPlan:
 
 def identity_names(config: Config) -> frozenset[str]:
     """Return every header name that some route or preset of the file sets (security.md, H1)."""
-    return frozenset(name for route in config.routes for name in compile_identity(route).names)
+    names = frozenset(name for route in config.routes for name in compile_identity(route).names)
+    if any(route.identity.provider_token for route in config.routes):
+        names |= {PROVIDER_TOKEN}
+    return names
 
 
 def compile_cors(route: RouteConfig) -> CorsPolicy | None:
@@ -351,6 +354,8 @@ def compile_problems(config: Config) -> Iterator[Problem]:
     for name, upstream in config.upstreams.items():
         if any(server.scheme == "https" for server in upstream.servers):
             yield from _attempt(("upstreams", name, "tls"), partial(tls_context, upstream.tls))
+    for name, provider in config.login.providers.items() if config.login is not None else ():
+        yield from _mapping_problems(("login", "providers", name, "identity"), provider.identity)
     if config.branding.logo is not None:
         yield from _attempt(("branding", "logo"), partial(read_logo, config.branding.logo))
     yield from _origin_problems(config)

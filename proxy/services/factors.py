@@ -8,6 +8,7 @@ from proxy.services.keyrings import can_keep_secrets, open_box
 from proxy.services.login import LoginService
 from proxy.services.otp import OneTimePasswords
 from proxy.services.second_step import SecondStep
+from proxy.services.sessions import Follow
 from proxy.services.step_up import StepUp
 
 
@@ -32,12 +33,18 @@ def open_second_step(
     return SecondStep(store, otp, prefix=config.store.prefix, at_login=config.login.otp.at_login)
 
 
-def open_step_up(service: LoginService, otp: OneTimePasswords | None) -> StepUp:
-    """Return what asks the people who sign in by `service` for a factor again."""
+def open_step_up(
+    service: LoginService, otp: OneTimePasswords | None, follow: Follow | None
+) -> StepUp:
+    """Return what asks the people who sign in by `service` for a factor again.
+
+    `follow` takes along what is kept beside a session when it gets a new id.
+    """
     return StepUp(
         sessions=service.sessions,
         attempts=service.attempts,
         otp=otp,
         users=service.users,
         bind=service.bind,
+        follow=follow,
     )

@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from proxy.core.cookies import expire_headers, parse_cookies
 from proxy.core.cors import is_preflight
 from proxy.core.cross_site import CrossSitePolicy
+from proxy.core.formats.native import cookie_digest
 from proxy.core.forwarding import ForwardingPolicy, is_loop
 from proxy.core.headers import HeaderRules
 from proxy.core.hosts import Host, parse_host
-from proxy.core.identity import IdentityRefused
+from proxy.core.identity import MAX_BLOCK_BYTES, PROVIDER_TOKEN, IdentityRefused
 from proxy.core.navigation import Navigation, navigation
 from proxy.core.own_cookies import is_plain_local
 from proxy.core.paths import BadTarget, Target, decode_path, parse_target
@@ -265,7 +266,16 @@ class Gate:
                 asked.trace.require = refusal or "passed"
             if refusal is not None:
                 return self._refuse_identity(asked, refusal, identity)
-        return self._forward(asked, opened, now)
+        if route.provider_token is None:
+            return self._forward(asked, opened, now)
+        try:
+            told = await _provider_token(route, opened)
+        except DependencyUnavailable as down:
+            outage = Refusal(down.code, down.detail)
+            return self._refuse(asked, outage, identity, kind="unavailable")
+        except IdentityRefused as refused:
+            return self._refuse(asked, Refusal(refused.code, refused.detail), identity)
+        return self._forward(asked, opened, now, told)
 
     def _refuse(
         self,
@@ -332,7 +342,10 @@ class Gate:
             sign_in=sign_in,
         )
 
-    def _forward(self, asked: _Asked, opened: Opened | None, now: float) -> Decision:
+    def _forward(
+        self, asked: _Asked, opened: Opened | None, now: float, told: tuple[Header, ...] = ()
+    ) -> Decision:
+        """Forward the request with what is to be told of the caller; `told` comes on top of it."""
         route, view = asked.route, asked.view
         identity = opened.outcome.identity if opened else None
         try:
@@ -354,7 +367,7 @@ class Gate:
             client=asked.client,
             request_id=asked.request_id,
             identity=identity,
-            identity_headers=headers,
+            identity_headers=(*headers, *told),
             headers=route.credentials.clean_headers(
                 cleaned, kept, is_local=is_plain_local(asked.client)
             ),
@@ -364,6 +377,21 @@ class Gate:
             held=opened.held if opened else (),
             may_be_stale=view.method in SAFE_METHODS and route.may_be_stale,
         )
+
+
+async def _provider_token(route: Route, opened: Opened) -> tuple[Header, ...]:
+    """Return the header with the provider's access token; none where the session has none.
+
+    A token that is over and cannot be renewed just now is an outage, not a caller without one.
+    """
+    if route.provider_token is None or opened.scheme.name != route.provider_scheme:
+        return ()
+    token = await route.provider_token(cookie_digest(opened.found.value))
+    if token is None:
+        return ()
+    if len(token) > MAX_BLOCK_BYTES:
+        raise IdentityRefused("identity_too_large", "the provider's access token")
+    return ((PROVIDER_TOKEN.encode(), token.encode("ascii")),)
 
 
 async def decide_again(

@@ -74,6 +74,11 @@ def open_signing_keys(config: Config, store: Store | None) -> SigningPlan:
     )
 
 
+def open_box(config: Config) -> SecretBox:
+    """Return what seals and opens the gate's secrets in the store (S10). Raises `SecretsError`."""
+    return SecretBox(_secret_keys(config))
+
+
 def _longest_token_s(config: Config) -> float:
     local = [
         scheme.max_lifetime
@@ -86,14 +91,6 @@ def _longest_token_s(config: Config) -> float:
 def can_keep_secrets(config: Config) -> bool:
     """Tell whether there are keys for what must be kept secret in the store (S10)."""
     return config.secrets is not None or config.store.url.kind == "embedded"
-
-
-def open_box(config: Config) -> SecretBox:
-    """Return what seals under `secrets`, or under the key beside the embedded store.
-
-    Raises `SecretsError`.
-    """
-    return SecretBox(_secret_keys(config))
 
 
 def _secret_keys(config: Config) -> tuple[bytes, ...]:

@@ -7,7 +7,7 @@ never belongs here: HTTP, cookies, pages.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 from proxy.config.login_models import BindConfig
@@ -215,6 +215,26 @@ class LoginService:
         user = users.find(half.name)
         is_same = user is not None and user.subject == half.subject and not user.is_disabled
         return user if is_same and users.become(half.name) == half.became else None
+
+    async def vouched(
+        self, login: Login, where: Whereabouts, old: str | None, now: float
+    ) -> NewSession | None:
+        """Make a session for somebody whom a provider vouches for, in the place of `old`, a digest.
+
+        `None`: everything of theirs was ended meanwhile (R6). Raises `ValueError` for what no record
+        may say, and `StoreUnavailable`.
+        """
+        began = await self.sessions.begin(login.subject)
+        placed = replace(
+            login,
+            address=where.address,
+            agent=where.shown_agent,
+            binding=bound_to(self.bind, where),
+        )
+        try:
+            return await self.sessions.rotate(old, placed, now, began=began)
+        except LoginRevoked:
+            return None
 
     def _login(
         self,

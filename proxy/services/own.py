@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from proxy.core.destination import Destinations
     from proxy.services.audit import Audit
     from proxy.services.login import LoginService
+    from proxy.services.oidc_login import OidcLogin
     from proxy.services.second_step import SecondStep
     from proxy.services.step_up import StepUp
     from proxy.services.visitors import Visitors
@@ -88,6 +89,8 @@ class OwnServices:
     """What the pages need to know."""
     audit: Audit
     """Where it is noted who signed in, failed and signed out."""
+    oidc: OidcLogin | None = None
+    """Logins with OpenID Connect providers; `None` where there are none."""
 
     def close(self) -> None:
         """End the threads that check passwords."""
@@ -132,4 +135,20 @@ def _factors(config: Config) -> Iterator[OwnEndpoint]:
         yield OwnEndpoint("otp", "/otp", methods, is_destination=True)
 
 
-_PARTS: Final[tuple[Callable[[Config], Iterator[OwnEndpoint]], ...]] = (_account, _login, _factors)
+def _providers(config: Config) -> Iterator[OwnEndpoint]:
+    if config.login is None or not config.login.providers:
+        return
+    yield OwnEndpoint("start", "/start/{provider}", frozenset({"GET"}))
+    yield OwnEndpoint("callback", "/callback/{provider}", frozenset({"GET"}))
+    # A provider's server calls it, with a token that says who it is.
+    yield OwnEndpoint(
+        "backchannel", "/backchannel/{provider}", frozenset({"POST"}), leans_on_cookies=False
+    )
+
+
+_PARTS: Final[tuple[Callable[[Config], Iterator[OwnEndpoint]], ...]] = (
+    _account,
+    _login,
+    _factors,
+    _providers,
+)

@@ -16,6 +16,7 @@ from proxy.services.attempts import Attempts
 from proxy.services.audit import Audit
 from proxy.services.factors import open_otp, open_second_step, open_step_up
 from proxy.services.login import LoginService
+from proxy.services.oidc_login import OidcLogin
 from proxy.services.own import OwnServices, PortalSettings
 from proxy.services.schemes.build import open_login_sessions, open_subjects
 from proxy.services.schemes.port import Scheme
@@ -29,6 +30,7 @@ def open_own_services(
     store: Store | None,
     destinations: Destinations,
     audit: Audit,
+    oidc: OidcLogin | None,
 ) -> OwnServices | None:
     """Return what the endpoints work with; `None` where there are none. `close` ends it."""
     login = config.login
@@ -55,10 +57,11 @@ def open_own_services(
         visitors=Visitors(schemes[login.scheme]),
         login=service,
         destinations=destinations,
-        step_up=open_step_up(service, otp),
+        step_up=open_step_up(service, otp, None if oidc is None else oidc.move),
         second_step=second_step,
         settings=PortalSettings.from_config(config),
         audit=audit,
+        oidc=oidc,
     )
 
 

@@ -5,7 +5,7 @@ Made once by proxy.services.compile; a request only reads it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -27,6 +27,9 @@ Both = Literal["first", "same_subject", "refuse"]
 Require = Callable[[Identity], Refusal | None]
 HashKey = Callable[[RequestView, "ClientInfo", Identity | None], bytes | None]
 Assertions = Callable[[Identity, float], tuple[Header, ...]]
+ProviderToken = Callable[[str], Awaitable[str | None]]
+"""Takes a session's digest; returns an access token of its provider that is good now, or `None`.
+Raises `DependencyUnavailable`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,6 +69,9 @@ class Route:
     step_up_challenge: tuple[Header, ...]
     """WWW-Authenticate of a token whose owner has to prove again who they are (RFC 9470 §3)."""
     hash_key: HashKey | None = field(default=None)
+    provider_token: ProviderToken | None = None
+    """With `identity: {provider_token: true}`: what is told of sessions of the scheme `login.scheme`."""
+    provider_scheme: str = ""
     login_url: str | None = None
     """An application's own page for signing in, as the configuration has it."""
     has_portal: bool = False

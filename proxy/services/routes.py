@@ -10,6 +10,7 @@ from proxy.config.login_models import bare_name
 from proxy.config.models import Config, RouteConfig, SessionSchemeConfig
 from proxy.core.cross_site import CrossSitePolicy
 from proxy.core.headers import HeaderRules, compile_pass_headers
+from proxy.core.login_state import cookie_names
 from proxy.core.own_cookies import SECOND_STEP, STATE
 from proxy.core.responses import ResponsePlan
 from proxy.core.routing import Router, RouteSpec
@@ -19,7 +20,7 @@ from proxy.services.credentials import CredentialPlan
 from proxy.services.gate import Page, Payload, Reserved
 from proxy.services.issuing import metadata
 from proxy.services.own import own_endpoints
-from proxy.services.route import Assertions, Route
+from proxy.services.route import Assertions, ProviderToken, Route
 from proxy.services.schemes.port import Scheme
 
 
@@ -38,9 +39,10 @@ def build_router(
     rules: HeaderRules,
     minter: Minter | None,
     published: Callable[[], bytes],
+    provider_token: ProviderToken | None = None,
 ) -> Router[Payload]:
     """Return the router over every route, and the gate's own paths under every host it serves."""
-    builder = _RouteBuilder(config, schemes, upstreams, rules, minter)
+    builder = _RouteBuilder(config, schemes, upstreams, rules, minter, provider_token)
     specs: list[RouteSpec[Payload]] = compiling.route_specs(config, builder.build)
     keys = Reserved(Page(b"application/jwk-set+json", published, b"public, max-age=300"))
     base = compiling.own_path(config)
@@ -96,9 +98,8 @@ def _login_cookies(config: Config) -> tuple[frozenset[bytes], frozenset[bytes]]:
     scheme = None if login is None else config.schemes.get(login.scheme)
     if not isinstance(scheme, SessionSchemeConfig):
         return frozenset(), frozenset()
-    state = frozenset(
-        name.encode() for each in (STATE, SECOND_STEP) for name in (each, bare_name(each))
-    )
+    names = [name for each in (STATE, SECOND_STEP) for name in (each, bare_name(each))]
+    state = frozenset(name.encode() for name in (*names, *cookie_names()))
     return frozenset({bare_name(scheme.cookie).encode()}), state
 
 
@@ -112,12 +113,14 @@ class _RouteBuilder:
         upstreams: Mapping[str, Upstream],
         rules: HeaderRules,
         minter: Minter | None,
+        provider_token: ProviderToken | None,
     ) -> None:
         self._config = config
         self._schemes = schemes
         self._upstreams = upstreams
         self._rules = rules
         self._minter = minter
+        self._provider_token = provider_token
         self._native_cookies = frozenset[bytes]().union(
             *(_cookies_of(scheme) for scheme in schemes.values() if scheme.is_native)
         )
@@ -179,6 +182,8 @@ class _RouteBuilder:
             scope_challenge=compiling.scope_challenge_of(names, route.require.scopes),
             step_up_challenge=compiling.step_up_challenge_of(names, route.require),
             hash_key=compiling.compile_hash_key(upstream),
+            provider_token=self._provider_token if route.identity.provider_token else None,
+            provider_scheme="" if config.login is None else config.login.scheme,
             login_url=route.login_url,
             has_portal=config.login is not None and config.login.scheme in route.auth,
             local_responses=local,

@@ -41,6 +41,7 @@ from proxy.services.coherence import Coherence
 from proxy.services.gate import Gate
 from proxy.services.issuing import open_token_service
 from proxy.services.keyrings import open_signing_keys
+from proxy.services.login_providers import open_oidc_login
 from proxy.services.oauth import TokenService
 from proxy.services.own import OwnServices
 from proxy.services.own_opening import open_own_services, watch_users
@@ -153,6 +154,7 @@ class Runtime:
             else None
         )
         schemes = builder.build()
+        oidc = open_oidc_login(config, store, key_sources or {}, clock)
         assembly = assemble(
             config,
             schemes,
@@ -160,6 +162,7 @@ class Runtime:
             minter=minter,
             published=keys.published,
             gate_id=gate_id or pick_gate_id(config),
+            provider_token=None if oidc is None else oidc.vault.access_token,
         )
         coherence.start()
         if store is not None:
@@ -175,7 +178,7 @@ class Runtime:
                 await ring.refresh(clock())
             tasks.append(spawn(_refresh_keys(ring, clock), name="signing keys"))
         audit = Audit(store, prefix=config.store.prefix)
-        own = open_own_services(config, schemes, store, assembly.destinations, audit)
+        own = open_own_services(config, schemes, store, assembly.destinations, audit, oidc)
         if own is not None:
             tasks.extend(watch_users(own, clock))
         tokens = open_token_service(config, keys, store, builder, own, unfit=health.unfit)
@@ -218,6 +221,8 @@ class Runtime:
             self.own.close()
         await asyncio.gather(*(upstream.close(drain_s) for upstream in self.upstreams.values()))
         await self.coherence.close()
+        if self.own is not None and self.own.oidc is not None:
+            await self.own.oidc.close()
         await self.audit.close()
         if self.store is not None:
             await self.store.close()

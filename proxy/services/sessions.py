@@ -12,7 +12,7 @@ import logging
 import math
 import re
 import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -141,6 +141,11 @@ class ListedSession:
     last_seen: float
 
 
+Follow = Callable[[str, str, float, float], Awaitable[bool]]
+"""Takes along what is kept beside a session: old and new digest, the new one's end, now. False: the
+session was ended meanwhile, and the new one is ended too."""
+
+
 class Sessions:
     """The native sessions under one prefix of one store.
 
@@ -174,6 +179,10 @@ class Sessions:
         """Return the key of the last use."""
         return f"{self._prefix}seen:{{{digest}}}"
 
+    def provider_key(self, digest: str) -> str:
+        """Return the key of the tokens of the provider that the session came from."""
+        return f"{self._prefix}provider:{{{digest}}}"
+
     def ended_keys(self, subject: str) -> tuple[str, str]:
         """Return the keys that say when all of somebody's sessions, and all there are, were ended."""
         return f"{self._prefix}ended:{{{digest_of(subject)}}}", f"{self._prefix}ended:all"
@@ -201,11 +210,17 @@ class Sessions:
         return made
 
     async def succeed(
-        self, old: str, proof: Proof, now: float, *, began: Beginning | None = None
+        self,
+        old: str,
+        proof: Proof,
+        now: float,
+        *,
+        began: Beginning | None = None,
+        follow: Follow | None = None,
     ) -> NewSession | None:
         """Give a live session a new id, and what was proved again; `old` is gone then (S1).
 
-        It ends when the old one would have. `None`: there is nothing to succeed, because the old one
+        It ends when the old one would have; `follow` takes along what is kept beside it. `None`: there is nothing to succeed, because the old one
         is over, or was ended or succeeded meanwhile: a session that was ended does not come back (R6).
         Raises `LoginRevoked` as `rotate` does.
         """
@@ -224,6 +239,8 @@ class Sessions:
         )
         made = await self._put(session, now)
         try:
+            if follow is not None and not await follow(old, made.digest, made.expires_at, now):
+                return None
             has_made_way = await self._make_way(old, began)
         except BaseException:
             with contextlib.suppress(StoreUnavailable):
@@ -383,9 +400,9 @@ class Sessions:
         await self._store.put(key, secrets.token_bytes(16), ttl_s=ENDED_LIFE_S)
 
     async def _end(self, digests: Sequence[str]) -> int:
-        """Delete records, then last uses; count the records."""
+        """Delete records, then what stands beside them; count the records."""
         ended = await self._store.delete(*map(self.session_key, digests))
-        await self._store.delete(*map(self.seen_key, digests))
+        await self._store.delete(*map(self.seen_key, digests), *map(self.provider_key, digests))
         return ended
 
     async def _batches(self) -> AsyncIterator[list[str]]:

@@ -16,7 +16,7 @@ from proxy.core.freshness import PASSWORD, Freshness, amr_with_code
 from proxy.services.attempts import Attempts
 from proxy.services.login import Whereabouts, bound_to
 from proxy.services.otp import OneTimePasswords
-from proxy.services.sessions import LoginRevoked, NewSession, Proof, Sessions
+from proxy.services.sessions import Follow, LoginRevoked, NewSession, Proof, Sessions
 from proxy.services.users import Users
 
 CHANGE_WITHIN_S: Final = 300.0
@@ -62,8 +62,10 @@ class StepUp:
         otp: OneTimePasswords | None,
         users: Users | None,
         bind: BindConfig | None,
+        follow: Follow | None = None,
     ) -> None:
         self._sessions = sessions
+        self._follow = follow
         self._attempts = attempts
         self.otp = otp
         self._users = users
@@ -144,7 +146,9 @@ class StepUp:
             agent=caller.where.shown_agent,
         )
         try:
-            made = await self._sessions.succeed(caller.digest, proof, now, began=began)
+            made = await self._sessions.succeed(
+                caller.digest, proof, now, began=began, follow=self._follow
+            )
         except LoginRevoked:
             made = None
         return made or "gone"

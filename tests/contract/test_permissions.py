@@ -7,11 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from proxy.adapters.secrets import SecretBox
 from proxy.adapters.store import StoreAddress, eviction_problem, open_store
 from proxy.adapters.store.tracked_store import TrackedStore
 from proxy.core.coherence import Source
+from proxy.core.oidc import LogoutToken
 from proxy.core.revocation import RevocationKeys
 from proxy.errors import StoreUnavailable
+from proxy.services import provider_tokens
+from proxy.services.backchannel import ProviderSessions
+from proxy.services.provider_tokens import ProviderTokens, TokenVault
 from proxy.services.revocations import Revocations, RevocationWatch
 from proxy.services.sessions import Login, Sessions
 
@@ -51,6 +56,33 @@ async def test_the_documented_rights_are_enough(documented):
     await documented.delete(KEYS.epoch)
     assert "lost" == await watch.look(NOW + 2)
     assert eviction_problem(await documented.probe(), "refuse") is None
+
+
+async def test_the_documented_rights_are_enough_for_logins_with_a_provider(documented):
+    """Provider tokens, their lock, the index of a provider's sessions, and its logout."""
+    sessions = Sessions(documented, prefix="latchgate:", idle_timeout_s=60, lifetime_s=600)
+    session = await sessions.create(Login("ann"), NOW)
+    vault = TokenVault(
+        documented, SecretBox([b"k" * 32]), {}, prefix="latchgate:", clock=lambda: NOW
+    )
+    tokens = ProviderTokens(
+        "corp", "https://id.example.com", "gate", "ann", "s", "i", "a", "r", NOW, NOW - 9, NOW - 1
+    )
+    index = ProviderSessions(documented, prefix="latchgate:")
+    token = LogoutToken("ann", "s", "jti", NOW, NOW + 60)
+
+    assert await vault.keep(session.digest, tokens, NOW + 600)
+    keys = [vault.key(session.digest), vault._lock_key(session.digest)]
+    assert await documented.run(provider_tokens._LOCK, keys, ["me", 1000])
+    sealed = (await documented.fetch(keys[:1]))[0]
+    assert await documented.run(
+        provider_tokens._REPLACE, [keys[0], sessions.session_key(session.digest)], [sealed, sealed]
+    )
+    assert await documented.run(provider_tokens._UNLOCK, keys[1:], ["me", 1000])
+    assert await documented.run(provider_tokens._UNLOCK, keys[1:], ["me", 0])
+    assert await index.add(session.digest, tokens, expires_at=NOW + 600, now=NOW)
+    place = (tokens.issuer, tokens.client_id)
+    assert 1 == await index.log_out(place, token, sessions.revoke, NOW)
 
 
 async def test_the_documented_rights_are_enough_for_tracking(documented):

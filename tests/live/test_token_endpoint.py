@@ -386,7 +386,6 @@ async def test_s6_the_token_says_what_the_session_does(caller):
 @pytest.mark.parametrize(
     "headers",
     [{"Sec-Fetch-Site": "same-site"}, {"Sec-Fetch-Site": "cross-site"}, {"Origin": "null"}],
-    ids=str,
 )
 async def test_s6_another_site_gets_no_token_of_a_session(caller, headers):
     """S6: same-origin, without exceptions."""

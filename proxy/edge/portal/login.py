@@ -16,6 +16,7 @@ from proxy.core.formats.native import cookie_digest
 from proxy.core.own_cookies import STATE, STATE_LIFE_S, OwnCookie, is_insecure
 from proxy.edge.portal.language import duration, pick_language, texts
 from proxy.edge.portal.pages import PortalPages
+from proxy.edge.portal.providers import origin_of
 from proxy.edge.portal.reply import Refused, Reply, json_reply, redirect
 from proxy.edge.portal.second_step import SecondStepPages
 from proxy.errors import DependencyUnavailable
@@ -62,7 +63,10 @@ class _LoginEndpoints:
         self._audit = services.audit
         self._cookie = settings.cookie
         self._state = OwnCookie(STATE)
-        self._pages = PortalPages.from_settings(settings)
+        self._oidc = services.oidc
+        # A form that signs out leads to the provider.
+        elsewhere = () if self._oidc is None else (p.origin for p in self._oidc.providers.values())
+        self._pages = PortalPages.from_settings(settings, tuple(elsewhere))
         steps = services.second_step
         self._second = None if steps is None else SecondStepPages(services, steps)
 
@@ -203,6 +207,10 @@ class _LoginEndpoints:
             "is_remembered": asked.is_remembered,
             "signed_in_as": text["signed_in_as"].format(name=name) if name else "",
             "has_passwords": self._service.users is not None,
+            "providers": [
+                (provider.name, text["sign_in_with"].format(title=provider.title))
+                for provider in (() if self._oidc is None else self._oidc.providers.values())
+            ],
             "can_remember": self._settings.remember_s is not None,
         }
         cookie = self._state.set(state, visit.client, max_age_s=STATE_LIFE_S)
@@ -251,21 +259,32 @@ class _LoginEndpoints:
         everywhere = {**visit.parameters(), **said}.get("everywhere") == "1"
         found = self._visitors.find(visit.carried())
         outcome = await self._visitors.judge(found, visit.now)
-        subject, ended = None, 0
-        if isinstance(outcome, Authenticated):
+        subject, ended, elsewhere = None, 0, None
+        digest = None if found is None else cookie_digest(found.value)
+        if isinstance(outcome, Authenticated) and digest is not None:
             subject = outcome.identity.subject
+            if self._oidc is not None:
+                elsewhere = await self._oidc.logout_url(digest, self._after_logout(visit))
             if everywhere:
                 ended = await self._service.sign_out_everywhere(subject, visit.now)
-        if found is not None:
-            ended += int(await self._service.sign_out(cookie_digest(found.value)))
+        if digest is not None:
+            ended += int(await self._service.sign_out(digest))
         if subject is not None:
             self._note("logout", visit, subject, f"everywhere: {ended}" if everywhere else "")
         headers = (*self._cookie.expire(visit.client), _CLEAR)
         if visit.wants_page:
             language = _language(visit, said)
             page = f"{self._settings.path}/login?signed_out=1&lang={language}"
-            return redirect(page, headers, subject=subject)
-        return json_reply({"ended": ended}, headers=headers, subject=subject)
+            return redirect(elsewhere or page, headers, subject=subject)
+        content: dict[str, Any] = {"ended": ended}
+        if elsewhere is not None:
+            content["provider_logout"] = elsewhere
+        return json_reply(content, headers=headers, subject=subject)
+
+    def _after_logout(self, visit: Visit) -> str:
+        """Return where a provider leads back to: registered there, so it is always the same."""
+        origin = origin_of(visit.client, self._settings.public_url)
+        return f"{origin}{self._settings.path}/login?signed_out=1"
 
 
 def _credentials(members: Mapping[str, Any]) -> Credentials:

@@ -31,7 +31,10 @@ class PortalPages:
     def __init__(
         self, branding: BrandingConfig, base: str, *, form_hosts: Sequence[str] = ()
     ) -> None:
-        """Prepare; `base` is `login.path`, `form_hosts` where a form may lead by a redirect."""
+        """Prepare; `base` is `login.path`, `form_hosts` where a form may lead by a redirect.
+
+        They are hosts, which are https then, or whole origins.
+        """
         logo = logo_of(branding)
         self._environment = Environment(
             loader=PackageLoader("proxy.edge.portal", "templates"),
@@ -49,11 +52,11 @@ class PortalPages:
         self._headers = _headers(tuple(form_hosts))
 
     @classmethod
-    def from_settings(cls, settings: PortalSettings) -> PortalPages:
-        """Return the pages of a gate's own endpoints."""
+    def from_settings(cls, settings: PortalSettings, elsewhere: Sequence[str] = ()) -> PortalPages:
+        """Return the pages of a gate's own endpoints; `elsewhere`: origins that a form may lead to."""
         domain = settings.cookie.domain
         hosts = () if domain is None else (domain, f"*.{domain}")
-        return cls(settings.branding, settings.path, form_hosts=hosts)
+        return cls(settings.branding, settings.path, form_hosts=(*hosts, *elsewhere))
 
     def reply(
         self,
@@ -85,7 +88,9 @@ def _style() -> str:
 
 def _headers(form_hosts: tuple[str, ...]) -> tuple[Header, ...]:
     digest = base64.b64encode(hashlib.sha256(_style().encode()).digest()).decode()
-    targets = " ".join(("'self'", *(f"https://{host}" for host in form_hosts)))
+    targets = " ".join(
+        ("'self'", *(host if "://" in host else f"https://{host}" for host in form_hosts))
+    )
     policy = (
         f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; "
         f"form-action {targets}; frame-ancestors 'none'"

@@ -8,6 +8,7 @@ import pytest
 
 from proxy.cli.connecting import Finding, connect_all
 from proxy.config.models import Config
+from tests.small_provider import CLIENT_ID, running_provider
 from tests.token_workshop import jwk
 
 UPSTREAM = {"app": {"servers": ["http://127.0.0.1:1"]}}
@@ -100,3 +101,20 @@ async def test_a_server_without_tls_is_no_https_upstream():
     finding = await only(config(upstreams={"app": {"servers": [f"https://127.0.0.1:{port}"]}}))
     server.close()
     assert not finding.is_good
+
+
+async def test_a_provider_is_asked_what_it_is():
+    """Its metadata and its keys, before anybody wants to sign in."""
+    async with running_provider() as small:
+        provider = {"issuer": small.issuer, "client_id": CLIENT_ID}
+        settings = config(login={"scheme": "web", "providers": {"corp": provider}})
+        found = {finding.kind: finding for finding in await connect_all(settings)}
+        assert [True, True] == [found[kind].is_good for kind in ("keys", "provider")]
+        assert "login:corp" == found["keys"].name
+
+        small.metadata = {"issuer": "https://evil.example"}
+        found = {finding.kind: finding for finding in await connect_all(settings)}
+        assert "the discovery document is another issuer's" == found["provider"].text
+        assert not found["keys"].is_good
+    found = {finding.kind: finding for finding in await connect_all(settings)}
+    assert not found["provider"].is_good

@@ -4,6 +4,7 @@ from proxy.config.checks import CHECKS, check_references, check_route_names
 from proxy.config.client_checks import CHECKS as CLIENTS
 from proxy.config.login_checks import CHECKS as LOGIN
 from proxy.config.network_checks import CHECKS as NETWORK
+from proxy.config.provider_checks import CHECKS as PROVIDERS
 from proxy.config.route_checks import CHECKS as ROUTES
 from proxy.config.scheme_checks import CHECKS as SCHEMES
 from proxy.config.store_checks import CHECKS as STORE
@@ -20,6 +21,7 @@ def test_every_check_runs():
         *STORE,
         *LOGIN,
         *CLIENTS,
+        *PROVIDERS,
     } == set(CHECKS)
     assert len(set(CHECKS)) == len(CHECKS)
 

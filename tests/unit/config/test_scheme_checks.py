@@ -284,7 +284,7 @@ def test_s10_signing_in_a_shared_store_needs_a_key(reading):
     store = "store: {url: 'redis://r'}\n"
 
     assert messages(reading, "a: {type: jwt, keys: {local: true}}", TOKENS + store) == [
-        "tokens: needs `secrets: {key: …}`, since signing keys are kept in a store of others"
+        "tokens: needs `secrets: {key: …}`, since its secrets are kept in a store of others"
     ]
     assert messages(reading, f"a: {{{NATIVE}}}", store) == []
     text = (
@@ -306,7 +306,7 @@ def test_s10_one_time_passwords_in_a_shared_store_need_a_key(reading):
 
     assert reading.mistakes(text % "") == []
     (found,) = reading.mistakes(text % ", otp: {at_login: required}")
-    assert "login.otp: needs `secrets: {key: …}`, since one-time passwords are kept" in found
+    assert "login.otp: needs `secrets: {key: …}`, since its secrets are kept" in found
 
 
 def test_s10_a_key_that_is_none_is_told(reading):

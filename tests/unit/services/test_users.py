@@ -72,9 +72,9 @@ async def test_s8_a_name_that_is_not_there_takes_as_long(users):
     await users.refresh()
 
     async def took(name):
-        begun = time.perf_counter()
+        begun = time.process_time()  # of the threads too, and of no other process
         assert None is await users.verify(name, "wrong")
-        return time.perf_counter() - begun
+        return time.process_time() - begun
 
     times = {name: [] for name in ("alice", "bob", "nobody")}
     for _ in range(7):

@@ -22,6 +22,7 @@ VALUES = {
     "is_remembered": False,
     "signed_in_as": "",
     "has_passwords": True,
+    "providers": [],
     "can_remember": True,
 }
 
@@ -73,6 +74,31 @@ def test_a_login_for_several_hosts_may_lead_to_them():
     policy = render(form_hosts=["example.com", "*.example.com"])[1]["Content-Security-Policy"]
 
     assert "form-action 'self' https://example.com https://*.example.com" in policy
+
+
+def test_a_form_that_signs_out_may_lead_to_a_provider():
+    """Whose address is a whole origin: on this machine it may be plain http."""
+    policy = render(form_hosts=["https://id.example.com", "http://127.0.0.1:4000"])[1]
+
+    assert (
+        "form-action 'self' https://id.example.com http://127.0.0.1:4000;"
+        in policy["Content-Security-Policy"]
+    )
+
+
+def test_providers_are_links_beside_the_form_or_instead_of_it():
+    """With where the person wanted to go; what the file calls them is text."""
+    providers = [("corp", "Sign in with <Corp>"), ("other", "Sign in with Other")]
+    text, _ = render(providers=providers, next="/a?b=c&d")
+    alone, _ = render(providers=providers, has_passwords=False)
+    links = [link for link in Elements(text).all("a") if link.get("class") == "provider"]
+
+    assert ["/_auth/start/corp?next=/a%3Fb%3Dc%26d", "/_auth/start/other?next=/a%3Fb%3Dc%26d"] == [
+        link["href"] for link in links
+    ]
+    assert "Sign in with &lt;Corp&gt;" in text
+    assert 'href="/_auth/start/corp"' in alone
+    assert texts("en")["no_passwords"] not in alone
 
 
 @pytest.mark.parametrize("field", ["username", "error", "notice", "signed_in_as", "next"])
