@@ -163,13 +163,13 @@ async def test_a_public_route_is_not_watched(bench):
     """`auth: none`: no credential is evaluated, so none can be lost."""
     assert await bench.open(b"/open", []) is None
     decision = await bench.decide(b"/open", [])
-    assert bench.vigil.response(decision, lambda: 0, bench.ended.append) is None
+    assert bench.vigil.exchange(decision, lambda: 0, bench.ended.append) is None
 
 
 async def test_a_short_response_is_never_watched(bench):
     """It leaves the line of the young ones, and costs no decision."""
     headers, _, _ = await bench.session()
-    stream = bench.vigil.response(
+    stream = bench.vigil.exchange(
         await bench.decide(b"/web", headers), lambda: 0, bench.ended.append
     )
     assert 1 == len(bench.vigil._young)
@@ -221,3 +221,32 @@ async def test_closing_ends_nobody(bench):
     await bench.open(b"/web", headers)
     await bench.vigil.close()
     assert (0, []) == (bench.counters.watched, bench.ended)
+
+
+async def test_r7_an_answer_that_took_long_waits_for_what_was_taken_back(bench):
+    """Nobody has looked at the clocks yet: the head's arrival is when it is decided again."""
+    headers, key, _ = await bench.session()
+    bench.vigil.after_s = 0.0
+    stream = bench.vigil.exchange(
+        await bench.decide(b"/web", headers), lambda: 0, bench.ended.append
+    )
+    bench.vigil._timer.cancel()
+    bench.admin.delete(key)
+    await until(lambda: bench.source.counters.invalidations)
+    await stream.settled()
+    assert ["session_unknown"] == [ending.refusal.code for ending in bench.ended]
+
+
+async def test_a_good_answer_is_let_go_at_once(bench):
+    """Young, or confirmed: there is nothing to wait for."""
+    headers, _, _ = await bench.session()
+    stream = bench.vigil.exchange(
+        await bench.decide(b"/web", headers), lambda: 0, bench.ended.append
+    )
+    await stream.settled()
+    assert 0 == bench.counters.decided_again
+    bench.vigil.after_s = 0.0
+    await stream.settled()
+    assert (1, []) == (bench.counters.decided_again, bench.ended)
+    stream.close()
+    await stream.settled()
