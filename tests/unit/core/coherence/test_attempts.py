@@ -50,6 +50,31 @@ def test_it_is_bounded_in_addresses_and_digests():
     assert 5 == max(len(window.digests) for window in attempts._windows.values())
 
 
+def test_r9_windows_that_are_over_are_forgotten():
+    """R9: a flood leaves nothing behind but what its last second took."""
+    attempts = Attempts(rate=2)
+    for number in range(1000):
+        tries(attempts, 5, address=f"192.0.2.{number}", mono=number / 100)
+    assert 100 == len(attempts)
+    tries(attempts, 1, mono=100.0)
+    assert (1, 1) == (len(attempts), attempts._digests)
+
+
+def test_r9_digests_are_bounded_over_all_addresses():
+    """R9: many addresses that each stay below the rate take no more memory together."""
+    attempts = Attempts(rate=10, digests=25)
+    for number in range(100):
+        assert [0.0] * 10 == tries(attempts, 10, address=f"192.0.2.{number}")
+        kept = sum(len(window.digests) for window in attempts._windows.values())
+        assert kept == attempts._digests <= 25
+    assert {8} == {
+        len(digest)
+        for address in ("a", "b")
+        if attempts.delay_of(address, bytes(32), 0.0) is not None
+        for digest in attempts._windows[address].digests
+    }
+
+
 @pytest.mark.parametrize(
     ("address", "network"),
     [
