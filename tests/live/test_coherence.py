@@ -38,6 +38,8 @@ routes:
   - {{match: {{path: /web}}, auth: web, upstream: app, cross_site: allow}}
   - {{match: {{path: /shop}}, auth: shop, upstream: app}}
   - {{match: {{path: /api}}, auth: api, upstream: app}}
+  - {{match: {{path: /either}}, auth: [web, api], upstream: app, cross_site: allow}}
+  - {{match: {{path: /both}}, auth: [web, api], both: same_subject, same_subjects: true, upstream: app, cross_site: allow}}
 """
 TIMING = "timeout: 400ms, max_staleness: 1s"
 PATIENT = "timeout: 30s, max_staleness: 60s"
@@ -257,6 +259,27 @@ async def test_r9_a_flood_of_random_cookies_evicts_nobody_and_is_refused(callers
     assert {401, 429} == statuses
     assert kept == len(coherence.cache)
     assert them.counters.attempts_refused > 0
+
+
+@pytest.mark.parametrize("path", ["/either", "/both"])
+async def test_r9_a_good_token_beside_an_unknown_cookie_is_no_guess(callers, valkey, path):
+    """R9: every scheme is asked before an address that guesses is slowed or refused."""
+    them = await callers(valkey, timing=PATIENT)
+    await them.until(200)
+    coherence = them.gate.runtime.coherence
+    coherence.guessed_sessions = Attempts(rate=1)
+
+    def unknown():
+        return {"Cookie": f"sid={secrets.token_urlsafe(32)}"}
+
+    good = them.sent["/api"]
+    assert [200] * 5 == [await them.ask(path, unknown() | good) for _ in range(5)]
+    assert 0 == len(coherence.guessed_sessions)
+    guesses = await asyncio.gather(*(them.ask(path, unknown()) for _ in range(3)))
+    assert [401, 401, 429] == sorted(guesses)
+    slowed = them.counters.attempts_slowed
+    assert [200] * 5 == [await them.ask(path, unknown() | good) for _ in range(5)]
+    assert slowed == them.counters.attempts_slowed
 
 
 async def test_r9_a_forged_token_is_checked_once(callers, valkey):

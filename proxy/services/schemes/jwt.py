@@ -120,6 +120,11 @@ class JwtScheme:
             verified_by=token.key,
         )
 
+    async def guessed(self, found: Found) -> Rejected | None:
+        """Do nothing: a forged token is rejected, which is its answer, and counted with that."""
+        del found
+        return None
+
     def key(self, found: Found) -> Key:
         """Return what the token's verdict is kept under."""
         return self.ledger.key(found.value)
