@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from proxy.services.coherence import Coherence
 from proxy.services.decision import Forward
 from proxy.services.gate import decide_again
 from proxy.services.route import Route
+
+_log: Final = logging.getLogger("latchgate.coherence")
 
 AFTER_S: Final = 4.0
 """A request that is not over so long after its decision is watched from the next look on."""
@@ -352,6 +355,11 @@ class Vigil:
                 self._arm(self._max_staleness_s / RETRIES)
                 return
             told = Refusal("session_expired", f"its time is over; {down.detail}")
+        except Exception:  # noqa: BLE001 - a bug is no confirmation, and the next group is still to be decided
+            _log.exception("an open connection could not be decided again")
+            watch.unanswered(self._mono())
+            self._arm(self._max_staleness_s / RETRIES)
+            return
         if not group.streams:
             return
         if isinstance(told, Refusal):

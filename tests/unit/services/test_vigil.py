@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from dataclasses import replace
 
 import jwt
 import pytest
@@ -250,3 +251,40 @@ async def test_a_good_answer_is_let_go_at_once(bench):
     assert (1, []) == (bench.counters.decided_again, bench.ended)
     stream.close()
     await stream.settled()
+
+
+class Broken:
+    """A scheme with a bug."""
+
+    name = "broken"
+
+    def __init__(self, number):
+        self.number = number
+
+    def key(self, found):
+        return (self.name, self.number, found.value)
+
+    def known(self, _found, _now):
+        return None
+
+    async def judge(self, _found, _now):
+        raise TypeError("a bug")
+
+
+async def test_r7_a_bug_confirms_nothing_and_stops_nobody_else(bench):
+    """It counts as no answer, and who waits behind it is decided all the same."""
+    headers, key, _ = await bench.session()
+    decision = await bench.decide(b"/web", headers)
+    (held,) = decision.held
+    for number in range(PARALLEL):
+        broken = replace(held, scheme=Broken(number))
+        bench.vigil.tunnel(replace(decision, held=(broken,)), lambda: 0, bench.ended.append)
+    bench.vigil.tunnel(decision, lambda: 0, bench.ended.append)
+    bench.admin.delete(key)
+    await until(lambda: bench.ended)
+    await bench.settled()
+    assert ["stream_revoked"] == [ending.code for ending in bench.ended]
+    assert PARALLEL == bench.counters.watched
+    assert PARALLEL < bench.counters.decided_again <= PARALLEL + 2, (
+        "the others are not asked all the time"
+    )
