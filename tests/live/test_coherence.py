@@ -237,6 +237,20 @@ async def test_a_foreign_session_ends_with_its_keys_life(callers, mortal_valkey)
     assert 401 == await them.ask("/shop")
 
 
+async def test_r1_a_native_session_ends_with_its_keys_life(callers, mortal_valkey):
+    """R1: whoever lets the key end earlier than the record says has ended the session."""
+    them = await callers(mortal_valkey)
+    them.admin.execute_command("DEBUG", "SET-ACTIVE-EXPIRE", "0")
+    await them.until(200, "/web")
+    them.admin.pexpire(them.sessions.session_key(them.made.digest), 700)
+    await them.until(200, "/web")
+    hits = them.counters.hits
+    assert 200 == await them.ask("/web")
+    assert 1 == them.counters.hits - hits, "until then it is kept"
+    await asyncio.sleep(0.8)
+    assert 401 == await them.ask("/web")
+
+
 async def test_r9_a_flood_of_random_cookies_evicts_nobody_and_is_refused(callers, valkey):
     """R9: distinct unknown sessions are slowed and refused; good credentials pass meanwhile."""
     them = await callers(valkey, timing=PATIENT)
@@ -405,6 +419,10 @@ async def test_r10_without_pttl_foreign_sessions_are_looked_up_every_time(
         )
     url = f"unix://poor@{mortal_valkey.socket_path}?password=pw"
     them = await callers(mortal_valkey, url=url)
+    hits = them.counters.hits
+    assert [200] * 2 == [await them.ask("/web") for _ in range(2)]
+    assert 1 == them.counters.hits - hits, "the gate's own records say when they end"
+    them.counters.hits = 0
     assert [200] * 3 == [await them.ask("/shop") for _ in range(3)]
     assert (0, 3) == (them.counters.hits, them.counters.unkept)
     assert "PTTL" in caplog.text
