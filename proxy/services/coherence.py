@@ -151,8 +151,11 @@ class Ledger:
         """Return what is known now, without I/O; `None`: it has to be looked up."""
         mono = self._clock()
         finding = self._cache.find(key, mono)
-        if finding is None and found.may_be_stale and self._is_lost():
-            finding = self._find_in_outage(key, mono)
+        if finding is None and found.may_be_stale:
+            if not found.is_request:
+                finding = self._cache.find_in_outage(key, mono)
+            elif self._is_lost():
+                finding = self._find_in_outage(key, mono)
         return finding
 
     def hit(self, found: Found, finding: Finding) -> None:

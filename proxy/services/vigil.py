@@ -12,7 +12,7 @@ import collections
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from proxy.adapters.tasks import spawn
@@ -289,8 +289,9 @@ class Vigil:
                 self._ask(group)
             case "check":
                 at = group.watch.judged_at(now)
-                outcomes = [one.scheme.known(one.found, at) for one in group.held]
-                if not all(isinstance(outcome, Authenticated) for outcome in outcomes):
+                if not all(
+                    _stands(one, at, is_bridged=group.watch.is_bridged) for one in group.held
+                ):
                     group.watch.doubted(mono)
                     self._ask(group)
 
@@ -382,3 +383,12 @@ class Vigil:
         elif watch.outlived(mono):
             self.counters.kept += 1
             group.must_ask = True
+
+
+def _stands(one: Held, at: float, *, is_bridged: bool) -> bool:
+    """Tell whether a verdict that no store has taken back is good still: its time, its key (K3).
+
+    `is_bridged`: an outage of the store is none of the reasons for which it may not be (R8).
+    """
+    found = replace(one.found, may_be_stale=is_bridged)
+    return isinstance(one.scheme.known(found, at), Authenticated)

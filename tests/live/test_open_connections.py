@@ -7,6 +7,8 @@ import base64
 import contextlib
 import hashlib
 import json
+import os
+import signal
 import time
 import uuid
 
@@ -470,6 +472,26 @@ async def test_r8_serve_cached_bridges_an_outage_for_tunnels(holders, mortal_val
         assert "still" == await said(socket, "still")
         assert UNCONFIRMED == await end_of(socket)
         assert clock() > proven_at + 4.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["killed", "stopped"])
+async def test_r8_what_is_bridged_is_bridged_for_as_long_as_it_says(holders, mortal_valkey, how):
+    """R8: session and token, killed store or silent one; the checks in between end nothing."""
+    timing = "timeout: 400ms, max_staleness: 1s"
+    them = await holders(mortal_valkey, timing=timing, more=", on_outage: {serve_cached: 10s}")
+    headers = await them.sign_in()
+    async with them.open("/web", headers) as one, them.open("/api", them.token()) as other:
+        await them.settled(2)
+        if how == "killed":
+            mortal_valkey.kill()
+        else:
+            os.kill(mortal_valkey.pid, signal.SIGSTOP)
+        proven_at, clock = them.source.proven_at, them.gate.runtime.coherence.clock
+        assert [UNCONFIRMED] * 2 == [await end_of(one), await end_of(other)]
+        assert clock() > proven_at + 10.0
+    if how == "stopped":
+        os.kill(mortal_valkey.pid, signal.SIGCONT)
 
 
 async def test_r7_r10_without_tracking_it_is_looked_up_in_intervals(holders, mortal_valkey):
