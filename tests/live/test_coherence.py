@@ -251,6 +251,27 @@ async def test_r1_a_native_session_ends_with_its_keys_life(callers, mortal_valke
     assert 401 == await them.ask("/web")
 
 
+async def test_r9_many_small_values_count_as_what_they_take(callers, valkey):
+    """R9: `verdicts.bytes` bounds memory, whatever a record, session or token looks like."""
+    them = await callers(valkey, timing=PATIENT)
+    await them.until(200)
+    cache = them.gate.runtime.coherence.cache
+    many, least = [[]] * 1000, 64 * 1000
+    sizes = [cache.size]
+    key = them.sessions.session_key(them.made.digest)
+    them.admin.set(
+        key, json.dumps(json.loads(them.admin.get(key)) | {"claims": {"many": many}}), keepttl=True
+    )
+    them.admin.set("sess:abc123", json.dumps({"user": {"id": 7}, "many": many}))
+    them.sent["/api"] = {
+        "Authorization": f"Bearer {jwt.encode(them.claims | {'many': many}, SECRET)}"
+    }
+    for path in PATHS:
+        await them.until(200, path)
+        await until(lambda: cache.size > sizes[-1] + least)
+        sizes.append(cache.size)
+
+
 async def test_r9_a_flood_of_random_cookies_evicts_nobody_and_is_refused(callers, valkey):
     """R9: distinct unknown sessions are slowed and refused; good credentials pass meanwhile."""
     them = await callers(valkey, timing=PATIENT)

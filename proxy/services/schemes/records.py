@@ -17,6 +17,7 @@ from proxy.core.coherence import Finding, Key, Verdict
 from proxy.core.formats import json as json_format
 from proxy.core.formats import native
 from proxy.core.mapping import IdentityReader
+from proxy.core.strict_json import memory_of
 from proxy.errors import StoreUnavailable
 from proxy.model import Absent, Identity
 from proxy.services.coherence import Kept, Ledger
@@ -109,7 +110,7 @@ class JsonRecords:
         if isinstance(life_ms, ReplyError):  # not permitted: without its life it is not kept
             return Kept(finding, is_kept=False)
         until = _until(life_ms, sent_at)
-        size = _COPIES * len(record) if isinstance(finding, Verdict) else 0
+        size = _size(record) if isinstance(finding, Verdict) else 0
         return Kept(finding, store_keys=(store_key,), size=size, until=until)
 
 
@@ -174,7 +175,7 @@ class NativeRecords:
         # The record says when it ends, and its key may be made to end earlier; who may not ask for
         # that goes by the record.
         until = inf if isinstance(life_ms, ReplyError) else _until(life_ms, sent_at)
-        size = _COPIES * len(record or b"")
+        size = _size(record or b"")
         return Kept(verdict, store_keys=(session_key,), size=size, until=until)
 
     def _over(self, verdict: Verdict, now: float) -> Absent | None:
@@ -218,6 +219,11 @@ class NativeRecords:
                 self.ledger.drop_invalid(key)
             else:
                 verdict.seen_at, verdict.has_seen = use.seen_at, True
+
+
+def _size(record: bytes) -> int:
+    """Return what a decoded record takes: many small values take more than their text says."""
+    return max(_COPIES * len(record), memory_of(record))
 
 
 def _until(life_ms: int, sent_at: float) -> float:
