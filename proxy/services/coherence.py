@@ -262,6 +262,12 @@ class Ledger:
         self._coherence.forgeries.put(key, rejected, keys, self._clock())
         return await self._held_back(self._coherence.forged_tokens, found, key) or rejected
 
+    def is_flooded(self, found: Found) -> bool:
+        """Tell whether the request's address guesses sessions beyond every measure just now (R9)."""
+        return found.is_request and self._coherence.guessed_sessions.is_beyond(
+            found.address, self._clock()
+        )
+
     async def guessed(self, found: Found, key: Key) -> Rejected | None:
         """Count an unknown session that nobody had seen; the refusal of who sends too many (R9)."""
         return await self._held_back(self._coherence.guessed_sessions, found, key)

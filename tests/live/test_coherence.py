@@ -296,6 +296,20 @@ async def test_r9_a_flood_of_random_cookies_evicts_nobody_and_is_refused(callers
     assert them.counters.attempts_refused > 0
 
 
+async def test_r9_a_flood_of_random_cookies_does_not_fill_the_tracking_table(callers, valkey):
+    """R9: beyond the rate an unknown id is asked for untracked; a good one passes, never seen or not."""
+    them = await callers(valkey, timing=PATIENT)
+    await them.until(200)
+    them.gate.runtime.coherence.guessed_sessions = Attempts(rate=0)
+    made = await them.sessions.create(Login("bo"), time.time())
+    tracked, began_at = them.admin.info("stats")["tracking_total_keys"], time.monotonic()
+    for _ in range(100):
+        assert 429 == await them.ask("/web", {"Cookie": f"sid={secrets.token_urlsafe(32)}"})
+    grown = them.admin.info("stats")["tracking_total_keys"] - tracked
+    assert 200 == await them.ask("/web", {"Cookie": f"sid={made.cookie}"})
+    assert grown <= 2 * (time.monotonic() - began_at + 2), "the first of each second is looked up"
+
+
 @pytest.mark.parametrize("path", ["/either", "/both"])
 async def test_r9_a_good_token_beside_an_unknown_cookie_is_no_guess(callers, valkey, path):
     """R9: every scheme is asked before an address that guesses is slowed or refused."""

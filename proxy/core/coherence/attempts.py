@@ -75,6 +75,12 @@ class Attempts:
             return None
         return 0.0 if count <= self._rate else DELAY_S
 
+    def is_beyond(self, address: str | None, mono: float) -> bool:
+        """Tell whether a further attempt of this address would be refused; counts nothing."""
+        self._forget(mono)
+        window = self._windows.get(network_of(address))
+        return window is not None and len(window.digests) > REFUSE_FACTOR * self._rate
+
     def _forget(self, mono: float) -> None:
         """Forget the windows that are over at `mono`, or began in the future."""
         while self._windows:

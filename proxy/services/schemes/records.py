@@ -145,6 +145,9 @@ class NativeRecords:
             if len(found.value) > MAX_COOKIE_BYTES:
                 return _NO_ID
             digest = key[2].hex()
+            if self.ledger.is_flooded(found) and not await self.sessions.is_there(digest):
+                # Asked where nothing is tracked: a flood of ids must not fill the server's table (R9).
+                return Absent("session_unknown", "no such session")
             session_key = self.sessions.session_key(digest).encode()
             seen_key = self.sessions.seen_key(digest).encode()
 

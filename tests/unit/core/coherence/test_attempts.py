@@ -21,6 +21,17 @@ def test_r9_distinct_unknown_credentials_are_slowed_then_refused():
     assert [0.0] == tries(attempts, 1, mono=1.0), "a second later it begins anew"
 
 
+def test_r9_whoever_is_beyond_the_rate_is_told_apart():
+    """R9: as long as the next attempt would be refused, and for that address alone."""
+    attempts = Attempts(rate=1)
+    assert [False, False, True] == [
+        attempts.delay_of("a", b"%d" % number, 0.0) is None and attempts.is_beyond("a", 0.0)
+        for number in range(3)
+    ]
+    assert not attempts.is_beyond("b", 0.0)
+    assert not attempts.is_beyond("a", 1.0)
+
+
 def test_r9_the_same_credential_counts_once():
     """R9: an old cookie on every picture of a page is one attempt."""
     attempts = Attempts(rate=1)
