@@ -32,6 +32,7 @@ bench: $(VENV)/.installed ## what docs/benchmarks.md promises, measured (ARGS=--
 	$(BIN)/python benchmarks/memory.py $(ARGS)
 	$(BIN)/python benchmarks/store_link.py
 	$(BIN)/python benchmarks/routing.py
+	$(BIN)/python benchmarks/metrics.py
 
 check: $(VENV)/.installed ## what .ci/run checks of the code itself
 	$(BIN)/ruff check .

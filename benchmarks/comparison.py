@@ -23,6 +23,7 @@ from benchmarks.rig import picture, report
 from benchmarks.rig.credentials import CONFIG, Maker
 from benchmarks.rig.load import Load
 from benchmarks.rig.servers import Gate, Store, Upstream
+from proxy.services.canary import EVERY_S
 
 COMMAND = "python benchmarks/comparison.py"
 PEOPLE = 500
@@ -65,8 +66,10 @@ class Side:
             stats = client.info("commandstats")
         calls = {name.removeprefix("cmdstat_"): told["calls"] for name, told in stats.items()}
         asked = sum(told for name, told in calls.items() if name not in OVERHEAD)
-        # Both supervisors look each second whether revocations were lost: that is nobody's request.
-        self.trips.append(max(0.0, asked - 2 * seconds) / count)
+        # Both supervisors look each second whether revocations were lost, and both workers time now
+        # and then how late they hear of a change: that is nobody's request.
+        others = 2 * seconds + 4 * seconds / EVERY_S
+        self.trips.append(max(0.0, asked - others) / count)
 
 
 def sides(directory, store, upstream, maker):
@@ -143,6 +146,13 @@ def summary(found, memory):
     return told
 
 
+def lag_in_words(lag_ms):
+    """Return how long revoked credentials open; below what two decimals show it is not at all."""
+    if lag_ms is None:
+        return "at expiry"
+    return "at once" if lag_ms < picture.LEAST_MS else f"within {lag_ms:.2f} ms"
+
+
 def page(told, memory, command):
     """Return the results as Markdown."""
     names = list(told)
@@ -155,11 +165,7 @@ def page(told, memory, command):
         row("CPU of the worker for a request, µs", "cpu_us", "{:.0f}".format),
         row("requests a second", "rate", "{:,.0f}".format),
         row("bytes in the store for each signed in", "bytes", "{:.0f}".format),
-        row(
-            "revocation, p99",
-            "lag_ms",
-            lambda lag: "at expiry" if lag is None else f"{lag:.2f} ms",
-        ),
+        row("revocation counts, p99", "lag_ms", lag_in_words),
     ]
     return f"""{report.heading("Sessions and tokens, side by side", command)}
 One worker, {CONNECTIONS} kept-alive connections, {PEOPLE} people; tokens are RS256. *Textbook* is the same gate with room for a
@@ -168,8 +174,8 @@ the machine does only ever adds time, and the load runs on the same cores.
 
 {report.table(["", *names], rows)}
 A session's record takes {memory["alone"]:.0f} bytes by itself (MEMORY USAGE), {memory["together"]:.0f} with all that Valkey needs around it; a revoked
-token takes {memory["revocation"]:.0f} until it would have expired. Revocation is from [revocation.md](revocation.md): 0 ms is that no request
-was let through that was sent after the store's answer.
+token takes {memory["revocation"]:.0f} until it would have expired. Revocation is from [revocation.md](revocation.md), the slowest way of each
+kind. *At once*: no request was let through that was sent after the store's answer; a textbook session is looked up on every request.
 
 ![The same as a picture](../../docs/pictures/comparison.svg)
 """

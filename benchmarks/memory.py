@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import socket
 import sys
 import tempfile
@@ -23,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from hiredis import pack_command
 
 from benchmarks.rig import report
+from benchmarks.rig.bound import break_off_after
 from benchmarks.rig.credentials import CONFIG, LIFE_S, PREFIX, Maker
 from benchmarks.rig.load import Load
 from benchmarks.rig.servers import Gate, Store, Upstream
@@ -127,7 +127,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=120.0, help="how long people come at most")
     parser.add_argument("--write", action="store_true", help="keep the results")
     options = parser.parse_args()
-    signal.alarm(BOUND_S)
+    break_off_after(BOUND_S)
     with tempfile.TemporaryDirectory(prefix="lgb-") as directory:
         store, upstream = Store(directory), Upstream()
         try:

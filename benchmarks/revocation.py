@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -19,6 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.rig import faults, lag, report
+from benchmarks.rig.bound import break_off_after
 from benchmarks.rig.credentials import CONFIG, Maker
 from benchmarks.rig.load import Load
 from benchmarks.rig.servers import Gate, Store, Upstream, workers
@@ -169,7 +169,7 @@ def main():
     parser.add_argument("--write", action="store_true", help="keep the results")
     options = parser.parse_args()
     count, staleness_s = (20, 1.0) if options.quick else (COUNT, 2.0)
-    signal.alarm(BOUND_S)
+    break_off_after(BOUND_S)
     with tempfile.TemporaryDirectory(prefix="lgb-") as directory:
         bench = Bench(directory, staleness_s=staleness_s)
         try:
@@ -187,10 +187,19 @@ def main():
         report.write("revocation.json", json.dumps(summary, indent=1) + "\n")
     broken = [f"{scheme}: too slow" for scheme, measured in found.items() if not measured.is_kept]
     broken += [f"{result.name}: {what}" for result in results for what in result.broken]
+    few = [
+        f"{scheme}: {len(measured.since_answer)} of {measured.wanted} revocations were measured"
+        for scheme, measured in found.items()
+        if not measured.is_complete
+    ]
     for what in broken:
         print(f"BROKEN: {what}")
-    print(f"every promise is kept: {not broken}")
-    return 1 if broken else 0
+    for what in few:
+        print(f"TOO FEW, the machine is busy: {what}")
+    so_far = ", as far as was measured" if few else ""
+    print(f"every promise is kept{so_far}: {not broken}")
+    # A quick look may be shorter on a busy machine; a p99 of fewer revocations is not the promised one.
+    return 1 if broken or (few and not options.quick) else 0
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Shows what a look-up over the tracked connection costs, beside redis-py's `get`.
 
-Run it with `python benchmarks/store_link.py`; exit status 1 means that the bound is broken. A Valkey
+Run it with `python benchmarks/store_link.py`; exit status 1 means that the bound beside redis-py is broken. A Valkey
 of its own answers on a unix socket. 64 look-ups are always in flight, on uvloop as in a worker; what
 counts is this process's own CPU time from the call to the raw value. Both clients take turns in one
 run, and the best round of each counts: whatever else the machine does only ever adds time.
@@ -28,6 +28,8 @@ from proxy.core.coherence import Source
 
 TIMES = 38 / 5
 """A look-up may take 5 µs where redis-py's `get` takes 38; another machine has other numbers."""
+LIMIT_US = 5.0
+"""The promise of a machine that has nothing else to do: told, and no reason to fail on a busy one."""
 IN_FLIGHT = 64
 LOOKUPS = 10_000
 ROUNDS = 25
@@ -116,7 +118,8 @@ def main():
     print(f"tracked MGET of three  {three_us:7.2f}")
     print(f"redis-py get           {redis_us:7.2f}   {redis_us / get_us:.1f} times as much")
     is_kept = redis_us >= TIMES * get_us
-    print(f"\nredis-py's get costs at least {TIMES:g} times as much: {is_kept}")
+    print(f"\na look-up takes no more than {LIMIT_US:g} µs: {max(get_us, three_us) <= LIMIT_US}")
+    print(f"redis-py's get costs at least {TIMES:g} times as much: {is_kept}")
     return 0 if is_kept else 1
 
 

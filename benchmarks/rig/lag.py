@@ -29,6 +29,8 @@ class Lag:
     """Since the command was sent: no clock is read too late for this one."""
     unheard: int = 0
     """Revocations that a worker never took notice of."""
+    wanted: int = 0
+    """So many revocations were to be measured."""
 
     def summary(self):
         found = {}
@@ -36,6 +38,11 @@ class Lag:
             values = getattr(self, name)
             found[name] = [quantile(values, part) for part in (0.5, 0.99, 1.0)]
         return found | {"count": len(self.since_answer), "unheard": self.unheard}
+
+    @property
+    def is_complete(self):
+        """False where the machine was too busy for as many as were wanted."""
+        return len(self.since_answer) >= self.wanted
 
     @property
     def is_kept(self):
@@ -51,10 +58,10 @@ def background(maker):
 def measure(load, maker, scheme, count, bound_s):
     """Take `count` credentials back, one after the other, while they are in use.
 
-    A machine that is too busy for so many within `bound_s` measures fewer, and says how many.
+    A machine that is too busy for so many within `bound_s` measures fewer: see `is_complete`.
     """
     kind, how = SCHEMES[scheme]
-    lag = Lag()
+    lag = Lag(wanted=count)
     ends_at = time.monotonic() + bound_s
     for number, credential in enumerate(maker.many(kind, count)):
         if time.monotonic() > ends_at:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Final, get_args
 
+from proxy.core.coherence.counters import Notices
 from proxy.core.coherence.source import State
 from proxy.edge.counters import Durations, RequestCounters
 from proxy.run.tally import Tally, nanoseconds, put
@@ -94,6 +95,8 @@ def _count_stores(tally: Tally, coherence: Coherence) -> None:
         put(tally, "latchgate_store_lookup_seconds", store, values=lookups)
         pings = [counters.pings, nanoseconds(counters.ping_s)]
         put(tally, "latchgate_store_heartbeat_seconds", store, values=pings)
+        name = "latchgate_store_invalidation_lag_seconds"
+        put(tally, name, store, values=_histogram(counters.notices))
         for word, number in (
             ("lookups_failed", counters.lookups_failed),
             ("lookups_voided", counters.lookups_voided),
@@ -121,5 +124,5 @@ def _count_age(tally: Tally, store: str, proven_at: float, clock: Callable[[], f
     tally[sample] = [max(age, *tally.get(sample, [0]))]
 
 
-def _histogram(durations: Durations) -> list[int]:
+def _histogram(durations: Durations | Notices) -> list[int]:
     return [*durations.buckets, nanoseconds(durations.total_s)]

@@ -18,13 +18,10 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector, CollectorRegistry
 from prometheus_client.utils import floatToGoString
 
-from proxy.edge.counters import BOUNDS
 from proxy.run.metric_table import METRICS, Metric
 from proxy.run.tally import NANOSECONDS, Tally
 
 OPEN_METRICS: Final = "application/openmetrics-text"
-
-_LIMITS: Final = (*map(floatToGoString, BOUNDS), "+Inf")  # as OpenMetrics wants numbers
 
 
 class TallyCollector(Collector):
@@ -72,8 +69,9 @@ def _family(metric: Metric, rows: Iterable[tuple[tuple[str, ...], list[int]]]) -
             return summary
         case "histogram":
             histogram = HistogramMetricFamily(name, words, labels=labels)
+            names = (*map(floatToGoString, metric.bounds), "+Inf")  # as OpenMetrics wants numbers
             for values, (*buckets, total) in rows:
-                limits = list(zip(_LIMITS, accumulate(buckets), strict=True))
+                limits = list(zip(names, accumulate(buckets), strict=True))
                 histogram.add_metric(values, limits, total / scale)
             return histogram
         case "info":

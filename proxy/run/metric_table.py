@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from proxy.core.coherence.counters import NOTICE_BOUNDS
 from proxy.edge.counters import BOUNDS
 
 Kind = Literal["counter", "gauge", "histogram", "summary", "info"]
@@ -25,6 +26,8 @@ class Metric:
     labels: tuple[str, ...] = ()
     is_highest: bool = False
     """True where the highest number of all workers is shown instead of their sum."""
+    bounds: tuple[float, ...] = BOUNDS
+    """Upper bounds of a histogram's buckets, in seconds."""
 
     @property
     def is_total(self) -> bool:
@@ -34,7 +37,7 @@ class Metric:
     @property
     def width(self) -> int:
         """How many numbers it has: see proxy.run.tally."""
-        return {"summary": 2, "histogram": len(BOUNDS) + 2}.get(self.kind, 1)
+        return {"summary": 2, "histogram": len(self.bounds) + 2}.get(self.kind, 1)
 
 
 _ROWS: Final = (
@@ -174,8 +177,15 @@ _ROWS: Final = (
     Metric(
         "latchgate_store_heartbeat_seconds",
         "summary",
-        "Heartbeats that were answered, and their round trip: no invalidation arrives later.",
+        "Heartbeats that were answered, and their round trip.",
         ("store",),
+    ),
+    Metric(
+        "latchgate_store_invalidation_lag_seconds",
+        "histogram",
+        "From sending a write until a worker was told of it, tried now and then.",
+        ("store",),
+        bounds=NOTICE_BOUNDS,
     ),
     Metric(
         "latchgate_store_invalidations_total",

@@ -101,6 +101,8 @@ class Worker:
             own_addresses=frozenset(map(_own_address, boot.own_addresses)),
             believed=_believed(boot),
         )
+        if self._loaded.config.health is not None:  # else nobody could ask for it
+            self._runtime.time_notices()
         self._server = GateServer(self._runtime, access_log=telemetry.access)
         sockets = [socket.socket(fileno=descriptor) for descriptor in boot.sockets]
         unix = [sock for sock in sockets if sock.family == socket.AF_UNIX]

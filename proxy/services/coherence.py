@@ -230,10 +230,14 @@ class Ledger:
         watched = (*keys, *scope.keys) if len(commands) > 1 else ()
         future = self._tracked.ask(commands, take, keys=watched)
         if not future.done():
-            flights = self._flights
-            flights[key] = future
-            future.add_done_callback(lambda _done: flights.pop(key, None))
+            self._flights[key] = future
+            future.add_done_callback(lambda done: self._landed(key, done))
         return future
+
+    def _landed(self, key: Key, flight: asyncio.Future[Finding]) -> None:
+        """Let a look-up that is over be joined no more; one that began since is another one."""
+        if self._flights.get(key) is flight:
+            del self._flights[key]
 
     async def wait_for(self, flight: asyncio.Future[Finding], found: Found, key: Key) -> Finding:
         """Wait for a look-up; in an outage return what may serve instead (R8).

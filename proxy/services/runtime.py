@@ -25,6 +25,7 @@ from proxy.adapters.store import (
     eviction_problem,
     open_store,
 )
+from proxy.adapters.store.tracked_store import TrackedStore
 from proxy.adapters.tasks import spawn
 from proxy.adapters.upstreams import OwnAddress, Upstream, UpstreamSettings
 from proxy.config.loader import LoadedConfig, load_config
@@ -34,6 +35,7 @@ from proxy.core.revocation import Believed, RevocationKeys
 from proxy.errors import SecretsError, StoreUnavailable
 from proxy.services import compile as compiling
 from proxy.services.assembly import assemble
+from proxy.services.canary import time_notices
 from proxy.services.coherence import Coherence
 from proxy.services.gate import Gate
 from proxy.services.keyrings import open_signing_keys
@@ -96,6 +98,7 @@ class Runtime:
     """The worker's verdicts; its `counters` are for the metrics."""
     vigil: Vigil
     """The worker's open connections; counted in `coherence.streams`."""
+    _own_tracked: TrackedStore | None = None
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     @classmethod
@@ -181,8 +184,18 @@ class Runtime:
             health=health,
             coherence=coherence,
             vigil=Vigil(coherence),
+            _own_tracked=None if address is None else coherence.tracked.get(address),
             _tasks=tasks,
         )
+
+    def time_notices(self) -> None:
+        """Begin to time how late a change in the gate's own store is heard of, for the metrics.
+
+        Nothing is timed where no verdict depends on that store.
+        """
+        if self.store is not None and self._own_tracked is not None:
+            timed = time_notices(self._own_tracked, self.store, self.config.store.prefix)
+            self._tasks.append(spawn(timed, name="notices of the store"))
 
     async def close(self, drain_s: float = 0.0) -> None:
         """Stop what runs in the background and close every connection."""

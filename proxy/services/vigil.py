@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from proxy.adapters.tasks import spawn
 from proxy.core.coherence import Key, Pin, Watch
-from proxy.core.coherence.watch import RETRIES
+from proxy.core.coherence.watch import CHECK_S, RETRIES
 from proxy.errors import DependencyUnavailable
 from proxy.model import Authenticated, Identity, Refusal
 from proxy.services.authenticate import Held
@@ -131,6 +131,7 @@ class Vigil:
         self._clock = clock
         self.counters = coherence.streams
         self.after_s = AFTER_S
+        self.check_s = CHECK_S
         self._young: dict[Stream, None] = {}
         """Exchanges in the order of their beginning."""
         self._groups: dict[object, _Group] = {}
@@ -206,6 +207,7 @@ class Vigil:
             is_bridged=decision.is_safe,
             mono=self._mono(),
             now=self._clock(),
+            check_s=self.check_s,
         )
         group = _Group(key, decision.route, held, told, watch)
 

@@ -14,11 +14,12 @@ import logging
 import random
 import secrets
 import ssl
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Final
 
 from proxy.adapters.boot_clock import boot_time
 from proxy.adapters.store.address import StoreAddress
+from proxy.adapters.store.canary import Canary
 from proxy.adapters.store.link import (
     LinkLost,
     ReplyError,
@@ -66,13 +67,14 @@ class TrackedStore:
     ) -> None:
         """Prepare to connect; the first look-up, or `start`, does it.
 
-        `timeout_s` bounds one look-up. Raises `StoreMisconfigured` for certificates that cannot
-        be used.
+        `timeout_s` bounds one look-up; a reply older than `max_staleness` is none (R2). Raises
+        `StoreMisconfigured` for certificates that cannot be used.
         """
         self.address = address
         self.source = source
         self._context: ssl.SSLContext | None = client_context(address)
         self._timeout_s = timeout_s
+        self._oldest_s = min(timeout_s, source.max_staleness_s)
         self._clock = clock
         self._link: TrackedLink | None = None
         self._keeper: asyncio.Task[None] | None = None
@@ -81,6 +83,7 @@ class TrackedStore:
         self._failure: str | None = None
         self._asked: collections.deque[tuple[float, Question]] = collections.deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._canary: Canary | None = None
 
     def __repr__(self) -> str:
         return f"TrackedStore({self.address})"
@@ -145,6 +148,27 @@ class TrackedStore:
             self._timer = loop.call_later(self._timeout_s, self._expire)
         return future
 
+    async def time_notice(self, key: bytes, change: Callable[[], Awaitable[object]]) -> None:
+        """Read `key`, let `change` write it, and count how long the server's word of it took.
+
+        One at a time. No look-up and no invalidation is counted, and nothing at all where nobody
+        tells, or the connection is lost meanwhile. Raises what `change` raises.
+        """
+        link = self._link
+        if link is None or self.source.state != "tracking":
+            return
+        canary = self._canary = Canary(key)
+        try:
+            with contextlib.suppress(LinkLost, ReplyError):
+                await link.send("MGET", key)  # from here on the server will tell
+                sent_at = self._clock()
+                await change()
+                took_s = await canary.heard_at() - sent_at
+                if took_s >= 0:  # else the server had forgotten the key, and said so before
+                    self.source.counters.notices.count(took_s)
+        finally:
+            self._canary = None
+
     # What the connection tells (`Owner`): called while it is taken off the wire
 
     # hot: benchmarks/store_link.py
@@ -179,8 +203,9 @@ class TrackedStore:
         counters.lookup_s += link.received_at - question.sent_at
         if not future.done():
             # A process that was stopped finds replies from before, and its timers have not run yet.
-            # They fill the cache in (what has changed stands behind them), but they are no answer.
-            if link.received_at - question.sent_at > self._timeout_s:
+            # They fill the cache in (what has changed stands behind them), but they are no answer;
+            # nor is one older than a proof may be, however long a look-up may take (R2).
+            if link.received_at - question.sent_at > self._oldest_s:
                 self._refuse(question, "did not answer in time")
             else:
                 future.set_result(result)
@@ -190,6 +215,8 @@ class TrackedStore:
 
     def invalidated(self, keys: Sequence[bytes] | None) -> None:
         """Pass on what has changed."""
+        if self._canary is not None and self._canary.hears(keys, self._clock()):
+            return
         self.source.invalidated(keys)
 
     def fail(self, question: Question, error: LinkLost) -> None:
@@ -205,6 +232,8 @@ class TrackedStore:
             self._link = None
             self.source.lost()
             self._is_lost.set()
+            if self._canary is not None:
+                self._canary.end()
 
     # Sending, timing out
 

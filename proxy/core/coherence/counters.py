@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, field
+from typing import Final
+
+NOTICE_BOUNDS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.0)
+"""Upper bounds of the buckets of `Notices`, in seconds."""
+
+
+@dataclass(slots=True)
+class Notices:
+    """How long the store's word of a change took, in buckets."""
+
+    buckets: list[int] = field(default_factory=lambda: [0] * (len(NOTICE_BOUNDS) + 1))
+    total_s: float = 0.0
+
+    def count(self, took_s: float) -> None:
+        """Count one that took `took_s` seconds."""
+        self.buckets[bisect_left(NOTICE_BOUNDS, took_s)] += 1
+        self.total_s += took_s
 
 
 @dataclass(slots=True)
@@ -20,7 +38,9 @@ class SourceCounters:
     pings: int = 0
     """Answered heartbeats."""
     ping_s: float = 0.0
-    """From sending a heartbeat to its reply: a bound for how late an invalidation arrives."""
+    """From sending a heartbeat to its reply."""
+    notices: Notices = field(default_factory=Notices)
+    """From sending a write to the word of it: of a key that is written for that alone."""
     invalidations: int = 0
     """Keys that the server said had changed."""
     flushes: int = 0

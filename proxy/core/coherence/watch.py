@@ -33,15 +33,22 @@ class Watch:
     """What is known of the credentials, and until when that lets their connections stay open."""
 
     __slots__ = (
-        "_ask_at", "_checked_at", "_deadline", "_end_at", "_good_at", "_is_bridged", "_is_over", "_is_vouched",
+        "_ask_at", "_check_s", "_checked_at", "_deadline", "_end_at", "_good_at", "_is_bridged", "_is_over", "_is_vouched",
         "_max_staleness_s", "_pins", "_until", "ends_at",
     )  # fmt: skip
 
     def __init__(
-        self, *, max_staleness_s: float, is_bridged: bool, mono: float, now: float
+        self,
+        *,
+        max_staleness_s: float,
+        is_bridged: bool,
+        mono: float,
+        now: float,
+        check_s: float = CHECK_S,
     ) -> None:
         """Begin with credentials that were good a moment ago, at `mono` and `now`."""
         self._max_staleness_s = max_staleness_s
+        self._check_s = check_s
         self._is_bridged = is_bridged
         self._pins: tuple[Pin, ...] = ()
         self._deadline = mono + max_staleness_s
@@ -142,7 +149,7 @@ class Watch:
             return "end"
         if mono >= self._ask_at or self.is_past(mono, now):
             return "ask"
-        if mono - self._checked_at >= CHECK_S:
+        if mono - self._checked_at >= self._check_s:
             self._checked_at = mono
             return "check"
         return "nothing"

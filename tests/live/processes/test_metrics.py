@@ -127,6 +127,11 @@ async def test_the_store_and_its_tracking_are_told(serve, public, mortal_valkey)
 
     await eventually(both_track)
     await gate.get("/in", Cookie="sid=x")
+
+    async def lag_is_known() -> bool:
+        return await value(gate, "latchgate_store_invalidation_lag_seconds_count") >= 2
+
+    await eventually(lag_is_known)
     mortal_valkey.kill()
 
     async def both_lost() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 from proxy.adapters.store import StoreAddress
@@ -22,6 +23,8 @@ OF_THE_SUPERVISOR = {
     "config_info",
     "build_info",
 }
+
+RENAMED = {"losses": "connections_lost"}
 
 
 class Worker:
@@ -63,6 +66,79 @@ def test_requests_are_told_by_route_scheme_decision_and_code(tmp_path):
     assert [3] == tally["latchgate_received_bytes_total", ()]
     assert [5] == tally["latchgate_sent_bytes_total", ()]
     assert [4] == tally["latchgate_client_connections", ()]
+
+
+def numbered(counters, *, at):
+    """Give every number of `counters` a value of its own, from `at` on; return them by name."""
+    values = {}
+    for field in fields(counters):
+        if isinstance(getattr(counters, field.name), int | float):
+            values[field.name] = at + len(values)
+            setattr(counters, field.name, values[field.name])
+    return values
+
+
+def one(tally, name, *labels):
+    (value,) = tally[f"latchgate_{name}", labels]
+    return value
+
+
+def test_every_number_of_the_verdicts_stands_under_its_own_name(tmp_path):
+    """A rate of hits that is one of misses would tell people the opposite."""
+    worker = Worker(tmp_path)
+    values = numbered(worker.coherence.counters, at=1000)
+    tally = worker.tally()
+    told = {}
+    for name in values:
+        match name.split("_", 1):
+            case ["evicted", cause]:
+                told[name] = one(tally, "verdict_evictions_total", cause)
+            case ["attempts", outcome]:
+                told[name] = one(tally, "attempts_total", outcome)
+            case _:
+                told[name] = one(tally, f"verdict_{name}_total")
+    assert values == told
+
+
+def test_every_number_of_a_store_stands_under_its_own_name(tmp_path):
+    """Counts as they are, times as a summary of count and nanoseconds."""
+    worker = Worker(tmp_path)
+    worker.coherence.track("store", StoreAddress(socket_path="/nowhere"))
+    counters = worker.coherence.counters.sources["store"]
+    values = numbered(counters, at=1000)
+    counters.notices.count(0.003)
+    tally = worker.tally()
+    lag = tally["latchgate_store_invalidation_lag_seconds", ("store",)]
+    assert [*[0] * 5, 1, *[0] * 6, 3_000_000] == lag
+    second = 1_000_000_000
+    summaries = {"lookup": "lookups", "heartbeat": "pings"}
+    times = {"lookup": "lookup_s", "heartbeat": "ping_s"}
+    for name, count in summaries.items():
+        expected = [values.pop(count), values.pop(times[name]) * second]
+        assert expected == tally[f"latchgate_store_{name}_seconds", ("store",)]
+    modes = {"connections": "tracked", "untracked": "untracked"}
+    told = {
+        name: one(tally, "store_connections_total", "store", modes[name])
+        if name in modes
+        else one(tally, f"store_{RENAMED.get(name, name)}_total", "store")
+        for name in values
+    }
+    assert values == told
+
+
+def test_every_number_of_open_connections_stands_under_its_own_name(tmp_path):
+    """Levels and totals; `kept` is told by nothing, for nothing ended."""
+    worker = Worker(tmp_path)
+    values = numbered(worker.coherence.streams, at=1000)
+    tally = worker.tally()
+    names = {"tunnels": "tunnels", "watched": "streams_watched"}
+    names["decided_again"] = "streams_decided_again_total"
+    for name, value in values.items():
+        if name.startswith("ended_"):
+            reason = name.removeprefix("ended_")
+            assert value == one(tally, "streams_ended_total", reason)
+        elif name != "kept":
+            assert value == one(tally, names[name])
 
 
 def test_an_upstream_is_told_before_it_was_asked(tmp_path):

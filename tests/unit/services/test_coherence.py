@@ -18,7 +18,7 @@ from proxy.model import Absent, Authenticated, Identity, Rejected
 from proxy.services.coherence import Coherence, Kept
 from proxy.services.schemes.jwt import JwtScheme
 from proxy.services.schemes.port import Found, Place
-from proxy.services.schemes.records import NativeRecords
+from proxy.services.schemes.records import JsonRecords, NativeRecords
 from proxy.services.schemes.session import SessionScheme
 from proxy.services.sessions import Login, Sessions
 from tests import token_workshop as workshop
@@ -146,6 +146,71 @@ async def test_r6_a_use_resurrects_nothing(workers, sessions, store):
     assert await sessions.use(new.digest, NOW + 2, had_seen=False) is None
 
 
+class Shop:
+    """One worker's scheme for an application's records, and the application that writes them."""
+
+    def __init__(self, address, admin):
+        self.coherence = Coherence(Config(store={"timeout": 5.0}))
+        tracked = self.coherence.track("shop", address)
+        self.source = tracked.source
+        reader = compile_mapping(subject="sub", email=None, name=None, roles="roles", scopes=None)
+        records = JsonRecords(self.coherence.ledger("shop", tracked), "shop", "sess:", reader)
+        self.scheme = SessionScheme("shop", (COOKIE,), is_native=False, records=records)
+        self.admin = admin
+
+    async def write(self, record):
+        """Write the record over the old one, and wait until the worker was told."""
+        told = self.source.counters.invalidations
+        self.admin.set("sess:abc", json.dumps(record))
+        async with asyncio.timeout(30):
+            while self.source.counters.invalidations == told:  # noqa: ASYNC110 - the server brings it about
+                await asyncio.sleep(0.005)
+
+    async def identity(self):
+        outcome = await self.scheme.judge(Found(COOKIE, b"abc"), NOW)
+        return outcome.identity.subject, outcome.identity.roles
+
+
+async def test_r6_a_foreign_record_with_other_bytes_is_read_anew(address, valkey):
+    """R6: a record that was written over counts as it is now; only equal bytes restore a verdict."""
+    with valkey.client() as admin:
+        shop = Shop(address, admin)
+        admin.set("sess:abc", json.dumps({"sub": "ada", "roles": ["staff", "cook"]}))
+        assert ("ada", ("staff", "cook")) == await shop.identity()
+        for record in ({"sub": "ada", "roles": ["cook"]}, {"sub": "eve", "roles": []}):
+            await shop.write(record)
+            assert (record["sub"], tuple(record["roles"])) == await shop.identity()
+        assert 0 == shop.coherence.counters.restored
+        await shop.write({"sub": "eve", "roles": []})
+        assert ("eve", ()) == await shop.identity()
+        assert 1 == shop.coherence.counters.restored
+        await shop.coherence.close()
+
+
+async def test_between_two_uses_a_hit_sends_nothing(workers, sessions, valkey):
+    """What the server itself has counted: no command in a tenth of the idle timeout, then one."""
+    worker, _ = workers
+    new = await sessions.create(Login("ada"), NOW)
+    await worker.judge(new.cookie, NOW)
+    await worker.idle()
+    with valkey.client() as admin:
+
+        async def sent_by(*hits):
+            admin.config_resetstat()
+            for at in hits:
+                assert isinstance(worker.known(new.cookie, NOW + at), Authenticated)
+                await worker.idle()
+            told = admin.info("commandstats")
+            calls = {name.removeprefix("cmdstat_"): one["calls"] for name, one in told.items()}
+            return {
+                name: calls[name] for name in calls.keys() - {"config|resetstat", "info", "ping"}
+            }
+
+        assert {} == await sent_by(*range(2, int(STEP_S), 2))
+        sent = await sent_by(*range(int(STEP_S), int(2 * STEP_S), 2))
+        assert (1, 1) == (sent["evalsha"], sent["set"])
+
+
 async def test_an_unknown_session_is_asked_for_once(workers, store, sessions):
     """Keys that do not exist are tracked too: a login under that key is seen."""
     worker, _ = workers
@@ -158,6 +223,17 @@ async def test_an_unknown_session_is_asked_for_once(workers, store, sessions):
         while worker.known("x" * 43, NOW) is not None:  # noqa: ASYNC110 - the server brings it about
             await asyncio.sleep(0.005)
     assert isinstance(await worker.judge("x" * 43, NOW), Authenticated)
+
+
+def test_r1_every_configuration_has_verdicts_of_its_own():
+    """R1: scheme, configuration and credential make the key, whatever keeps what stands under it."""
+    keys = {
+        Coherence(Config(), generation=generation).ledger(scheme, None).key(credential)
+        for generation in (0, 1)
+        for scheme in ("web", "api")
+        for credential in (b"a", b"b")
+    }
+    assert 8 == len(keys)
 
 
 async def test_a_look_up_that_is_over_is_not_joined(workers):
@@ -173,6 +249,35 @@ async def test_a_look_up_that_is_over_is_not_joined(workers):
     await asyncio.wait([flight])
     worker.coherence.flights[key] = flight
     assert worker.ledger.flight(key) is None
+
+
+async def test_a_look_up_that_is_over_leaves_the_next_one_alone(workers):
+    """One that began between the other's end and the next turn of the loop is still shared."""
+    worker, _ = workers
+    key = worker.ledger.key(b"c")
+    seconds, shared = [], []
+
+    def fill(_replies, _sent_at):
+        return Kept(Absent("session_unknown"))
+
+    def ask():
+        return worker.ledger.look_up(key, (("MGET", b"k"),), fill, (b"k",))
+
+    first = ask()
+    first.add_done_callback(lambda _first: shared.append(worker.ledger.flight(key)))
+    finish = worker.ledger._tracked.finish
+
+    def finish_and_ask(link, question):
+        finish(link, question)
+        if not seconds:  # in the same moment, before the first one's end was told
+            seconds.append(ask())
+
+    worker.ledger._tracked.finish = finish_and_ask
+    await asyncio.wait([first])
+    assert seconds == shared
+    await asyncio.wait(seconds)
+    await asyncio.sleep(0)
+    assert {} == worker.coherence.flights
 
 
 async def test_who_leaves_does_not_take_the_look_up_along(workers, sessions):

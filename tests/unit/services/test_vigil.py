@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import math
 import time
 import uuid
 from dataclasses import replace
@@ -26,11 +28,13 @@ store: {{url: "{store}", timeout: 30s, max_staleness: 60s}}
 upstreams: {{app: {{servers: ["http://127.0.0.1:1"]}}}}
 schemes:
   web: {{type: session, format: native, cookie: sid, idle_timeout: 1000s}}
+  shop: {{type: session, format: json, cookie: shop, prefix: "sess:", identity: {{subject: user.id, roles: user.roles}}}}
   api: {{type: jwt, issuer: "{issuer}", audience: [app], algorithms: [HS256], keys: {{secret: "{secret}"}}}}
 routes:
   - {{match: {{path: /web}}, auth: web, upstream: app, cross_site: allow}}
   - {{match: {{path: /other}}, auth: web, upstream: app, cross_site: allow}}
   - {{match: {{path: /api}}, auth: api, upstream: app}}
+  - {{match: {{path: /staff}}, auth: shop, upstream: app, cross_site: allow, require: {{roles: [staff]}}}}
   - {{match: {{path: /open}}, auth: none, upstream: app}}
 """
 
@@ -83,6 +87,12 @@ class Bench:
         decision = await self.decide(path, headers)
         return self.vigil.tunnel(decision, activity, self.ended.append)
 
+    async def long_exchange(self, path, headers):
+        """Begin a request that is watched at once."""
+        self.vigil.after_s = 0.0
+        self.vigil.exchange(await self.decide(path, headers), lambda: 0, self.ended.append)
+        await until(lambda: self.counters.watched)
+
     async def settled(self):
         """Wait until nothing is decided any more."""
         await until(lambda: not self.vigil._working)
@@ -97,6 +107,65 @@ async def bench(tmp_path, valkey):
     yield Bench(runtime, admin)
     admin.close()
     await runtime.close()
+
+
+class Told:
+    """Stands behind the pins, and notes of what the store has told them."""
+
+    def __init__(self):
+        self.keys = []
+
+    def invalidate(self, _source, store_key):
+        self.keys.append(store_key)
+
+    def dropped(self, source):
+        """Loss and flush are not asked for here."""
+
+
+async def session_deleted(bench):
+    headers, key, _ = await bench.session()
+
+    async def take_back():
+        bench.admin.delete(key)
+
+    return b"/web", headers, key, take_back
+
+
+async def token_revoked(bench):
+    keys = RevocationKeys(bench.runtime.config.store.prefix)
+
+    async def take_back():
+        revocations = Revocations(bench.runtime.store, keys)
+        await revocations.revoke_issuer(ISSUER, time.time(), keep_s=100)
+
+    return b"/api", token(), keys.for_issuer(ISSUER), take_back
+
+
+async def role_lost(bench):
+    def write(*roles):
+        bench.admin.set("sess:abc", json.dumps({"user": {"id": 7, "roles": roles}}))
+
+    async def take_back():
+        write("cook")
+
+    write("staff", "cook")
+    return b"/staff", [(b"Cookie", b"shop=abc")], "sess:abc", take_back
+
+
+@pytest.mark.parametrize("lost", [session_deleted, token_revoked, role_lost])
+@pytest.mark.parametrize("kind", ["tunnel", "exchange"])
+async def test_r7_a_push_alone_decides_again(bench, lost, kind):
+    """R7: what the store takes back ends what is open at once; no periodic check comes to help."""
+    bench.vigil.check_s = math.inf
+    path, headers, key, take_back = await lost(bench)
+    await (bench.open if kind == "tunnel" else bench.long_exchange)(path, headers)
+    await bench.settled()
+    bench.source.hold(told := Told())
+    await take_back()
+    await until(lambda: key.encode() in told.keys)
+    await bench.settled()  # being told has begun it, in the same moment
+    assert ["stream_revoked"] == [ending.code for ending in bench.ended]
+    assert (1, 0) == (bench.counters.ended_revoked, bench.counters.watched)
 
 
 async def test_r7_a_thousand_streams_of_one_session_are_one_look_up(bench):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
 import os
 import random
@@ -16,7 +17,7 @@ import redis.asyncio
 from proxy.adapters.boot_clock import boot_time
 from proxy.adapters.store import StoreAddress
 from proxy.adapters.store.link import ReplyError
-from proxy.adapters.store.tracked_store import TrackedStore
+from proxy.adapters.store.tracked_store import BEATS, TrackedStore
 from proxy.core.coherence import CoherenceCounters, Verdict, VerdictCache
 from proxy.errors import StoreUnavailable
 from proxy.model import Absent, Identity
@@ -167,11 +168,17 @@ async def test_a_look_up_that_is_late_fails_and_shifts_nobody(make, mortal_valke
     assert 1 == rig.counters.lookups_failed
 
 
-async def test_a_reply_from_before_a_stop_is_no_answer(make, address, admin):
-    """A worker that stood still finds the reply before its timer runs: what it says may be over."""
+@pytest.mark.parametrize(("timeout_s", "staleness_s"), [(30.0, 600.0), (600.0, 30.0)])
+async def test_r2_a_reply_from_before_a_stop_is_no_answer(
+    make, address, admin, timeout_s, staleness_s
+):
+    """R2: a worker that stood still finds the reply before its timer runs: it may be over by now."""
     stood_still_s = 0.0
     rig = make(
-        address, timeout_s=30.0, staleness_s=600.0, clock=lambda: boot_time() + stood_still_s
+        address,
+        timeout_s=timeout_s,
+        staleness_s=staleness_s,
+        clock=lambda: boot_time() + stood_still_s,
     )
     admin.set("a", "1")
     await rig.ask("b")
@@ -251,6 +258,33 @@ async def test_r2_heartbeats_prove_freshness(make, address):
     assert rig.counters.pings >= 4
 
 
+async def test_r2_a_proof_dates_from_when_its_heartbeat_was_sent(make, address):
+    """R2: what the answer took is not proven; and it is what heartbeats are counted to have taken."""
+    passed_s = 0.0
+    rig = make(address, staleness_s=600.0, clock=lambda: boot_time() + passed_s)
+    await rig.ask("a")
+    await until(lambda: rig.counters.pings)
+    sent_at = boot_time()
+    rig.store._beat(rig.store._link, collections.deque())
+    passed_s = 100.0
+    await until(lambda: rig.counters.pings == 2)
+    assert sent_at <= rig.source.proven_at < sent_at + 100
+    assert 100 <= rig.counters.ping_s < 200
+
+
+async def test_what_look_ups_take_is_counted(make, address):
+    """From sending the first command to the last reply, summed; failures take no part."""
+    passed_s = 0.0
+    rig = make(address, timeout_s=300.0, staleness_s=600.0, clock=lambda: boot_time() + passed_s)
+    await rig.ask("a")
+    for number in (1, 2):
+        flight = rig.ask("a")
+        passed_s += 100.0
+        await flight
+        assert 100 * number <= rig.counters.lookup_s < 100 * number + 90
+    assert (3, 0) == (rig.counters.lookups, rig.counters.lookups_failed)
+
+
 async def test_a_killed_connection_suspends_at_once_and_heals(make, address, admin):
     """CLIENT KILL: nothing read before is used again, and tracking is back by itself."""
     rig = make(address)
@@ -272,7 +306,8 @@ async def test_a_store_that_is_killed_is_unavailable_and_comes_back(make, mortal
         admin.set("a", "1")
     await rig.ask("a")
     mortal_valkey.kill()
-    await until(lambda: rig.source.state == "lost")
+    await until(lambda: rig.store._link is None)
+    assert ("lost", 1) == (rig.source.state, rig.counters.losses)
     assert rig.find("a") is None
     with pytest.raises(StoreUnavailable, match="cannot be reached"):
         await rig.ask("a")
@@ -299,6 +334,19 @@ async def test_a_stopped_server_is_noticed_by_its_heartbeats(make, mortal_valkey
         os.kill(mortal_valkey.pid, signal.SIGCONT)
     await until(lambda: rig.source.state == "tracking")
     assert "1" == await rig.ask("a")
+
+
+async def test_a_connection_without_answers_is_given_up_after_four(scripted, make):
+    """A peer that is dead without a word: no heartbeat is sent behind four that nobody answered."""
+    server = await scripted(b"%1\r\n$7\r\nversion\r\n$5\r\n7.2.6\r\n", b"+OK\r\n")
+    rig = make(server.address, staleness_s=0.2)
+    rig.store.start()
+
+    def heartbeats():
+        return b"".join(server.received).count(b"PING")
+
+    await until(lambda: rig.counters.losses or heartbeats() > BEATS + 1)
+    assert (1, BEATS) == (rig.counters.losses, heartbeats())
 
 
 @pytest.mark.parametrize("directions", [("up", "down"), ("up",), ("down",)], ids="+".join)

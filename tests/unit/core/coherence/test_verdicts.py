@@ -81,6 +81,33 @@ def test_a_life_that_ends_is_the_end(cache, scope, counters):
     assert (0, 1) == (len(cache), counters.evicted_expired)
 
 
+def test_every_verdict_that_leaves_is_counted_by_its_cause(counters):
+    """One for each cause, and none under another's name."""
+    cache = VerdictCache(entries=1, size=10**6, counters=counters)
+    source = cache.source("store", max_staleness_s=2.0)
+    source.tracked(0.0)
+    scope = source.scope()
+
+    def told():
+        causes = ("room", "invalidated", "lost", "expired", "key")
+        return [getattr(counters, f"evicted_{cause}") for cause in causes]
+
+    cache.keep(KEY, Verdict(WHO), scope, store_keys=(b"s",))
+    cache.keep(("web", 1, b"other"), Verdict(WHO), scope, store_keys=(b"t",))
+    assert [1, 0, 0, 0, 0] == told()
+    source.invalidated([b"t"])
+    assert [1, 1, 0, 0, 0] == told()
+    cache.keep(KEY, Verdict(WHO), scope)
+    source.invalidated(None)
+    cache.keep(("web", 1, b"other"), Verdict(WHO), scope, until=1.0)
+    assert [1, 1, 1, 0, 0] == told()
+    assert cache.find(("web", 1, b"other"), 1.0) is None
+    assert [1, 1, 1, 1, 0] == told()
+    cache.keep(KEY, Verdict(WHO), scope)
+    cache.drop(KEY, "key")
+    assert [1, 1, 1, 1, 1] == told()
+
+
 def test_r9_unknown_credentials_evict_no_verdict(cache, scope):
     """R9: a flood of random cookies stays in the small memory, which is bounded."""
     cache.keep(KEY, Verdict(WHO), scope, store_keys=(b"s",))
