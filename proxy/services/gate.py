@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from proxy.codes import CODES
 from proxy.core.cookies import expire_headers, parse_cookies
 from proxy.core.cors import is_preflight
 from proxy.core.cross_site import CrossSitePolicy
@@ -24,7 +25,7 @@ from proxy.core.routing import MethodNotAllowed, Router
 from proxy.errors import DependencyUnavailable
 from proxy.model import SAFE_METHODS, ClientInfo, Header, Identity, Refusal, RequestView
 from proxy.services.authenticate import Held, Opened, authenticate, authenticate_again
-from proxy.services.decision import Answer, Decision, Forward, Own, Refuse
+from proxy.services.decision import Answer, Decision, Forward, Own, RefusalKind, Refuse
 from proxy.services.own import OwnEndpoint
 from proxy.services.route import Route
 from proxy.services.schemes.port import Ambiguous as AmbiguousCredential
@@ -314,6 +315,26 @@ async def decide_again(
     if isinstance(identity, Refusal) or route.require is None:
         return identity
     return route.require(identity) or identity
+
+
+def taken_back(decision: Forward, refusal: Refusal) -> Refuse:
+    """Return the answer to a request that was let through and is refused before it was answered."""
+    route, status = decision.route, CODES[refusal.code].status
+    refusal = _with_scope(refusal, route)
+    kind: RefusalKind = "unavailable" if status == 503 else "deny"
+    if status == 401:
+        kind = "challenge"
+        headers = _challenges(route, refusal.code) + refusal.headers
+        refusal = Refusal(refusal.code, refusal.detail, headers, refusal.scheme)
+    return Refuse(
+        kind,
+        refusal,
+        decision.client,
+        decision.request_id,
+        route,
+        decision.response_headers,
+        decision.identity,
+    )
 
 
 def new_request_id() -> str:
