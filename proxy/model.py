@@ -114,6 +114,8 @@ class Absent:
 
     code: str = "credential_missing"
     detail: str = ""
+    is_guess: bool = field(default=False, compare=False)
+    """True where nobody had seen the credential before: who sends many of them guesses (R9)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ from proxy.core.credentials import unverified_issuer
 from proxy.core.jose import MAX_TOKEN_BYTES
 from proxy.core.revocation import RevocationKeys, marker_life_s
 from proxy.core.strict_json import loads_object
-from proxy.errors import TokenInvalid
+from proxy.errors import TokenExpired, TokenInvalid
 from proxy.model import Authenticated, Outcome
 from proxy.run.providers import Providers
 from proxy.services.coherence import Coherence
@@ -251,18 +251,26 @@ async def _revoke_all(config: Config) -> str:
 
 
 async def _revoke_token(config: Config, token: bytes, wanted: str | None) -> str:
-    """Revoke one token by its own name; only a good one has a name that can be believed."""
+    """Revoke one token by its own name; only a good one has a name that can be believed.
+
+    One whose time is over as well: with `streams: {on_expiry: keep}` its connections are still open.
+    """
     name = _scheme_for(config, token, wanted)
     settings = _revocable(config, name)
     async with open_store_of(config) as store, _open_scheme(config, name, store) as scheme:
         now = time.time()
-        verified = await scheme.verify(token, now)
+        try:
+            verified = await scheme.verify(token, now)
+            needed_until: float | None = verified.expires_at + settings.leeway
+        except TokenExpired:  # said after its signature and everything else were found good
+            verified = await scheme.verify(token, _last_good(token))
+            needed_until = None
         await _revocations(config, store).revoke_token(
             scheme.verifier.issuer,
             verified.jti_name,
             now,
             keep_s=marker_life_s(settings.max_lifetime, settings.leeway),
-            expires_at=verified.expires_at + settings.leeway,
+            expires_at=needed_until,
         )
     return f"token {verified.jti_name}"
 
@@ -310,6 +318,11 @@ def _scheme_for(config: Config, token: bytes, wanted: str | None) -> str:
         if len(named) == 1:
             return named[0]
     return pick_jwt_scheme(config, wanted)[0]
+
+
+def _last_good(token: bytes) -> float:
+    """Return the last second of an expired token (epoch seconds)."""
+    return float((_decoded(token, 1) or {})["exp"]) - 1
 
 
 def _read_token(text: str, config: str) -> bytes:

@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from proxy.core.mapping import as_text
 
@@ -98,6 +98,14 @@ class RevocationKeys:
         return tuple(keys)
 
 
+class Believed(NamedTuple):
+    """A history of revocations that is good."""
+
+    epoch: bytes
+    good_at: float
+    """When it was last seen to be, in epoch seconds."""
+
+
 class History:
     """Which history of revocations one worker believes (R4).
 
@@ -109,12 +117,19 @@ class History:
     """
 
     def __init__(self, *, is_strict: bool = True) -> None:
-        """Begin with whatever is seen first; not `is_strict`: lost revocations are accepted."""
+        """Begin with whatever is seen first, unless `begin` says with what.
+
+        Not `is_strict`: lost revocations are accepted.
+        """
         self._is_strict = is_strict
         self._epoch: bytes | None = None
         self._good_at = -math.inf
         self._other: bytes | None = None
         self._other_since = math.inf
+
+    def begin(self, believed: Believed) -> None:
+        """Begin with the history that the gate knows: a worker may see its first token much later."""
+        self._believe(believed.epoch, believed.good_at)
 
     def is_believed(self, epoch: bytes, all_at: bytes | None, *, now: float, mono: float) -> bool:
         """Tell whether markers that were read with `epoch` say all; `all_at` is that of `all`.

@@ -6,9 +6,6 @@ Renders a `Forward`; who may pass was decided before. RFC 9110 §7 (proxies), RF
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
@@ -20,20 +17,18 @@ from proxy.edge.counters import RequestCounters
 from proxy.edge.heads import Framing, connection_header, date, may_have_body, response_head
 from proxy.edge.incoming import ClientLeft, Incoming
 from proxy.edge.tunnel import Tunnel, allowed_upgrade, check_switch
+from proxy.edge.under_way import UnderWay
 from proxy.errors import ProxyError, UpstreamError, UpstreamInvalid
 from proxy.model import Header, RequestView
 from proxy.services.decision import Forward
 from proxy.services.outgoing import outgoing_headers
-from proxy.services.vigil import Ending, Stream, Vigil
+from proxy.services.vigil import Ending, Vigil
 
 if TYPE_CHECKING:
     from proxy.edge.connection import GateConnection
 
 CLIENT_CLOSED: Final = 499
 """Logged, never sent: the client left before it was answered (nginx's number for it)."""
-
-AT_ONCE: Final = 64 * 1024
-"""Bytes of a whole answer that go out in one piece: most come so, with their head, and are over."""
 
 _FRAMING_NAMES: Final = frozenset({b"content-length", b"transfer-encoding", b"connection"})
 
@@ -87,9 +82,21 @@ class Forwarder:
     ) -> None:
         """Send the request on and its answer back.
 
-        Raises ProxyError while the client has not been answered yet; afterwards a failure breaks
-        the connection, so that nothing cut short looks complete (security.md, F6).
+        Raises ProxyError while the client has not been answered yet, and TakenBack where the
+        answer is to be a refusal after all (R7); afterwards a failure breaks the connection, so
+        that nothing cut short looks complete (security.md, F6).
         """
+        with UnderWay(self._vigil, connection, incoming, decision, passage) as way:
+            await self._carry(way, connection, incoming, decision, passage)
+
+    async def _carry(
+        self,
+        way: UnderWay,
+        connection: GateConnection,
+        incoming: Incoming,
+        decision: Forward,
+        passage: Passage,
+    ) -> None:
         upgrade = allowed_upgrade(incoming, decision.route.upgrades)
         server = decision.route.upstream.pick(decision.hash_key)
         head = self._head(incoming, decision, server, upgrade)
@@ -102,21 +109,24 @@ class Forwarder:
         exchange = await decision.route.upstream.open(
             head, server=server, on_informational=on_informational
         )
+        way.exchange = exchange
         passage.server = exchange.server
         body = None
         try:
             if incoming.has_body:
                 body = spawn(_send_body(connection, incoming, exchange), name="request body")
             response = await _await_head(exchange, body)
+            await way.settled()
             passage.upstream_s = loop.time() - began
             passage.status = passage.upstream_status = response.status
             if response.status == 101:
                 tunnel = self._switch(connection, incoming, decision, exchange, response, upgrade)
+                way.leave()
                 await self._tunnel(tunnel, decision, passage)
             else:
                 if body is not None and not body.done():
                     incoming.keeps_alive = False
-                await self._respond(connection, incoming, decision, exchange, response, passage)
+                await self._respond(connection, incoming, decision, exchange, response)
         except ClientLeft:
             raise
         except ProxyError as error:
@@ -177,7 +187,6 @@ class Forwarder:
         decision: Forward,
         exchange: Exchange,
         response: ResponseHead,
-        passage: Passage,
     ) -> None:
         framing = _framing(incoming, response)
         if framing is Framing.CLOSE or connection.is_draining:
@@ -190,38 +199,16 @@ class Forwarder:
         if framing is Framing.NONE:
             await _expect_end(exchange)
             return
-        stream = None
-        if not exchange.has_ended or exchange.waiting > AT_ONCE:
-            stream = self._watch(connection, incoming, decision, passage)
-        try:
-            while data := await exchange.read():
-                incoming.bytes_out += len(data)
-                if framing is Framing.CHUNKED:
-                    data = b"%x\r\n%b\r\n" % (len(data), data)
-                connection.write(data)
-                await connection.drain()
-        finally:
-            if stream is not None:
-                stream.close()
+        while data := await exchange.read():
+            incoming.bytes_out += len(data)
+            if framing is Framing.CHUNKED:
+                data = b"%x\r\n%b\r\n" % (len(data), data)
+            connection.write(data)
+            await connection.drain()
         if framing is Framing.CHUNKED:
             trailers = plan.trailers(exchange.trailers)
             lines = b"".join(b"%b: %b\r\n" % trailer for trailer in trailers)
             connection.write(b"0\r\n%b\r\n" % lines)
-
-    def _watch(
-        self,
-        connection: GateConnection,
-        incoming: Incoming,
-        decision: Forward,
-        passage: Passage,
-    ) -> Stream | None:
-        """Let the answer end when its credential does (security.md, R7)."""
-
-        def end(ending: Ending) -> None:
-            passage.end(ending)
-            break_off(connection)  # which cancels what is waiting for more of it
-
-        return self._vigil.response(decision, lambda: incoming.bytes_in, end)
 
     async def _tunnel(self, tunnel: Tunnel, decision: Forward, passage: Passage) -> None:
         def end(ending: Ending) -> None:
@@ -269,16 +256,6 @@ class Forwarder:
             is_websocket=upgrade == "websocket",
             is_watched=bool(decision.held),
         )
-
-
-def break_off(connection: GateConnection) -> None:
-    """Reset a connection: where only its end would end a body, an orderly one would lie (F6)."""
-    transport = connection.transport
-    sock = None if transport is None else transport.get_extra_info("socket")
-    if sock is not None:
-        with contextlib.suppress(OSError):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    connection.abort()
 
 
 def _request_id(decision: Forward) -> Header:

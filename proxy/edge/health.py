@@ -36,6 +36,8 @@ class HealthServer:
         self._scrape = scrape
         self._servers: list[asyncio.Server] = []
         self._connections: set[asyncio.StreamWriter] = set()
+        self._silent: dict[asyncio.StreamWriter, None] = {}
+        """Those that have sent no whole request yet, the oldest first."""
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Answer on `sockets`, TCP or unix, which the caller has bound."""
@@ -54,23 +56,36 @@ class HealthServer:
         self._servers.clear()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._connections) >= MAX_CONNECTIONS:
+        if len(self._connections) >= MAX_CONNECTIONS and not self._make_room():
             writer.transport.abort()
             return
         self._connections.add(writer)
+        self._silent[writer] = None
         try:
             async with asyncio.timeout(HEAD_TIMEOUT_S):
                 head = await _read_head(reader)
+                self._silent.pop(writer, None)
                 if head is not None:
                     writer.write(await self._answer(head))
                     await writer.drain()
         except (TimeoutError, OSError):
             pass  # a client that is slow or gone is not worth a line
         finally:
+            self._silent.pop(writer, None)
             self._connections.discard(writer)
             writer.close()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
+
+    def _make_room(self) -> bool:
+        """Drop who has said nothing for the longest: whoever only stays must not silence the rest."""
+        if not self._silent:
+            return False
+        oldest = next(iter(self._silent))
+        del self._silent[oldest]
+        self._connections.discard(oldest)
+        oldest.transport.abort()
+        return True
 
     async def _answer(self, head: bytes) -> bytes:
         method, _, rest = head.partition(b"\r\n")[0].partition(b" ")

@@ -18,12 +18,13 @@ from proxy.codes import CODES
 from proxy.edge.answers import Answers
 from proxy.edge.connection import GateConnection
 from proxy.edge.counters import RequestCounters
-from proxy.edge.forward import CLIENT_CLOSED, Forwarder, Passage, break_off
+from proxy.edge.forward import CLIENT_CLOSED, Forwarder, Passage
 from proxy.edge.incoming import ClientLeft, ConnectionLimits, HeadError, Incoming, check_length
 from proxy.edge.internals import verify_internals
 from proxy.edge.logged import logged_host, logged_path
 from proxy.edge.pages import Pages
 from proxy.edge.portal import Portal, Refused
+from proxy.edge.under_way import TakenBack, break_off
 from proxy.errors import ProxyError
 from proxy.model import AccessRecord, ClientInfo, Peer
 from proxy.services.decision import Answer, Decision, Forward, Own, Refuse
@@ -165,7 +166,10 @@ class GateServer:
         match decision:
             case Forward():
                 check_length(incoming, self.limits)
-                await self._forwarder.forward(connection, incoming, decision, passage)
+                try:
+                    await self._forwarder.forward(connection, incoming, decision, passage)
+                except TakenBack as late:
+                    self._refuse(connection, incoming, late.refuse, passage)
             case Answer():
                 passage.status = decision.status
                 connection.answer(incoming, decision.status, list(decision.headers), decision.body)
@@ -175,17 +179,19 @@ class GateServer:
                 passage.code, passage.detail = refusal.code, refusal.detail
                 if refusal.code in _FRAMING_CODES:
                     incoming.keeps_alive = False
-                headers = (*refusal.headers, *decision.response_headers)
-                status, lines, body = self._answers.refuse(
-                    incoming.view,
-                    refusal.code,
-                    decision.request_id,
-                    headers,
-                    sign_in=decision.sign_in,
-                )
-                passage.status = status
-                connection.answer(incoming, status, lines, body)
+                self._refuse(connection, incoming, decision, passage)
         await connection.drain()
+
+    def _refuse(
+        self, connection: GateConnection, incoming: Incoming, refuse: Refuse, passage: Passage
+    ) -> None:
+        refusal = refuse.refusal
+        headers = (*refusal.headers, *refuse.response_headers)
+        status, lines, body = self._answers.refuse(
+            incoming.view, refusal.code, refuse.request_id, headers, sign_in=refuse.sign_in
+        )
+        passage.status = status
+        connection.answer(incoming, status, lines, body)
 
     async def _answer_for_itself(
         self, connection: GateConnection, incoming: Incoming, own: Own, passage: Passage

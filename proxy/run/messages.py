@@ -51,6 +51,9 @@ class Boot:
     """Address of the embedded store, with its password; `None` where it is not used."""
     keys: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False)
     """By scheme: the last document of its provider."""
+    revocations: list[Any] | None = None
+    """`[epoch, good_at]`: of the revocations the epoch in hexadecimal digits, and when it was last
+    seen to be good (epoch seconds); `None` while the supervisor does not know."""
 
     def to_message(self) -> Message:
         """Return the message to send."""

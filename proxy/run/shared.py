@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -14,11 +15,13 @@ from proxy.adapters.tasks import spawn
 from proxy.config.addresses import Address, StoreUrl
 from proxy.config.models import Config, SessionSchemeConfig
 from proxy.edge.health import HealthServer
+from proxy.errors import StoreUnavailable
 from proxy.run.listeners import Listeners, bind_all
 from proxy.run.metrics import Metrics
 from proxy.run.providers import OnDocument, Providers
 from proxy.run.readiness import Readiness
 from proxy.services.compile import needs_store
+from proxy.services.revocations import RevocationWatch
 from proxy.services.runtime import make_watch, open_own_store
 
 KEYS_TIMEOUT_S: Final = 3.0
@@ -36,6 +39,7 @@ class Shared:
         self.providers = Providers(config, on_document)
         self.store_address: StoreAddress | None = None
         """Of the embedded store, with its password; `None` where it is not used."""
+        self._watch: RevocationWatch | None = None
 
     def bind(self) -> list[Address]:
         """Bind the health listener, if there is one; return where. Raises `ListenError`."""
@@ -53,11 +57,16 @@ class Shared:
         until it is there. Raises `StoreMisconfigured` and `StoreUnavailable` for the embedded one.
         """
         await self._start_embedded()
-        self._start_watch()
+        await self._start_watch()
         self.providers.start()
         self._stack.push_async_callback(self.providers.close)
         await self._start_health(has_workers)
         await self.providers.wait(KEYS_TIMEOUT_S)
+
+    def revocations(self) -> list[Any] | None:
+        """Return what a worker is told of the revocations (see `Boot`)."""
+        believed = None if self._watch is None else self._watch.believed
+        return None if believed is None else [believed.epoch.hex(), believed.good_at]
 
     async def close(self) -> None:
         """Stop it all, the store last."""
@@ -70,12 +79,14 @@ class Shared:
             self.store_address = await store.start()
             self._stack.push_async_callback(store.stop)
 
-    def _start_watch(self) -> None:
-        """Watch over revocations, once for the gate (security.md, R4)."""
+    async def _start_watch(self) -> None:
+        """Watch over revocations, once for the gate; the first look is for the workers (R4)."""
         store = open_own_store(self._config, self.store_address)
         if store is not None:
             self._stack.push_async_callback(store.close)
-            watch = make_watch(self._config, store)
+            self._watch = watch = make_watch(self._config, store)
+            with contextlib.suppress(StoreUnavailable):
+                await watch.look(time.time())
             task = spawn(watch.run(time.time), name="revocations")
             self._stack.push_async_callback(_cancel, task)
 

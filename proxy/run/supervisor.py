@@ -244,6 +244,7 @@ class Supervisor:
             log_format=self._log_format,
             store=None if address is None else address.to_json(),
             keys=self._shared.providers.documents(),
+            revocations=self._shared.revocations(),
         )
 
     async def _listen(self, process: WorkerProcess) -> None:

@@ -23,6 +23,7 @@ from proxy.adapters.tasks import spawn
 from proxy.adapters.telemetry import Telemetry, start_telemetry
 from proxy.adapters.upstreams import OwnAddress
 from proxy.config.models import Config
+from proxy.core.revocation import Believed
 from proxy.edge.server import GateServer
 from proxy.edge.tls import server_context
 from proxy.errors import ProxyError
@@ -98,6 +99,7 @@ class Worker:
             key_sources=self._keys,
             gate_id=boot.gate_id,
             own_addresses=frozenset(map(_own_address, boot.own_addresses)),
+            believed=_believed(boot),
         )
         if self._loaded.config.health is not None:  # else nobody could ask for it
             self._runtime.time_notices()
@@ -172,6 +174,13 @@ def _relayed_keys(config: Config, want: Callable[[str, str], None]) -> dict[str,
         )
         for name, plan in key_plans(config)
     }
+
+
+def _believed(boot: Boot) -> Believed | None:
+    if boot.revocations is None:
+        return None
+    epoch, good_at = boot.revocations
+    return Believed(bytes.fromhex(epoch), good_at)
 
 
 def _own_address(item: str | list[str | int]) -> OwnAddress:

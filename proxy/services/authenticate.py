@@ -52,10 +52,33 @@ async def authenticate(
 
     Raises `Ambiguous` (S2) and `DependencyUnavailable`.
     """
-    found = _assign(route.schemes, carried)
-    if route.both == "first":
-        return await _first(found, now, trace)
-    return await _all(found, route.both, now, trace, has_same_subjects=route.has_same_subjects)
+    candidates = _assign(route.schemes, carried)
+    guesses: list[_Candidate] = []
+    try:
+        if route.both == "first":
+            opened = await _first(candidates, now, trace, guesses)
+        else:
+            opened = await _all(candidates, route, now, trace, guesses)
+    except DependencyUnavailable:
+        if (held_back := await _hold_back(guesses)) is not None:
+            return held_back
+        raise
+    if guesses and isinstance(opened, Refusal):
+        return await _hold_back(guesses) or opened
+    return opened
+
+
+async def _hold_back(guesses: Sequence[_Candidate]) -> Refusal | None:
+    """Slow down or refuse whoever guesses, after every scheme was asked (security.md, R9).
+
+    Not before: a stale cookie beside a good token is no guess, whoever else has the address.
+    """
+    for guess in guesses:
+        assert guess.found is not None  # noqa: S101 - only a found credential is judged
+        rejected = await guess.scheme.guessed(guess.found)
+        if rejected is not None:
+            return _refusal(rejected, guess.scheme.name)
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +148,12 @@ async def _judge(candidate: _Candidate, now: float) -> Outcome:
 
 
 async def _first(
-    candidates: Sequence[_Candidate], now: float, trace: Trace | None
+    candidates: Sequence[_Candidate],
+    now: float,
+    trace: Trace | None,
+    guesses: list[_Candidate],
 ) -> Opened | Refusal:
+    """Ask one scheme after the other; `guesses` takes whose credential nobody had seen."""
     missing = Refusal("credential_missing")
     for candidate in candidates:
         outcome = await _judging(candidate, now, trace)
@@ -136,18 +163,19 @@ async def _first(
                 return Opened(outcome, candidate.found, candidate.scheme)
             case Rejected():
                 return _refusal(outcome, candidate.scheme.name)
-            case Absent():
+            case Absent(is_guess=is_guess):
+                if is_guess:
+                    guesses.append(candidate)
                 missing = _clearer(missing, outcome, candidate.scheme.name)
     return missing
 
 
 async def _all(
     candidates: Sequence[_Candidate],
-    both: Both,
+    route: Route,
     now: float,
     trace: Trace | None,
-    *,
-    has_same_subjects: bool,
+    guesses: list[_Candidate],
 ) -> Opened | Refusal:
     """Ask every scheme; `refuse` takes one credential, `same_subject` several of one person."""
     opened: list[Opened] = []
@@ -160,11 +188,14 @@ async def _all(
                 opened.append(Opened(outcome, candidate.found, candidate.scheme))
             case Rejected():
                 return _refusal(outcome, candidate.scheme.name)
-            case Absent():
+            case Absent(is_guess=is_guess):
+                if is_guess:
+                    guesses.append(candidate)
                 missing = _clearer(missing, outcome, candidate.scheme.name)
     if not opened:
         return missing
-    refusal = _disagreement([one.outcome.identity for one in opened], both, has_same_subjects)
+    identities = [one.outcome.identity for one in opened]
+    refusal = _disagreement(identities, route.both, route.has_same_subjects)
     if refusal is not None:
         return refusal
     others = tuple(Held(other.scheme, other.found) for other in opened[1:])

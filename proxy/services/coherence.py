@@ -151,8 +151,11 @@ class Ledger:
         """Return what is known now, without I/O; `None`: it has to be looked up."""
         mono = self._clock()
         finding = self._cache.find(key, mono)
-        if finding is None and found.may_be_stale and self._is_lost():
-            finding = self._find_in_outage(key, mono)
+        if finding is None and found.may_be_stale:
+            if not found.is_request:
+                finding = self._cache.find_in_outage(key, mono)
+            elif self._is_lost():
+                finding = self._find_in_outage(key, mono)
         return finding
 
     def hit(self, found: Found, finding: Finding) -> None:
@@ -262,6 +265,12 @@ class Ledger:
         """Remember a forged token; slow down or refuse who sends too many (R9)."""
         self._coherence.forgeries.put(key, rejected, keys, self._clock())
         return await self._held_back(self._coherence.forged_tokens, found, key) or rejected
+
+    def is_flooded(self, found: Found) -> bool:
+        """Tell whether the request's address guesses sessions beyond every measure just now (R9)."""
+        return found.is_request and self._coherence.guessed_sessions.is_beyond(
+            found.address, self._clock()
+        )
 
     async def guessed(self, found: Found, key: Key) -> Rejected | None:
         """Count an unknown session that nobody had seen; the refusal of who sends too many (R9)."""

@@ -7,8 +7,8 @@ the configuration decides was compiled into the `Route`s that the router returns
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from proxy.core.cookies import expire_headers, parse_cookies
 from proxy.core.cors import is_preflight
@@ -27,6 +27,7 @@ from proxy.core.routing import MethodNotAllowed, Router
 from proxy.errors import DependencyUnavailable
 from proxy.model import SAFE_METHODS, ClientInfo, Header, Identity, Refusal, RequestView
 from proxy.services.authenticate import Held, Opened, authenticate, authenticate_again
+from proxy.services.challenges import challenges, with_challenge
 from proxy.services.decision import Answer, Decision, Forward, Own, Refuse
 from proxy.services.own import OwnEndpoint
 from proxy.services.route import Route
@@ -297,7 +298,7 @@ class Gate:
 
     def _refuse_identity(self, asked: _Asked, refusal: Refusal, identity: Identity) -> Decision:
         """Refuse somebody who is known; a page load that wants a newer factor is sent to give it."""
-        refused = self._refuse(asked, _with_challenge(refusal, asked.route), identity)
+        refused = self._refuse(asked, with_challenge(refusal, asked.route), identity)
         if refusal.code != "step_up_required":
             return refused
         return self._sent_to_step_up(asked, identity.scheme) or refused
@@ -321,7 +322,7 @@ class Gate:
             return self._refuse(asked, refusal)
         if refusal.code == "step_up_required":  # the session is used elsewhere than it is bound to
             sent = self._sent_to_step_up(asked, refusal.scheme)
-            return sent or self._refuse(asked, _with_challenge(refusal, asked.route))
+            return sent or self._refuse(asked, with_challenge(refusal, asked.route))
         sign_in = None
         if self._sign_in is not None and refusal.code in SIGN_IN_CODES:
             kind = navigation(asked.view)
@@ -331,7 +332,7 @@ class Gate:
                     return _send_to(location, asked)
             elif kind is Navigation.FORM:
                 sign_in = self._sign_in.link(asked.route, asked.host)
-        headers = _challenges(asked.route, refusal.code) + refusal.headers
+        headers = challenges(asked.route, refusal.code) + refusal.headers
         return Refuse(
             "challenge",
             Refusal(refusal.code, refusal.detail, headers, refusal.scheme),
@@ -477,31 +478,3 @@ def _twice(twice: AmbiguousCredential, asked: _Asked) -> Refusal:
         return Refusal("header_ambiguous", f"two different values of the {place.kind}")
     headers = expire_headers(twice.names, asked.client.host, asked.target.path)
     return Refusal("cookie_duplicate", f"two different values of cookie {place.name}", headers)
-
-
-def _with_challenge(refusal: Refusal, route: Route) -> Refusal:
-    """Tell a token's holder what would open the route: a scope, or a newer proof of who they are."""
-    if refusal.code == "scope_missing":
-        return replace(refusal, headers=route.scope_challenge)
-    if refusal.code == "step_up_required":
-        return replace(refusal, headers=route.step_up_challenge)
-    return refusal
-
-
-_TOKEN_ERRORS: Mapping[str, bytes] = {
-    "token_invalid": b"invalid_token",
-    "token_expired": b"invalid_token",
-    "token_revoked": b"invalid_token",
-    "token_issuer_unknown": b"invalid_token",
-}
-
-
-def _challenges(route: Route, code: str) -> tuple[Header, ...]:
-    """Add `error` to the Bearer challenge where a token was sent (RFC 6750 §3.1)."""
-    error = _TOKEN_ERRORS.get(code)
-    if error is None:
-        return route.challenges
-    return tuple(
-        (name, b'%b, error="%b"' % (value, error) if value.startswith(b"Bearer ") else value)
-        for name, value in route.challenges
-    )

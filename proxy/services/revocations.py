@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Final, Literal
 
 from proxy.adapters.store.port import Script, Store
-from proxy.core.revocation import RevocationKeys
+from proxy.core.revocation import Believed, RevocationKeys
 from proxy.errors import StoreUnavailable
 
 LOOK_EVERY_S: Final = 1.0
@@ -168,6 +168,11 @@ class RevocationWatch:
         self._epoch: bytes | None = None
         self._highest = 0
         self._good_at = -math.inf
+
+    @property
+    def believed(self) -> Believed | None:
+        """The history that it watches; `None` while the store has not been seen yet."""
+        return None if self._epoch is None else Believed(self._epoch, self._good_at)
 
     async def look(self, now: float) -> Finding:
         """Look once; repair or adopt what is found. Raises `StoreUnavailable`.

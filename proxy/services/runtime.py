@@ -31,7 +31,7 @@ from proxy.adapters.upstreams import OwnAddress, Upstream, UpstreamSettings
 from proxy.config.loader import LoadedConfig, load_config
 from proxy.config.models import Config
 from proxy.core.forwarding import ForwardingPolicy
-from proxy.core.revocation import RevocationKeys
+from proxy.core.revocation import Believed, RevocationKeys
 from proxy.errors import SecretsError, StoreUnavailable
 from proxy.services import compile as compiling
 from proxy.services.assembly import assemble
@@ -118,13 +118,15 @@ class Runtime:
         gate_id: str | None = None,
         own_addresses: frozenset[OwnAddress] = frozenset(),
         watches_revocations: bool = False,
+        believed: Believed | None = None,
         clock: Callable[[], float] = time.time,
     ) -> Runtime:
         """Connect and compile; a store or provider that is down does not keep the gate from starting.
 
         `store_address`: of the running embedded store, where one is configured. `key_sources`:
         for every scheme with `jwks_url` or `discovery`. `watches_revocations`: True in a process
-        without a supervisor, which otherwise does it for all workers (R4).
+        without a supervisor, which otherwise does it for all workers (R4). `believed`: the history
+        of revocations that the supervisor knew when it started this one.
         """
         config = loaded.config
         address = own_address(config, store_address)
@@ -172,7 +174,10 @@ class Runtime:
                 watch = make_watch(config, store)
                 with contextlib.suppress(StoreUnavailable):
                     await watch.look(clock())
+                believed = watch.believed
                 tasks.append(spawn(watch.run(clock), name="revocations"))
+        if believed is not None:
+            builder.history.begin(believed)
         for ring in keys.all():
             with contextlib.suppress(StoreUnavailable):
                 await ring.refresh(clock())

@@ -309,6 +309,11 @@ class Sessions:
         record, seen = await self._store.fetch([self.session_key(digest), self.seen_key(digest)])
         return StoredSession(digest, record, seen)
 
+    async def is_there(self, digest: str) -> bool:
+        """Tell whether there is a record of this name, by one MGET."""
+        (record,) = await self._store.fetch([self.session_key(digest)])
+        return record is not None
+
     def is_touch_due(self, seen_at: float, now: float) -> bool:
         """Tell whether a use at `now` has to be written, the last known one being at `seen_at`."""
         return abs(now - seen_at) >= self._step_s

@@ -1,4 +1,4 @@
-"""The watch over open connections: tunnels, and responses that go on (security.md, R7).
+"""The watch over open connections: tunnels, and exchanges that go on (security.md, R7).
 
 Whoever keeps one open says so here, and is told when it has to end. One timer for each worker looks
 at the clocks; what the store takes back is heard at once. Connections that hang on the same
@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from proxy.adapters.tasks import spawn
@@ -26,8 +27,10 @@ from proxy.services.decision import Forward
 from proxy.services.gate import decide_again
 from proxy.services.route import Route
 
+_log: Final = logging.getLogger("latchgate.coherence")
+
 AFTER_S: Final = 4.0
-"""A response that still runs so long after its head is watched from the next look on."""
+"""A request that is not over so long after its decision is watched from the next look on."""
 LOOK_S: Final = 1.0
 """The longest time between two looks at the clocks."""
 SHORTEST_S: Final = 0.01
@@ -46,7 +49,15 @@ class Ending:
     code: str
     """`stream_revoked`, `stream_expired` or `stream_unconfirmed`."""
     detail: str
+    refusal: Refusal
+    """What a client is told that has had no answer yet."""
 
+
+_UNCONFIRMED: Final = Ending(
+    "stream_unconfirmed",
+    "not confirmed in max_staleness",
+    Refusal("store_unavailable", "not confirmed in max_staleness"),
+)
 
 End = Callable[[Ending], None]
 """Ends one connection. Called at most once; must not wait, and may close its stream."""
@@ -72,11 +83,22 @@ class Stream:
         """Watch it no more: it has ended. Never raises, and may be called again."""
         self._vigil._closed(self)  # noqa: SLF001 - the two are one unit
 
+    async def settled(self) -> None:
+        """Return when nothing is known that speaks against what is held open.
+
+        For the moment before an answer is passed on: one that took long was perhaps taken back a
+        moment ago and is being decided again. Mostly there is nothing to wait for. If it has to
+        end, `end` is called before this returns.
+        """
+        await self._vigil._settled(self)  # noqa: SLF001 - the two are one unit
+
 
 class _Group:
     """All streams of a route that the same credentials of the same person keep open."""
 
-    __slots__ = ("held", "is_busy", "key", "must_ask", "route", "streams", "told", "watch")
+    __slots__ = (
+        "held", "is_busy", "key", "must_ask", "route", "settled", "streams", "told", "watch",
+    )  # fmt: skip
 
     def __init__(
         self, key: object, route: Route, held: tuple[Held, ...], told: Identity, watch: Watch
@@ -90,6 +112,14 @@ class _Group:
         self.is_busy = False
         """True while it waits to be decided again, or is."""
         self.must_ask = False
+        self.settled: asyncio.Future[None] | None = None
+        """For whoever waits until it is not busy any more."""
+
+    def tell_settled(self) -> None:
+        """Wake whoever waits."""
+        settled, self.settled = self.settled, None
+        if settled is not None and not settled.done():
+            settled.set_result(None)
 
 
 class Vigil:
@@ -104,7 +134,7 @@ class Vigil:
         self.after_s = AFTER_S
         self.check_s = CHECK_S
         self._young: dict[Stream, None] = {}
-        """Responses in the order of their beginning."""
+        """Exchanges in the order of their beginning."""
         self._groups: dict[object, _Group] = {}
         self._waiting: collections.deque[_Group] = collections.deque()
         self._workers: set[asyncio.Task[None]] = set()
@@ -121,9 +151,9 @@ class Vigil:
         self._watch(stream)
         return stream
 
-    # hot: every guarded response that does not arrive in one piece with its head
-    def response(self, decision: Forward, activity: Activity, end: End) -> Stream | None:
-        """Watch a response, once it has run for some time; `None` on a public route."""
+    # hot: every guarded request; nearly all of them are over before the first look
+    def exchange(self, decision: Forward, activity: Activity, end: End) -> Stream | None:
+        """Watch a request and its answer, once they take long; `None` on a public route."""
         if not decision.held or decision.identity is None:
             return None
         stream = Stream(self, decision, activity, end)
@@ -211,6 +241,7 @@ class Vigil:
             stream._group = None  # noqa: SLF001 - the two are one unit
         self.counters.watched -= len(group.streams)
         group.streams = set()
+        group.tell_settled()
 
     def _end(self, group: _Group, ending: Ending) -> None:
         streams = group.streams
@@ -237,7 +268,7 @@ class Vigil:
         mono, now = self._mono(), self._clock()
         while self._young:
             stream = next(iter(self._young))
-            if mono - stream._entered_at < self.after_s:  # noqa: SLF001 - the two are one unit
+            if not self._is_grown(stream, mono):
                 break
             del self._young[stream]
             self._watch(stream)
@@ -249,17 +280,21 @@ class Vigil:
         if self._groups or self._young:
             self._arm(due_at - mono)
 
+    def _is_grown(self, stream: Stream, mono: float) -> bool:
+        return mono - stream._entered_at >= self.after_s  # noqa: SLF001 - the two are one unit
+
     def _look_at(self, group: _Group, mono: float, now: float) -> None:
         self._note_use(group, now)
         match group.watch.look(mono, now):
             case "end":
-                self._end(group, Ending("stream_unconfirmed", "not confirmed in max_staleness"))
+                self._end(group, _UNCONFIRMED)
             case "ask":
                 self._ask(group)
             case "check":
                 at = group.watch.judged_at(now)
-                outcomes = [one.scheme.known(one.found, at) for one in group.held]
-                if not all(isinstance(outcome, Authenticated) for outcome in outcomes):
+                if not all(
+                    _stands(one, at, is_bridged=group.watch.is_bridged) for one in group.held
+                ):
                     group.watch.doubted(mono)
                     self._ask(group)
 
@@ -298,6 +333,18 @@ class Vigil:
                 await self._decide(group)
         finally:
             group.is_busy = False
+            group.tell_settled()
+
+    async def _settled(self, stream: Stream) -> None:
+        if stream in self._young and self._is_grown(stream, self._mono()):
+            del self._young[stream]
+            self._watch(stream)
+        group = stream._group  # noqa: SLF001 - the two are one unit
+        while group is not None and group.is_busy and not self._is_closed:
+            if group.settled is None:
+                group.settled = asyncio.get_running_loop().create_future()
+            await asyncio.shield(group.settled)
+            group = stream._group  # noqa: SLF001 - the two are one unit
 
     async def _decide(self, group: _Group) -> None:
         """Decide a group again; what changes meanwhile makes it be asked once more."""
@@ -312,6 +359,11 @@ class Vigil:
                 self._arm(self._max_staleness_s / RETRIES)
                 return
             told = Refusal("session_expired", f"its time is over; {down.detail}")
+        except Exception:  # noqa: BLE001 - a bug is no confirmation, and the next group is still to be decided
+            _log.exception("an open connection could not be decided again")
+            watch.unanswered(self._mono())
+            self._arm(self._max_staleness_s / RETRIES)
+            return
         if not group.streams:
             return
         if isinstance(told, Refusal):
@@ -327,12 +379,21 @@ class Vigil:
         watch, mono = group.watch, self._mono()
         detail = f"{refusal.code}: {refusal.detail}"
         if not watch.is_expiry(refusal, mono, now):
-            self._end(group, Ending("stream_revoked", detail))
+            self._end(group, Ending("stream_revoked", detail, refusal))
         elif not group.route.keeps_expired:
-            self._end(group, Ending("stream_expired", detail))
+            self._end(group, Ending("stream_expired", detail, refusal))
         elif refusal.code == "session_unknown":
             self.counters.kept += 1
             self._release(group)  # nothing is left that could be revoked
         elif watch.outlived(mono):
             self.counters.kept += 1
             group.must_ask = True
+
+
+def _stands(one: Held, at: float, *, is_bridged: bool) -> bool:
+    """Tell whether a verdict that no store has taken back is good still: its time, its key (K3).
+
+    `is_bridged`: an outage of the store is none of the reasons for which it may not be (R8).
+    """
+    found = replace(one.found, may_be_stale=is_bridged)
+    return isinstance(one.scheme.known(found, at), Authenticated)

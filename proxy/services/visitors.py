@@ -28,7 +28,10 @@ class Visitors:
             return Absent()
         # Nothing that the gate does with a session of its own may rest on a stale verdict (R8).
         found = replace(found, may_be_stale=False)
-        return self._scheme.known(found, now) or await self._scheme.judge(found, now)
+        outcome = self._scheme.known(found, now) or await self._scheme.judge(found, now)
+        if isinstance(outcome, Absent) and outcome.is_guess:
+            return await self._scheme.guessed(found) or outcome
+        return outcome
 
 
 def told(identity: Identity) -> dict[str, object]:

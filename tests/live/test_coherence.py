@@ -38,6 +38,8 @@ routes:
   - {{match: {{path: /web}}, auth: web, upstream: app, cross_site: allow}}
   - {{match: {{path: /shop}}, auth: shop, upstream: app}}
   - {{match: {{path: /api}}, auth: api, upstream: app}}
+  - {{match: {{path: /either}}, auth: [web, api], upstream: app, cross_site: allow}}
+  - {{match: {{path: /both}}, auth: [web, api], both: same_subject, same_subjects: true, upstream: app, cross_site: allow}}
 """
 TIMING = "timeout: 400ms, max_staleness: 1s"
 PATIENT = "timeout: 30s, max_staleness: 60s"
@@ -256,6 +258,41 @@ async def test_a_foreign_session_ends_with_its_keys_life(callers, mortal_valkey)
     assert 401 == await them.ask("/shop")
 
 
+async def test_r1_a_native_session_ends_with_its_keys_life(callers, mortal_valkey):
+    """R1: whoever lets the key end earlier than the record says has ended the session."""
+    them = await callers(mortal_valkey)
+    them.admin.execute_command("DEBUG", "SET-ACTIVE-EXPIRE", "0")
+    await them.until(200, "/web")
+    them.admin.pexpire(them.sessions.session_key(them.made.digest), 700)
+    await them.until(200, "/web")
+    hits = them.counters.hits
+    assert 200 == await them.ask("/web")
+    assert 1 == them.counters.hits - hits, "until then it is kept"
+    await asyncio.sleep(0.8)
+    assert 401 == await them.ask("/web")
+
+
+async def test_r9_many_small_values_count_as_what_they_take(callers, valkey):
+    """R9: `verdicts.bytes` bounds memory, whatever a record, session or token looks like."""
+    them = await callers(valkey, timing=PATIENT)
+    await them.until(200)
+    cache = them.gate.runtime.coherence.cache
+    many, least = [[]] * 1000, 64 * 1000
+    sizes = [cache.size]
+    key = them.sessions.session_key(them.made.digest)
+    them.admin.set(
+        key, json.dumps(json.loads(them.admin.get(key)) | {"claims": {"many": many}}), keepttl=True
+    )
+    them.admin.set("sess:abc123", json.dumps({"user": {"id": 7}, "many": many}))
+    them.sent["/api"] = {
+        "Authorization": f"Bearer {jwt.encode(them.claims | {'many': many}, SECRET)}"
+    }
+    for path in PATHS:
+        await them.until(200, path)
+        await until(lambda: cache.size > sizes[-1] + least)
+        sizes.append(cache.size)
+
+
 async def test_r9_a_flood_of_random_cookies_evicts_nobody_and_is_refused(callers, valkey):
     """R9: distinct unknown sessions are slowed and refused; good credentials pass meanwhile."""
     them = await callers(valkey, timing=PATIENT)
@@ -278,6 +315,41 @@ async def test_r9_a_flood_of_random_cookies_evicts_nobody_and_is_refused(callers
     assert {401, 429} == statuses
     assert kept == len(coherence.cache)
     assert them.counters.attempts_refused > 0
+
+
+async def test_r9_a_flood_of_random_cookies_does_not_fill_the_tracking_table(callers, valkey):
+    """R9: beyond the rate an unknown id is asked for untracked; a good one passes, never seen or not."""
+    them = await callers(valkey, timing=PATIENT)
+    await them.until(200)
+    them.gate.runtime.coherence.guessed_sessions = Attempts(rate=0)
+    made = await them.sessions.create(Login("bo"), time.time())
+    tracked, began_at = them.admin.info("stats")["tracking_total_keys"], time.monotonic()
+    for _ in range(100):
+        assert 429 == await them.ask("/web", {"Cookie": f"sid={secrets.token_urlsafe(32)}"})
+    grown = them.admin.info("stats")["tracking_total_keys"] - tracked
+    assert 200 == await them.ask("/web", {"Cookie": f"sid={made.cookie}"})
+    assert grown <= 2 * (time.monotonic() - began_at + 2), "the first of each second is looked up"
+
+
+@pytest.mark.parametrize("path", ["/either", "/both"])
+async def test_r9_a_good_token_beside_an_unknown_cookie_is_no_guess(callers, valkey, path):
+    """R9: every scheme is asked before an address that guesses is slowed or refused."""
+    them = await callers(valkey, timing=PATIENT)
+    await them.until(200)
+    coherence = them.gate.runtime.coherence
+    coherence.guessed_sessions = Attempts(rate=1)
+
+    def unknown():
+        return {"Cookie": f"sid={secrets.token_urlsafe(32)}"}
+
+    good = them.sent["/api"]
+    assert [200] * 5 == [await them.ask(path, unknown() | good) for _ in range(5)]
+    assert 0 == len(coherence.guessed_sessions)
+    guesses = await asyncio.gather(*(them.ask(path, unknown()) for _ in range(3)))
+    assert [401, 401, 429] == sorted(guesses)
+    slowed = them.counters.attempts_slowed
+    assert [200] * 5 == [await them.ask(path, unknown() | good) for _ in range(5)]
+    assert slowed == them.counters.attempts_slowed
 
 
 async def test_r9_a_forged_token_is_checked_once(callers, valkey):
@@ -404,6 +476,10 @@ async def test_r10_without_pttl_foreign_sessions_are_looked_up_every_time(
         )
     url = f"unix://poor@{mortal_valkey.socket_path}?password=pw"
     them = await callers(mortal_valkey, url=url)
+    hits = them.counters.hits
+    assert [200] * 2 == [await them.ask("/web") for _ in range(2)]
+    assert 1 == them.counters.hits - hits, "the gate's own records say when they end"
+    them.counters.hits = 0
     assert [200] * 3 == [await them.ask("/shop") for _ in range(3)]
     assert (0, 3) == (them.counters.hits, them.counters.unkept)
     assert "PTTL" in caplog.text

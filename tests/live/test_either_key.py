@@ -232,6 +232,14 @@ async def test_r4_a_lost_deny_list_is_unavailable_until_it_is_repaired(
     assert (401, "token_revoked") == (status, body["code"])
 
 
+async def begin_anew(gate, minted):
+    """Do in one step what FLUSHALL and the start of another gate do to a token's marker."""
+    keys = RevocationKeys("latchgate:")
+    begun_anew = Script("redis.call('DEL', KEYS[2], KEYS[3]) redis.call('SET', KEYS[1], 'other')")
+    marker = keys.for_jti("https://gate.test", minted.jti)
+    await gate.runtime.store.run(begun_anew, [keys.epoch, keys.count, marker])
+
+
 async def test_r4_a_deny_list_begun_anew_opens_nothing_before_it_is_adopted(
     get, get_until_refused, mint, gate, revocations
 ):
@@ -239,15 +247,28 @@ async def test_r4_a_deny_list_begun_anew_opens_nothing_before_it_is_adopted(
     minted = await mint("bo")
     await revocations.revoke_token("https://gate.test", minted.jti, time.time(), keep_s=3600)
     await get_until_refused("/api/x", bearer=minted.token)
-    keys = RevocationKeys("latchgate:")
-    begun_anew = Script("redis.call('DEL', KEYS[2], KEYS[3]) redis.call('SET', KEYS[1], 'other')")
-    marker = keys.for_jti("https://gate.test", minted.jti)
-    await gate.runtime.store.run(begun_anew, [keys.epoch, keys.count, marker])
+    await begin_anew(gate, minted)
     status, statuses, is_adopted = 0, set(), False
     while not is_adopted or status != 401:  # then every token issued until now is refused
         status, _, _ = await get("/api/x", bearer=minted.token)
         statuses.add(status)
-        is_adopted = await gate.runtime.store.fetch([keys.all]) != [None]
+        is_adopted = await gate.runtime.store.fetch([RevocationKeys("latchgate:").all]) != [None]
+
+    assert 200 not in statuses
+
+
+async def test_r4_a_deny_list_begun_anew_opens_nothing_to_the_first_token_either(
+    get, mint, gate, revocations
+):
+    """R4: a worker that has seen no token knows nevertheless which history is the gate's."""
+    minted = await mint("bo")
+    await revocations.revoke_token("https://gate.test", minted.jti, time.time(), keep_s=3600)
+    await begin_anew(gate, minted)
+    status, statuses, is_adopted = 0, set(), False
+    while not is_adopted or status != 401:
+        status, _, _ = await get("/api/x", bearer=minted.token)
+        statuses.add(status)
+        is_adopted = await gate.runtime.store.fetch([RevocationKeys("latchgate:").all]) != [None]
 
     assert 200 not in statuses
 

@@ -8,6 +8,8 @@ import contextlib
 import hashlib
 import json
 import math
+import os
+import signal
 import time
 import uuid
 
@@ -19,9 +21,11 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from proxy.core.revocation import RevocationKeys
+from proxy.model import Refusal
 from proxy.services.revocations import Revocations
 from proxy.services.schemes.build import open_sessions
 from proxy.services.sessions import Login
+from proxy.services.vigil import Ending
 
 SECRET = "s" * 64
 ISSUER = "https://id.test"
@@ -473,6 +477,26 @@ async def test_r8_serve_cached_bridges_an_outage_for_tunnels(holders, mortal_val
         assert clock() > proven_at + 4.0
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["killed", "stopped"])
+async def test_r8_what_is_bridged_is_bridged_for_as_long_as_it_says(holders, mortal_valkey, how):
+    """R8: session and token, killed store or silent one; the checks in between end nothing."""
+    them = await holders(mortal_valkey, timing=TIMING, more=", on_outage: {serve_cached: 6s}")
+    them.gate.runtime.vigil.check_s = 1.0
+    headers = await them.sign_in()
+    async with them.open("/web", headers) as one, them.open("/api", them.token()) as other:
+        await them.settled(2)
+        if how == "killed":
+            mortal_valkey.kill()
+        else:
+            os.kill(mortal_valkey.pid, signal.SIGSTOP)
+        proven_at, clock = them.source.proven_at, them.gate.runtime.coherence.clock
+        assert [UNCONFIRMED] * 2 == [await end_of(one), await end_of(other)]
+        assert clock() > proven_at + 6.0
+    if how == "stopped":
+        os.kill(mortal_valkey.pid, signal.SIGCONT)
+
+
 async def test_r7_r10_without_tracking_it_is_looked_up_in_intervals(holders, mortal_valkey):
     """Where the server may not tell, the gate asks."""
     with mortal_valkey.client() as admin:
@@ -709,3 +733,140 @@ async def test_r7_a_response_is_watched_after_five_seconds(holders, valkey):
         with pytest.raises(aiohttp.ClientError):
             await answer.content.read()
     assert 0 == them.counters.watched
+
+
+# Requests that are not answered yet
+
+
+class Silent:
+    """An application that answers nothing, and what it was sent."""
+
+    def __init__(self):
+        self.received = bytearray()
+        self.has_begun = asyncio.Event()
+        self.is_over = asyncio.Event()
+
+    async def serve(self, reader, writer):
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65536):
+                self.received += data
+                self.has_begun.set()
+        self.is_over.set()
+        writer.close()
+
+
+@pytest.fixture
+async def silent():
+    application = Silent()
+    server = await asyncio.start_server(application.serve, "127.0.0.1", 0)
+    application.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    yield application
+    server.close()
+
+
+CHUNKED = b"Transfer-Encoding: chunked\r\n", b"5\r\nhello\r\n", b"0\r\n\r\n"
+LENGTH = b"Content-Length: 6\r\n", b"hello", b"!"
+NOTHING = b"", b"", b""
+
+
+async def held_open(them, silent, headers, path, body):
+    """Send a request but for the last of its body, and wait until it is watched."""
+    them.gate.runtime.vigil.after_s = 0.1
+    more, first, _ = body
+    reader, writer = await them.gate.connect()
+    method = b"POST" if first else b"GET"
+    writer.write(request(headers, path, method=method, more=more) + first)
+    await silent.has_begun.wait()
+    await them.settled()
+    return reader, writer
+
+
+async def refused(reader):
+    """Return status and code of the answer that comes."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+    return int(head.split()[1]), json.loads(await reader.readexactly(length))["code"], head
+
+
+@pytest.mark.parametrize("body", [CHUNKED, LENGTH, NOTHING], ids=["chunked", "length", "long poll"])
+async def test_r7_a_request_that_is_held_open_ends_with_its_session(holders, valkey, silent, body):
+    """401, and the application never gets the end of it; a late last byte changes nothing."""
+    them = await holders(valkey, upstream=silent.url)
+    reader, writer = await held_open(them, silent, await them.sign_in(), b"/web/x", body)
+    them.admin.delete(them.session_key)
+    status, code, head = await refused(reader)
+    assert (401, "session_unknown") == (status, code)
+    assert b"www-authenticate:" in head.lower()
+    with contextlib.suppress(ConnectionError):
+        writer.write(body[2])
+        await writer.drain()
+    await silent.is_over.wait()
+    assert not body[2] or not silent.received.endswith(body[2])
+    writer.close()
+    record = await them.gate.next_record()
+    assert (401, "stream_revoked") == (record.status, record.code)
+    assert (1, 0) == (them.counters.ended_revoked, them.counters.watched)
+
+
+async def test_r7_the_last_byte_comes_too_late_by_nothing(holders, valkey, silent):
+    """It is read in the same turn of the loop in which the session ends: it does not go on."""
+    them = await holders(valkey, upstream=silent.url)
+    _, writer = await held_open(them, silent, await them.sign_in(), b"/web/x", CHUNKED)
+    (connection,) = them.gate.server._manager.connections
+    (group,) = them.gate.runtime.vigil._groups.values()
+    connection.data_received(CHUNKED[2])
+    refusal = Refusal("session_unknown")
+    them.gate.runtime.vigil._end(group, Ending("stream_revoked", "", refusal))
+    await silent.is_over.wait()
+    assert not silent.received.endswith(CHUNKED[2])
+    assert 401 == (await them.gate.next_record()).status
+    writer.close()
+
+
+async def test_r7_a_request_that_is_held_open_ends_with_its_token(holders, valkey, silent):
+    """The challenge says that the token is no good any more."""
+    them = await holders(valkey, upstream=silent.url)
+    reader, writer = await held_open(them, silent, them.token(), b"/api/x", CHUNKED)
+    await them.revocations().revoke_subject(ISSUER, "ada", time.time(), keep_s=100)
+    status, code, head = await refused(reader)
+    assert (401, "token_revoked") == (status, code)
+    assert b'error="invalid_token"' in head
+    await silent.is_over.wait()
+    writer.close()
+
+
+async def test_r7_a_request_that_is_held_open_ends_with_a_needed_role(holders, valkey, silent):
+    """403, as the same request would get now."""
+    them = await holders(valkey, upstream=silent.url)
+    headers = await them.sign_in(roles=("staff",))
+    reader, writer = await held_open(them, silent, headers, b"/staff/x", LENGTH)
+    them.rewrite(roles=["cook"])
+    status, code, _ = await refused(reader)
+    assert (403, "role_missing") == (status, code)
+    await silent.is_over.wait()
+    assert silent.received.endswith(b"hello")
+    writer.close()
+
+
+async def test_r7_a_request_that_nobody_vouches_for_is_unavailable(holders, mortal_valkey, silent):
+    """The store is gone for longer than `max_staleness`: 503, and the upstream's part is over."""
+    them = await holders(mortal_valkey, upstream=silent.url, timing=TIMING)
+    reader, writer = await held_open(them, silent, await them.sign_in(), b"/web/x", CHUNKED)
+    mortal_valkey.kill()
+    status, code, _ = await refused(reader)
+    assert (503, "store_unavailable") == (status, code)
+    await silent.is_over.wait()
+    writer.close()
+    assert "stream_unconfirmed" == (await them.gate.next_record()).code
+
+
+async def test_r7_a_request_that_is_over_in_time_is_not_watched(holders, valkey, app):
+    """The ordinary one leaves nothing behind, and is decided once."""
+    them = await holders(valkey, upstream=app)
+    headers = await them.sign_in()
+    async with aiohttp.ClientSession() as client:
+        for _ in range(3):
+            async with client.get(f"{them.gate.url}/web/none", headers=headers) as answer:
+                assert 404 == answer.status
+    assert 3 == len([await them.gate.next_record() for _ in range(3)])
+    assert (0, 0) == (len(them.gate.runtime.vigil._young), them.counters.decided_again)

@@ -199,6 +199,32 @@ def _greeting(address: StoreAddress) -> list[tuple[Argument, ...]]:
     return commands
 
 
+def fits(command: Sequence[Argument], reply: Any) -> bool:
+    """Tell whether `reply` can be the answer of `command`, as far as its type and length say.
+
+    Replies have no names: one that nobody asked for gives each one behind it to the wrong command,
+    and so somebody's session to somebody else.
+    """
+    if isinstance(reply, ReplyError):
+        return True
+    match command[0]:
+        case "MGET":
+            return (
+                type(reply) is list
+                and len(reply) == len(command) - 1
+                and all(value is None or type(value) is bytes for value in reply)
+            )
+        case "PTTL" | "DEL":
+            return type(reply) is int
+        case "GET" | "SET":
+            return reply is None or type(reply) is bytes
+        case "SCAN":
+            return type(reply) is list and len(reply) == 2
+        case "INFO":
+            return type(reply) is bytes
+    return True
+
+
 def answer(future: asyncio.Future[Any], reply: Any) -> None:
     """Give `future` its reply, or the server's error."""
     if isinstance(reply, ReplyError):

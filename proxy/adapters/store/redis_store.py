@@ -15,7 +15,14 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final, Literal
 
 from proxy.adapters.store.address import StoreAddress
-from proxy.adapters.store.link import Link, LinkLost, ReplyError, client_context, open_link
+from proxy.adapters.store.link import (
+    Link,
+    LinkLost,
+    ReplyError,
+    client_context,
+    fits,
+    open_link,
+)
 from proxy.adapters.store.port import Argument, Script, StoreInfo
 from proxy.adapters.tasks import spawn
 from proxy.errors import StoreUnavailable
@@ -138,7 +145,7 @@ class RedisStore:
                         link = await self._connected()
                     sent_at = asyncio.get_running_loop().time()
                     try:
-                        return await link.send(*command)
+                        return await _asked(link, command)
                     except LinkLost:
                         if not attempts:
                             raise
@@ -199,6 +206,15 @@ def open_store(address: StoreAddress, *, timeout_s: float) -> RedisStore:
     Raises `StoreMisconfigured` when a certificate file cannot be used.
     """
     return RedisStore(address, client_context(address), timeout_s=timeout_s)
+
+
+async def _asked(link: Link, command: Sequence[Argument]) -> Any:
+    """Return the answer of `command`; the connection ends where it can be none (LinkLost)."""
+    reply = await link.send(*command)
+    if not fits(command, reply):
+        link.abort("a reply that does not fit its command")
+        raise LinkLost("a reply that does not fit its command")
+    return reply
 
 
 def _encode(key: str) -> bytes:

@@ -172,7 +172,9 @@ async def switch_tracking_on(link: TrackedLink) -> str | None:
     hello = await _tried(link, "HELLO", 3)
     if isinstance(hello, str):
         return f"the server does not speak RESP3 with this user ({hello})"
-    version = hello.get(b"version", b"").decode("ascii", "replace")
+    if not isinstance(hello, dict) or not isinstance(named := hello.get(b"version"), bytes):
+        raise LinkLost("an answer to HELLO that is none")
+    version = named.decode("ascii", "replace")
     if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < _OLDEST:
         return f"the server is older than 7.0 ({version[:20]})"
     tracking = await _tried(link, "CLIENT", "TRACKING", "ON")

@@ -12,6 +12,7 @@ import collections
 import contextlib
 import logging
 import random
+import secrets
 import ssl
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Final
@@ -23,6 +24,7 @@ from proxy.adapters.store.link import (
     LinkLost,
     ReplyError,
     client_context,
+    fits,
     open_link,
     refuse,
 )
@@ -179,15 +181,23 @@ class TrackedStore:
                 self._repeat(question)
                 return
         counters, future, replies = self.source.counters, question.future, question.replies
+        if not all(map(fits, question.commands, replies)):
+            self._refuse(question, "gave a reply that does not fit its command")
+            link.abort("a reply that does not fit its command")
+            return
         for reply in replies if question.required == len(replies) else replies[: question.required]:
             if type(reply) is ReplyError:
                 self._refuse(question, f"refused: {reply.kind}")
                 return
         try:
             result = question.take(replies, question.sent_at)
-        except Exception as error:  # noqa: BLE001 - whoever waits gets it, and the connection goes on
+        except StoreUnavailable as error:
             if not future.done():
                 refuse(future, error)
+            return
+        except Exception as bug:  # noqa: BLE001 - nobody is let in by it, and the connection goes on
+            _log.error("%s: a record could not be read: %s", self.address, type(bug).__name__)
+            self._refuse(question, "holds a record that could not be read")
             return
         counters.lookups += 1
         counters.lookup_s += link.received_at - question.sent_at
@@ -330,16 +340,21 @@ class TrackedStore:
         sent_at = self._clock()
         unanswered.append(sent_at)
 
+        nonce = secrets.token_bytes(8).hex().encode()
+
         def answered(reply: asyncio.Future[Any]) -> None:
             # A turn after the reply was taken off the wire, which only makes the proof older.
             if reply.cancelled() or isinstance(reply.exception(), LinkLost):
+                return
+            if reply.exception() is None and reply.result() != nonce:
+                link.abort("a reply too many: this one is another command's")
                 return
             unanswered.popleft()
             self.source.proven(sent_at)
             self.source.counters.pings += 1
             self.source.counters.ping_s += self._clock() - sent_at
 
-        link.send("PING").add_done_callback(answered)
+        link.send("PING", nonce).add_done_callback(answered)
 
     async def _ask_again(self, link: TrackedLink) -> None:
         """Ask a server that could not track whether it can now."""

@@ -17,7 +17,11 @@ DELAY_S: Final = 0.5
 REFUSE_FACTOR: Final = 2
 """Beyond so many times the rate it is refused instead (429)."""
 ADDRESSES: Final = 10_000
+DIGESTS: Final = 50_000
+"""Of all addresses together: more than a worker answers in a second, some 5 MB."""
 _WINDOW_S: Final = 1.0
+_DIGEST_BYTES: Final = 8
+"""Enough to tell credentials apart: who makes two look the same has one attempt for free."""
 
 
 class _Window:
@@ -29,12 +33,21 @@ class _Window:
 
 
 class Attempts:
-    """Counts the attempts of each address in windows of one second. Bounded in addresses."""
+    """Counts the attempts of each address in windows of one second.
 
-    def __init__(self, *, rate: int = RATE, addresses: int = ADDRESSES) -> None:
+    A window that is over is forgotten with the next attempt of anybody, and beyond the bounds the
+    oldest go.
+    """
+
+    def __init__(
+        self, *, rate: int = RATE, addresses: int = ADDRESSES, digests: int = DIGESTS
+    ) -> None:
         self._rate = rate
         self._addresses = addresses
+        self._most_digests = digests
+        self._digests = 0
         self._windows: collections.OrderedDict[str, _Window] = collections.OrderedDict()
+        """In the order in which they began."""
 
     def __len__(self) -> int:
         return len(self._windows)
@@ -45,19 +58,40 @@ class Attempts:
         An IPv6 client has a whole /64 of addresses, which count as one. What has no address counts
         together.
         """
+        self._forget(mono)
         name = network_of(address)
         window = self._windows.get(name)
-        if window is None or not 0 <= mono - window.began_at < _WINDOW_S:
+        if window is None:
             self._windows[name] = window = _Window(mono)
-        self._windows.move_to_end(name)
-        if len(self._windows) > self._addresses:
-            self._windows.popitem(last=False)
         most = REFUSE_FACTOR * self._rate
-        if len(window.digests) <= most:
-            window.digests.add(digest)
-        if len(window.digests) > most:
+        before = len(window.digests)
+        if before <= most:
+            window.digests.add(digest[:_DIGEST_BYTES])
+            self._digests += len(window.digests) - before
+        count = len(window.digests)
+        while len(self._windows) > self._addresses or self._digests > self._most_digests:
+            self._drop_oldest()
+        if count > most:
             return None
-        return 0.0 if len(window.digests) <= self._rate else DELAY_S
+        return 0.0 if count <= self._rate else DELAY_S
+
+    def is_beyond(self, address: str | None, mono: float) -> bool:
+        """Tell whether a further attempt of this address would be refused; counts nothing."""
+        self._forget(mono)
+        window = self._windows.get(network_of(address))
+        return window is not None and len(window.digests) > REFUSE_FACTOR * self._rate
+
+    def _forget(self, mono: float) -> None:
+        """Forget the windows that are over at `mono`, or began in the future."""
+        while self._windows:
+            began_at = next(iter(self._windows.values())).began_at
+            if 0 <= mono - began_at < _WINDOW_S:
+                return
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        _, window = self._windows.popitem(last=False)
+        self._digests -= len(window.digests)
 
 
 def network_of(address: str | None) -> str:

@@ -74,6 +74,11 @@ class Watch:
         return self._pins
 
     @property
+    def is_bridged(self) -> bool:
+        """True where an outage may be bridged, if the configuration says so (R8)."""
+        return self._is_bridged
+
+    @property
     def is_known(self) -> bool:
         """True while there is a verdict of every credential that nobody has taken back."""
         return all(pin.verdict is not None for pin in self._pins)

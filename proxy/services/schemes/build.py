@@ -122,7 +122,8 @@ class SchemeBuilder:
         self._address = address
         self._coherence = coherence
         self._cipher = cipher
-        self._history = History(is_strict=config.store.on_loss == "revoke_all")
+        self.history = History(is_strict=config.store.on_loss == "revoke_all")
+        """Of the revocations, as all jwt schemes of the worker know it."""
 
     def build(self) -> dict[str, Scheme]:
         """Return the schemes by name."""
@@ -193,7 +194,7 @@ class SchemeBuilder:
             deny_list = DenyList(
                 ledger=ledger,
                 keys=keys,
-                history=self._history,
+                history=self.history,
                 issuer=issuer,
                 leeway=0.0 if is_local else scheme.leeway,
                 unfit=self._unfit,

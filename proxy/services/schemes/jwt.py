@@ -13,11 +13,13 @@ from typing import Any, Final
 from proxy.adapters.jwe import TokenCipher, is_encrypted
 from proxy.adapters.keys import KeySource
 from proxy.core.coherence import Key, Verdict
+from proxy.core.compact import decode_segment
 from proxy.core.cookies import Duplicate, find_cookie
 from proxy.core.credentials import basic_password, bearer_token, query_parameter
 from proxy.core.freshness import amr_of, auth_time_of
 from proxy.core.jose import KeyUnknown, SignatureInvalid, TokenVerifier, VerifiedToken
 from proxy.core.mapping import IdentityReader
+from proxy.core.strict_json import memory_of
 from proxy.errors import KeysUnavailable, TokenExpired, TokenInvalid
 from proxy.model import Absent, Authenticated, Identity, Outcome, Rejected
 from proxy.services.coherence import Kept, Ledger
@@ -82,7 +84,7 @@ class JwtScheme:
             except TokenInvalid as invalid:
                 return Rejected(invalid.code, invalid.detail)
             verdict = self._verdict(token)
-            size = _COPIES * len(found.value)
+            size = _size(found.value)
             if self.deny_list is None:
                 self.ledger.keep(key, Kept(verdict, size=size))
                 return _outcome(verdict, found)
@@ -123,6 +125,11 @@ class JwtScheme:
             not_after=token.expires_at,
             verified_by=token.key,
         )
+
+    async def guessed(self, found: Found) -> Rejected | None:
+        """Do nothing: a forged token is rejected, which is its answer, and counted with that."""
+        del found
+        return None
 
     def key(self, found: Found) -> Key:
         """Return what the token's verdict is kept under."""
@@ -183,6 +190,12 @@ def _expired(expired: TokenExpired, found: Found) -> Outcome:
     if found.place.kind == "cookie":
         return Absent(expired.code, expired.detail)
     return Rejected(expired.code, expired.detail)
+
+
+def _size(token: bytes) -> int:
+    """Return what a verified token takes: many small claims take more than their text says."""
+    payload = decode_segment(token.split(b".", 2)[1])
+    return max(_COPIES * len(token), memory_of(payload))
 
 
 def _outcome(verdict: Verdict, found: Found) -> Outcome:

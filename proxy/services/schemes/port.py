@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from proxy.core.coherence import Key
-from proxy.model import SAFE_METHODS, Outcome, RequestView
+from proxy.model import SAFE_METHODS, Outcome, Rejected, RequestView
 
 PlaceKind = Literal["bearer", "basic", "cookie", "header", "query"]
 
@@ -124,6 +124,13 @@ class Scheme(Protocol):
 
     async def judge(self, found: Found, now: float) -> Outcome:
         """Say whose the credential is. Raises `DependencyUnavailable`."""
+        ...
+
+    async def guessed(self, found: Found) -> Rejected | None:
+        """Count a credential that `judge` called a guess, once nothing else has let it in (R9).
+
+        Holds back who sends many, and returns the refusal of who sends too many.
+        """
         ...
 
     def key(self, found: Found) -> Key:

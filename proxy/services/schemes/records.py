@@ -9,6 +9,7 @@ import contextlib
 import math
 from dataclasses import dataclass
 from hashlib import sha256
+from math import inf
 from typing import Any, Final, Protocol
 
 from proxy.adapters.store.link import ReplyError
@@ -17,6 +18,7 @@ from proxy.core.coherence import Finding, Key, Verdict
 from proxy.core.formats import json as json_format
 from proxy.core.formats import native
 from proxy.core.mapping import IdentityReader
+from proxy.core.strict_json import memory_of
 from proxy.errors import StoreUnavailable
 from proxy.model import Absent, Identity
 from proxy.services.coherence import Kept, Ledger
@@ -106,12 +108,10 @@ class JsonRecords:
         else:
             told = json_format.decode(record, self.reader, scheme=self.scheme)
             finding = told if isinstance(told, Absent) else Verdict(told, record_digest=digest)
-        # A key that expires is told of when the server finds it so, which may be much later: the
-        # gate counts for itself, from before the question was sent.
         if isinstance(life_ms, ReplyError):  # not permitted: without its life it is not kept
             return Kept(finding, is_kept=False)
-        until = float("inf") if life_ms == -1 else sent_at + life_ms / 1000
-        size = _COPIES * len(record) if isinstance(finding, Verdict) else 0
+        until = _until(life_ms, sent_at)
+        size = _size(record) if isinstance(finding, Verdict) else 0
         return Kept(finding, store_keys=(store_key,), size=size, until=until)
 
 
@@ -146,24 +146,28 @@ class NativeRecords:
         return self._told(finding, found, key, now)
 
     async def look_up(self, found: Found, key: Key, now: float) -> Identity | Absent:
-        """Look up record and last use in one step."""
+        """Look up record, last use, and how long the record still lives in the store."""
         flight = self.ledger.flight(key)
         if flight is None:
             if len(found.value) > MAX_COOKIE_BYTES:
                 return _NO_ID
             digest = key[2].hex()
+            if self.ledger.is_flooded(found) and not await self.sessions.is_there(digest):
+                # Asked where nothing is tracked: a flood of ids must not fill the server's table (R9).
+                return Absent("session_unknown", "no such session")
             session_key = self.sessions.session_key(digest).encode()
             seen_key = self.sessions.seen_key(digest).encode()
 
-            def fill(replies: list[Any], _sent_at: float) -> Kept:
-                return self._read(session_key, *replies[0])
+            def fill(replies: list[Any], sent_at: float) -> Kept:
+                return self._read(session_key, replies, sent_at)
 
-            commands = (("MGET", session_key, seen_key),)
+            commands = (("MGET", session_key, seen_key), ("PTTL", session_key))
             flight = self.ledger.look_up(key, commands, fill, (session_key,))
         finding = await self.ledger.wait_for(flight, found, key)
         return self._told(finding, found, key, now)
 
-    def _read(self, session_key: bytes, record: bytes | None, seen: bytes | None) -> Kept:
+    def _read(self, session_key: bytes, replies: list[Any], sent_at: float) -> Kept:
+        (record, seen), life_ms = replies
         told = native.facts(
             record,
             seen,
@@ -184,7 +188,11 @@ class NativeRecords:
             idle_s=math.inf if told.is_remembered else self.idle_timeout,
             binding=told.binding if self.is_bound else None,
         )
-        return Kept(verdict, store_keys=(session_key,), size=_COPIES * len(record or b""))
+        # The record says when it ends, and its key may be made to end earlier; who may not ask for
+        # that goes by the record.
+        until = inf if isinstance(life_ms, ReplyError) else _until(life_ms, sent_at)
+        size = _size(record or b"")
+        return Kept(verdict, store_keys=(session_key,), size=size, until=until)
 
     def _over(self, verdict: Verdict, now: float) -> Absent | None:
         return native.over_at(
@@ -248,6 +256,20 @@ class NativeRecords:
                 self.ledger.drop_invalid(key)
             else:
                 verdict.seen_at, verdict.has_seen = use.seen_at, True
+
+
+def _size(record: bytes) -> int:
+    """Return what a decoded record takes: many small values take more than their text says."""
+    return max(_COPIES * len(record), memory_of(record))
+
+
+def _until(life_ms: int, sent_at: float) -> float:
+    """Return when a key's life is over, on the clock of `sent_at`.
+
+    A key that expires is told of when the server finds it so, which may be much later: the gate
+    counts for itself, from before the question was sent.
+    """
+    return inf if life_ms == -1 else sent_at + life_ms / 1000
 
 
 def _told(finding: Finding) -> Identity | Absent:

@@ -6,12 +6,12 @@ application. Nothing is written to a foreign store, nothing foreign is executed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from proxy.core.coherence import Key
 from proxy.core.cookies import Duplicate, find_cookie
-from proxy.model import Absent, Authenticated, Identity, Outcome
+from proxy.model import Absent, Authenticated, Identity, Outcome, Rejected
 from proxy.services.schemes.port import Ambiguous, Carried, Found, Place
 
 if TYPE_CHECKING:
@@ -46,6 +46,10 @@ class SessionScheme:
         """Return what a cached verdict says."""
         return _outcome(self.records.known(found, self.records.ledger.key(found.value), now))
 
+    async def guessed(self, found: Found) -> Rejected | None:
+        """Count an unknown session; hold its answer back, or refuse who sends too many (R9)."""
+        return await self.records.ledger.guessed(found, self.key(found))
+
     def key(self, found: Found) -> Key:
         """Return what the session's verdict is kept under."""
         return self.records.ledger.key(found.value)
@@ -62,7 +66,7 @@ class SessionScheme:
         if told is None:
             told = await self.records.look_up(found, key, now)
             if isinstance(told, Absent) and told.code == "session_unknown":
-                return await ledger.guessed(found, key) or told
+                return replace(told, is_guess=True)
         return Authenticated(told, is_ambient=True) if isinstance(told, Identity) else told
 
 

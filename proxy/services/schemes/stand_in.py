@@ -14,7 +14,7 @@ from proxy.config.models import Config, JwtSchemeConfig, PolicyActor, SessionSch
 from proxy.core.coherence import Key
 from proxy.core.compact import encode_segment
 from proxy.core.formats.native import native_origin
-from proxy.model import Authenticated, Identity, Outcome
+from proxy.model import Authenticated, Identity, Outcome, Rejected
 from proxy.services import compile as compiling
 from proxy.services.schemes.port import Carried, Found, Place, Scheme
 
@@ -54,6 +54,11 @@ class StandIn:
     def key(self, found: Found) -> Key:
         """Return the credential itself: no verdict is kept."""
         return (self.name, 0, found.value)
+
+    async def guessed(self, found: Found) -> Rejected | None:
+        """Do nothing: nobody guesses in a rehearsal."""
+        del found
+        return None
 
     def use(self, found: Found, now: float) -> bool:
         """Do nothing: nothing stays open in a rehearsal."""

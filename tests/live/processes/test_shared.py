@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import signal
+import time
 
+import jwt
 import pytest
 
 from tests.live.processes.conftest import eventually
@@ -69,3 +71,39 @@ async def test_r4_a_loss_of_revocations_is_noticed_once_for_the_gate(serve, publ
         assert client.exists("latchgate:{revoked}:all")
     alerts = [line for line in gate.lines if line["level"] == "critical"]
     assert ["supervisor"] == [line["process"] for line in alerts]
+
+
+SECRET = "s" * 64
+ISSUER = "https://id.test"
+
+
+async def test_r4_a_worker_is_told_which_revocations_are_the_gates(serve, public, valkey):
+    """R4: emptied and begun anew before its first token, the store opens nothing that was revoked."""
+    text = guarded(public, valkey.url).replace(
+        "schemes: {",
+        f'schemes: {{api: {{type: jwt, issuer: "{ISSUER}", audience: [app], algorithms: [HS256],'
+        f' keys: {{secret: "{SECRET}"}}}}, ',
+    )
+    gate = await serve(text.replace("auth: web", "auth: api"))
+    await gate.ready()
+    now = int(time.time())
+    claims = {"iss": ISSUER, "aud": "app", "sub": "ada", "iat": now, "exp": now + 300}
+    bearer = f"Bearer {jwt.encode(claims, SECRET)}"
+    with valkey.client() as client:
+        await eventually(lambda: client.exists("latchgate:{revoked}:epoch"))
+        client.eval(
+            "redis.call('FLUSHALL') redis.call('SET', KEYS[1], 'other')",
+            1,
+            "latchgate:{revoked}:epoch",
+        )
+        statuses = {(await gate.get("/in", Authorization=bearer))[0]}
+        await gate.said(
+            "the store has another history of revocations: every token issued until now is refused"
+        )
+
+        async def is_refused() -> bool:
+            statuses.add((await gate.get("/in", Authorization=bearer))[0])
+            return 401 in statuses
+
+        await eventually(is_refused)
+    assert {401, 503} >= statuses

@@ -109,15 +109,35 @@ def test_a_token_that_is_none_is_status_1(gate, raw):
         assert 1 == result.exit_code, result.output
 
 
-def test_a_foreign_scheme_is_picked_by_the_tokens_issuer(gate):
-    """Several schemes: `iss` picks the one that is asked."""
-    now = int(time.time())
+def add_partner(gate):
+    """Add a scheme for the tokens of another issuer."""
     text = gate.file.read_text().replace(
         "  api:",
         "  partner: {type: jwt, issuer: 'https://id.example.com/', audience: shop-api,"
         f" algorithms: [HS256], keys: {{secret: {SECRET.decode()}}}}}\n  api:",
     )
     gate.write(text)
+
+
+def test_r7_an_expired_token_can_be_revoked_by_itself(gate, valkey):
+    """R7: what it opened may have been kept open (`on_expiry: keep`), and ends with it."""
+    now = int(time.time())
+    add_partner(gate)
+    made = token("HS256", key=SECRET, payload=claims(iat=now - 900, nbf=now - 900, exp=now - 600))
+    assert "token_expired" == inspect(gate, made.decode(), status=1)["code"]
+    forged = token("HS256", key=b"x" * 64, payload=claims(iat=now - 900, exp=now - 600))
+    assert 1 == gate.run("token", "revoke", "-", stdin=forged).exit_code
+    with valkey.client() as client:
+        assert [] == client.keys("latchgate:{revoked}:jti:*")
+        assert {"revoked": "token t-1"} == gate.json("token", "revoke", "-", stdin=made)
+        (marker,) = client.keys("latchgate:{revoked}:jti:*")
+        assert client.pttl(marker) > 0
+
+
+def test_a_foreign_scheme_is_picked_by_the_tokens_issuer(gate):
+    """Several schemes: `iss` picks the one that is asked."""
+    now = int(time.time())
+    add_partner(gate)
     made = token("HS256", key=SECRET, payload=claims(iat=now, exp=now + 300)).decode()
     found = inspect(gate, made)
     assert ("partner", True) == (found["scheme"], found["valid"])

@@ -7,6 +7,7 @@ import pytest
 from proxy.core.revocation import (
     ADOPTED_S,
     MARKERS,
+    Believed,
     History,
     RevocationKeys,
     canonical_array,
@@ -186,6 +187,14 @@ def test_r4_another_history_is_believed_when_the_supervisor_has_seen_to_it():
     assert not history.is_believed(b"third", None, now=105.9, mono=2.9 + ADOPTED_S)
     assert history.is_believed(b"third", None, now=106.0, mono=3.0 + ADOPTED_S)
     assert not history.is_believed(b"ours", None, now=107.0, mono=4.0 + ADOPTED_S)
+
+
+def test_r4_a_history_that_was_told_is_the_first_one_seen():
+    """R4: whoever sees a token for the first time does not believe whatever epoch is there then."""
+    history = History()
+    history.begin(Believed(b"ours", 100.0))
+    assert not history.is_believed(b"other", b"99.0", now=200.0, mono=0.0)
+    assert history.is_believed(b"ours", None, now=201.0, mono=1.0)
 
 
 def test_a_loss_that_is_accepted_keeps_nobody_waiting():

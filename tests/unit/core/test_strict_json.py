@@ -1,10 +1,19 @@
 from __future__ import annotations
 
+import json
 import time
+import tracemalloc
 
 import pytest
 
-from proxy.core.strict_json import MAX_DEPTH, MAX_VALUES, BadJson, loads, loads_object
+from proxy.core.strict_json import (
+    MAX_DEPTH,
+    MAX_VALUES,
+    BadJson,
+    loads,
+    loads_object,
+    memory_of,
+)
 
 ROOM = 1024 * 1024
 
@@ -127,3 +136,34 @@ def test_a_refusal_quotes_nothing():
 
     assert refused.value.__cause__ is None
     assert "hunter2" not in repr(refused.value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [[] for _ in range(2000)],
+        [{} for _ in range(2000)],
+        [{"a": 1} for _ in range(2000)],
+        [{"a": {"b": []}} for _ in range(1000)],
+        [1000 + number for number in range(5000)],
+        [number + 0.5 for number in range(5000)],
+        [f"{number:03x}" for number in range(4000)],
+        {f"{number:03x}": f"{number:03x}" for number in range(2800)},
+        {f"{number:03x}": number + 1000 for number in range(4000)},
+        {f"{number:03x}": {"x": 1000 + number} for number in range(2000)},
+        ["x" * 20_000],
+    ],
+    ids=lambda value: repr(value)[:24],
+)
+def test_r9_what_a_document_takes_in_memory_is_not_underestimated(value):
+    """R9: many small values take many times their text, and a bound in bytes must know."""
+    raw = json.dumps(value, separators=(",", ":")).encode()
+    del value
+    tracemalloc.start()
+    try:
+        loaded = loads(raw, max_bytes=len(raw))
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert loaded
+    assert taken <= memory_of(raw) <= 6 * taken

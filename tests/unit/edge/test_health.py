@@ -18,6 +18,7 @@ class Gate:
     def __init__(self, port: int) -> None:
         self.port = port
         self.is_ready = True
+        self.server: HealthServer | None = None
 
     async def probe(self) -> bool:
         """Tell whether the gate is ready."""
@@ -47,7 +48,7 @@ async def gate() -> AsyncIterator[Gate]:
     """Run a health server on a free port."""
     sock = socket.create_server(("127.0.0.1", 0))
     found = Gate(sock.getsockname()[1])
-    server = HealthServer(found.probe, found.scrape)
+    found.server = server = HealthServer(found.probe, found.scrape)
     await server.start([sock])
     yield found
     await server.close()
@@ -148,15 +149,39 @@ async def test_a_client_that_says_nothing_is_let_go(gate, monkeypatch):
     assert b"" == await gate.ask(b"", ends=True)
 
 
+async def test_s11_whoever_says_nothing_silences_nobody(gate, monkeypatch):
+    """S11: beyond the bound the oldest connection without a request makes room for the new one."""
+    monkeypatch.setattr(module, "MAX_CONNECTIONS", 3)
+    monkeypatch.setattr(module, "HEAD_TIMEOUT_S", 600.0)
+    silent = [await asyncio.open_connection("127.0.0.1", gate.port) for _ in range(5)]
+    for _ in range(5):
+        assert (await gate.ask(get("/healthz"))).startswith(b"HTTP/1.1 200 ")
+    gone = [reader.read() for reader, _ in silent[:2]]
+    ends = await asyncio.gather(*gone, return_exceptions=True)
+    assert all(isinstance(end, ConnectionError) or end == b"" for end in ends)
+    reader, writer = silent[-1]
+    writer.write(get("/healthz"))
+    assert (await reader.read()).startswith(b"HTTP/1.1 200 "), "a younger one is still there"
+    for _, writer in silent:
+        writer.close()
+
+
 async def test_too_many_connections_do_not_cost_more_than_a_few(gate, monkeypatch):
-    """Beyond the bound a connection is closed at once; the others are served."""
+    """Beyond the bound a connection is closed at once while all the others are being answered."""
     monkeypatch.setattr(module, "MAX_CONNECTIONS", 1)
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def probe() -> bool:
+        asked.set()
+        await answered.wait()
+        return True
+
+    monkeypatch.setattr(gate.server, "_is_ready", probe)
     reader, writer = await asyncio.open_connection("127.0.0.1", gate.port)
-    writer.write(b"GET /healthz HTTP/1.1\r\n")
-    await writer.drain()
-    while await gate.ask(get("/healthz")):
-        pass  # until the server has seen the first connection
-    writer.write(b"\r\n")
+    writer.write(get("/readyz"))
+    await asked.wait()
+    assert b"" == await gate.ask(get("/healthz"))
+    answered.set()
     assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
     writer.close()
 

@@ -18,6 +18,7 @@ BOOT = Boot(
     own_addresses=[["127.0.0.1", 8080], "/run/gate.sock"],
     store={"socket_path": "/s", "password": "hunter2"},
     keys={"api": {"jwks": "{}"}},
+    revocations=["6f75", 1.5],
 )
 
 

@@ -7,6 +7,7 @@ import json
 import math
 import time
 import uuid
+from dataclasses import replace
 
 import jwt
 import pytest
@@ -86,10 +87,10 @@ class Bench:
         decision = await self.decide(path, headers)
         return self.vigil.tunnel(decision, activity, self.ended.append)
 
-    async def long_response(self, path, headers):
-        """Open a response that is watched at once."""
+    async def long_exchange(self, path, headers):
+        """Begin a request that is watched at once."""
         self.vigil.after_s = 0.0
-        self.vigil.response(await self.decide(path, headers), lambda: 0, self.ended.append)
+        self.vigil.exchange(await self.decide(path, headers), lambda: 0, self.ended.append)
         await until(lambda: self.counters.watched)
 
     async def settled(self):
@@ -152,12 +153,12 @@ async def role_lost(bench):
 
 
 @pytest.mark.parametrize("lost", [session_deleted, token_revoked, role_lost])
-@pytest.mark.parametrize("kind", ["tunnel", "response"])
+@pytest.mark.parametrize("kind", ["tunnel", "exchange"])
 async def test_r7_a_push_alone_decides_again(bench, lost, kind):
     """R7: what the store takes back ends what is open at once; no periodic check comes to help."""
     bench.vigil.check_s = math.inf
     path, headers, key, take_back = await lost(bench)
-    await (bench.open if kind == "tunnel" else bench.long_response)(path, headers)
+    await (bench.open if kind == "tunnel" else bench.long_exchange)(path, headers)
     await bench.settled()
     bench.source.hold(told := Told())
     await take_back()
@@ -232,13 +233,13 @@ async def test_a_public_route_is_not_watched(bench):
     """`auth: none`: no credential is evaluated, so none can be lost."""
     assert await bench.open(b"/open", []) is None
     decision = await bench.decide(b"/open", [])
-    assert bench.vigil.response(decision, lambda: 0, bench.ended.append) is None
+    assert bench.vigil.exchange(decision, lambda: 0, bench.ended.append) is None
 
 
 async def test_a_short_response_is_never_watched(bench):
     """It leaves the line of the young ones, and costs no decision."""
     headers, _, _ = await bench.session()
-    stream = bench.vigil.response(
+    stream = bench.vigil.exchange(
         await bench.decide(b"/web", headers), lambda: 0, bench.ended.append
     )
     assert 1 == len(bench.vigil._young)
@@ -290,3 +291,69 @@ async def test_closing_ends_nobody(bench):
     await bench.open(b"/web", headers)
     await bench.vigil.close()
     assert (0, []) == (bench.counters.watched, bench.ended)
+
+
+async def test_r7_an_answer_that_took_long_waits_for_what_was_taken_back(bench):
+    """Nobody has looked at the clocks yet: the head's arrival is when it is decided again."""
+    headers, key, _ = await bench.session()
+    bench.vigil.after_s = 0.0
+    stream = bench.vigil.exchange(
+        await bench.decide(b"/web", headers), lambda: 0, bench.ended.append
+    )
+    bench.vigil._timer.cancel()
+    bench.admin.delete(key)
+    await until(lambda: bench.source.counters.invalidations)
+    await stream.settled()
+    assert ["session_unknown"] == [ending.refusal.code for ending in bench.ended]
+
+
+async def test_a_good_answer_is_let_go_at_once(bench):
+    """Young, or confirmed: there is nothing to wait for."""
+    headers, _, _ = await bench.session()
+    stream = bench.vigil.exchange(
+        await bench.decide(b"/web", headers), lambda: 0, bench.ended.append
+    )
+    await stream.settled()
+    assert 0 == bench.counters.decided_again
+    bench.vigil.after_s = 0.0
+    await stream.settled()
+    assert (1, []) == (bench.counters.decided_again, bench.ended)
+    stream.close()
+    await stream.settled()
+
+
+class Broken:
+    """A scheme with a bug."""
+
+    name = "broken"
+
+    def __init__(self, number):
+        self.number = number
+
+    def key(self, found):
+        return (self.name, self.number, found.value)
+
+    def known(self, _found, _now):
+        return None
+
+    async def judge(self, _found, _now):
+        raise TypeError("a bug")
+
+
+async def test_r7_a_bug_confirms_nothing_and_stops_nobody_else(bench):
+    """It counts as no answer, and who waits behind it is decided all the same."""
+    headers, key, _ = await bench.session()
+    decision = await bench.decide(b"/web", headers)
+    (held,) = decision.held
+    for number in range(PARALLEL):
+        broken = replace(held, scheme=Broken(number))
+        bench.vigil.tunnel(replace(decision, held=(broken,)), lambda: 0, bench.ended.append)
+    bench.vigil.tunnel(decision, lambda: 0, bench.ended.append)
+    bench.admin.delete(key)
+    await until(lambda: bench.ended)
+    await bench.settled()
+    assert ["stream_revoked"] == [ending.code for ending in bench.ended]
+    assert PARALLEL == bench.counters.watched
+    assert PARALLEL < bench.counters.decided_again <= PARALLEL + 2, (
+        "the others are not asked all the time"
+    )

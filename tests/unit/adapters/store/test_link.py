@@ -15,6 +15,7 @@ from proxy.adapters.store.link import (
     LinkLost,
     ReplyError,
     client_context,
+    fits,
     open_link,
     reason_of,
 )
@@ -76,6 +77,24 @@ async def test_whatever_is_not_the_protocol_ends_the_connection(scripted, answer
         with pytest.raises(LinkLost, match=reason):
             await reply
     await link.close()
+
+
+@pytest.mark.parametrize(
+    ("command", "good", "bad"),
+    [
+        (("MGET", "a", "b"), [b"1", None], ([b"1"], [b"1", None, None], [b"1", 2], b"1", None, 7)),
+        (("GET", "a"), None, ([], 7)),
+        (("PTTL", "a"), -2, (b"1", None, [])),
+        (("SCAN", b"0"), [b"0", []], ([], b"0")),
+        (("INFO",), b"", (None, 1)),
+        (("PING", "x"), b"PONG", ()),
+    ],
+)
+def test_r5_a_reply_fits_its_command(command, good, bad):
+    """By type and length; an error fits every command."""
+    assert fits(command, good)
+    assert fits(command, ReplyError("ERR"))
+    assert not any(fits(command, reply) for reply in bad)
 
 
 async def test_an_error_reply_is_an_error_of_its_command_alone(scripted):

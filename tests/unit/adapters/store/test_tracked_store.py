@@ -10,6 +10,7 @@ import random
 import signal
 from dataclasses import replace
 
+import hiredis
 import pytest
 import redis.asyncio
 
@@ -242,7 +243,7 @@ async def test_errors_of_one_look_up_are_its_own(make, address, admin):
     def fail(_replies, _sent_at):
         raise ValueError("a bug")
 
-    with pytest.raises(ValueError, match="a bug"):
+    with pytest.raises(StoreUnavailable, match="could not be read"):
         await rig.store.ask((("GET", b"a"),), fail)
     assert "nobody" == await rig.ask("a")
 
@@ -464,3 +465,85 @@ async def test_20000_random_writes_leave_no_stale_entry(make, valkey, address):
         known = {name: found for name in names if (found := rig.find(name)) is not None}
         assert {name: held[name].decode() if name in held else "nobody" for name in known} == known
         assert rig.counters.invalidations > 1000
+
+
+class Liar:
+    """A server that says what it is asked, and sometimes a reply too many."""
+
+    def __init__(self):
+        self.values = {}
+        self.surplus = b""
+        self.held = None
+        """The answer of the command before: each one is given that, one too late."""
+        self.connections = 0
+        self.writers = []
+
+    async def serve(self, reader, writer):
+        self.connections += 1
+        self.writers.append(writer)
+        self.held = None
+        parser = hiredis.Reader()
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65536):
+                parser.feed(data)
+                while (command := parser.gets()) is not False:
+                    answer = self.answer(*command)
+                    if self.held is not None:
+                        answer, self.held = self.held, answer
+                    writer.write(answer)
+        writer.close()
+
+    def answer(self, name, *arguments):
+        match name:
+            case b"HELLO":
+                return b"%1\r\n$7\r\nversion\r\n$5\r\n7.2.0\r\n"
+            case b"CLIENT":
+                return b"+OK\r\n"
+            case b"PING":
+                return bulk(arguments[0] if arguments else b"PONG")
+        surplus, self.surplus = self.surplus, b""
+        values = b"".join(bulk(self.values[key]) for key in arguments)
+        return surplus + b"*%d\r\n%b" % (len(arguments), values)
+
+
+def bulk(value):
+    return b"$%d\r\n%b\r\n" % (len(value), value)
+
+
+@pytest.fixture
+async def liar(tmp_path):
+    server = Liar()
+    path = str(tmp_path / "liar")
+    listening = await asyncio.start_unix_server(server.serve, path)
+    server.address = StoreAddress(socket_path=path)
+    yield server
+    listening.close()
+    for writer in server.writers:
+        writer.transport.abort()
+    await listening.wait_closed()
+    await asyncio.sleep(0)
+
+
+async def test_r5_a_reply_too_many_ends_the_connection_with_the_next_heartbeat(make, liar):
+    """Each look-up is given another one's record, until a heartbeat's answer is not its own."""
+    liar.values = {b"a": b"ada", b"b": b"bo"}
+    rig = make(liar.address)
+    assert ["ada", "bo"] == [await rig.ask("a"), await rig.ask("b")]
+    liar.held = b"*1\r\n" + bulk(b"eve")
+    assert ["eve", "ada"] == [await rig.ask("a"), await rig.ask("b")]
+    await until(lambda: liar.connections == 2 and rig.source.state == "tracking")
+    assert [None, None] == [rig.find("a"), rig.find("b")], "all that it had said is void"
+    assert ["ada", "bo"] == [await rig.ask("a"), await rig.ask("b")]
+
+
+@pytest.mark.parametrize("surplus", [b":7\r\n", b"*2\r\n$1\r\na\r\n$1\r\nb\r\n", b"*1\r\n:7\r\n"])
+async def test_r5_a_reply_that_does_not_fit_is_unavailable(make, liar, surplus):
+    """The connection ends at once, and nobody is given what came behind it."""
+    liar.values = {b"a": b"ada", b"b": b"bo"}
+    rig = make(liar.address, staleness_s=60.0)
+    assert "ada" == await rig.ask("a")
+    liar.surplus = surplus
+    told = await asyncio.gather(rig.ask("a"), rig.ask("b"), return_exceptions=True)
+    assert [StoreUnavailable] * 2 == [type(one) for one in told]
+    await until(lambda: rig.source.state == "tracking")
+    assert "bo" == await rig.ask("b")

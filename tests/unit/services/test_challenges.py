@@ -1,0 +1,41 @@
+"""What a refusal tells a caller who could do better."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from proxy.model import Refusal
+from proxy.services.challenges import challenges, with_challenge
+
+ROUTE = SimpleNamespace(
+    challenges=((b"WWW-Authenticate", b'Bearer realm="a"'), (b"WWW-Authenticate", b"Cookie")),
+    scope_challenge=((b"WWW-Authenticate", b"scope"),),
+    step_up_challenge=((b"WWW-Authenticate", b"newer"),),
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "headers"),
+    [
+        ("scope_missing", ROUTE.scope_challenge),
+        ("step_up_required", ROUTE.step_up_challenge),
+        ("role_missing", ()),
+    ],
+)
+def test_what_would_open_the_route_is_told(code, headers):
+    """A scope and a newer factor can be had (RFC 6750 §3.1, RFC 9470 §3); a role cannot."""
+    assert headers == with_challenge(Refusal(code), ROUTE).headers
+
+
+@pytest.mark.parametrize(
+    ("code", "value"),
+    [
+        ("token_revoked", b'Bearer realm="a", error="invalid_token"'),
+        ("credential_missing", b'Bearer realm="a"'),
+    ],
+)
+def test_a_bad_token_is_told_apart_from_none(code, value):
+    """`error` stands in the Bearer challenge alone, and only where a token was sent."""
+    assert (value, b"Cookie") == tuple(value for _, value in challenges(ROUTE, code))
