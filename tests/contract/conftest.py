@@ -65,9 +65,11 @@ async def backend(request, tmp_path) -> AsyncIterator[Backend]:
 
 
 @pytest.fixture
-def store(backend: Backend) -> Store:
-    """Give the store under test."""
-    return backend.store
+async def store(backend: Backend) -> AsyncIterator[Store]:
+    """Give the store under test, with a time-out that no busy machine reaches."""
+    patient = open_store(backend.address, timeout_s=60)
+    yield patient
+    await patient.close()
 
 
 async def embedded(stack: contextlib.AsyncExitStack, _request, tmp_path: Path) -> Backend:

@@ -131,7 +131,7 @@ async def test_a_flush_drops_everything(make, address, admin):
 
 async def test_look_ups_share_one_write_and_keep_their_order(make, address, admin):
     """A thousand at once, some of them cancelled, some sharing: each gets its own value."""
-    rig = make(address)
+    rig = make(address, timeout_s=30.0, staleness_s=60.0)
     for number in range(200):
         admin.set(f"k{number}", number)
     await rig.ask("k0")
