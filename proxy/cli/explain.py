@@ -84,7 +84,7 @@ async def _decide(
 
 def _status(found: dict[str, Any], problem: str | None) -> int:
     answer = found["answer"]
-    if found["decision"] in ("forward", "answer"):
+    if found["decision"] in ("forward", "answer", "own"):
         return 0
     if answer["code"] == "store_unavailable" or (
         problem is not None and found["decision"] == "unavailable"

@@ -145,7 +145,9 @@ def _end_lines(found: dict[str, Any]) -> Iterator[Line]:
     if answer is None:
         yield "decision", "let through", "bold green"
         return
-    if answer["code"] is None:
+    if answer["status"] is None:
+        yield "decision", answer["title"], "bold green"
+    elif answer["code"] is None:
         yield "decision", f"the gate answers {answer['status']} itself", "bold green"
     else:
         why = f" ({answer['detail']})" if answer["detail"] else ""

@@ -9,7 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
-from proxy.config import network_checks, route_checks, scheme_checks, store_checks
+from proxy.config import (
+    login_checks,
+    network_checks,
+    route_checks,
+    scheme_checks,
+    store_checks,
+)
 from proxy.config.messages import did_you_mean, show_path
 from proxy.config.survey import Survey
 from proxy.errors import Problem
@@ -28,6 +34,8 @@ def check_references(survey: Survey) -> Iterator[Problem]:
         for place, upstream in enumerate(getattr(item, "issued_by", ())):
             path = ("schemes", name, "issued_by", place)
             yield from _unknown(survey, "upstreams", upstream, path)
+    if config.login is not None:
+        yield from _unknown(survey, "schemes", config.login.scheme, ("login", "scheme"))
     for index, test in enumerate(config.tests):
         if test.as_ is not None:
             yield from _unknown(
@@ -72,4 +80,5 @@ CHECKS: Final[tuple[SurveyCheck, ...]] = (
     *route_checks.CHECKS,
     *network_checks.CHECKS,
     *store_checks.CHECKS,
+    *login_checks.CHECKS,
 )

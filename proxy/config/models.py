@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from proxy.config.addresses import Address, StoreUrl, UpstreamServer
+from proxy.config.login_models import LoginConfig
 from proxy.config.policy_models import PolicyActor, PolicyTest
 from proxy.config.route_models import (
     ClaimRule,
@@ -67,6 +68,7 @@ __all__ = [
     "KeysConfig",
     "LimitsConfig",
     "LogConfig",
+    "LoginConfig",
     "MatchConfig",
     "PolicyActor",
     "PolicyTest",
@@ -112,6 +114,8 @@ class Config(Section):
     """The gate's own access tokens; absent: it issues none."""
     secrets: SecretsConfig | None = None
     """Encryption keys; made beside the embedded store where absent."""
+    login: LoginConfig | None = None
+    """The gate's own endpoints, where people sign in; absent: there are none but the key set."""
     branding: BrandingConfig = BrandingConfig()
     """What people see of the gate itself."""
     routes: list[RouteConfig] = Field(default=[])

@@ -22,7 +22,9 @@ ANY_ITEM: Final = "[]"
 
 LATER: Final = frozenset(
     {
-        "admin", "clients", "decision", "login",
+        "admin", "clients", "decision",
+        "login.administrators", "login.cookie_domain", "login.otp", "login.providers",
+        "login.sessions", "login.users",
         "store.durability",
         "tokens.refresh", "tokens.reuse_grace", "tokens.otp", "tokens.encrypt",
         "schemes.*.secrets", "schemes.*.serializer", "schemes.*.signer",

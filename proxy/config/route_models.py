@@ -94,6 +94,14 @@ def parse_prefix(value: object) -> str:
     return text
 
 
+PlainPath = Annotated[
+    str,
+    PlainValidator(parse_prefix),
+    WithJsonSchema({"type": "string", "pattern": "^/", "examples": ["/api"]}),
+]
+"""A literal path without a final slash."""
+
+
 def parse_method(value: object) -> str:
     """Return a method, in the upper case that HTTP's own methods have."""
     text = parse_text(value)
@@ -278,11 +286,7 @@ class RouteConfig(Section):
     """Roles, scopes and claims; the same for every scheme."""
     upstream: Name
     """The application."""
-    strip_prefix: Annotated[
-        str | None,
-        PlainValidator(parse_prefix),
-        WithJsonSchema({"type": "string", "pattern": "^/", "examples": ["/api"]}),
-    ] = None
+    strip_prefix: PlainPath | None = None
     """Begin of the path that the application does not see."""
     identity: RouteIdentityConfig = RouteIdentityConfig()
     """What the application is told."""

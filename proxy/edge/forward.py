@@ -47,6 +47,8 @@ class Passage:
     status: int = 0
     code: str | None = None
     detail: str = ""
+    subject: str | None = None
+    """Whom an answer of the gate's own was about, where no decision says it."""
     server: str | None = None
     upstream_s: float | None = None
     upstream_status: int = 0

@@ -23,9 +23,10 @@ from proxy.edge.incoming import ClientLeft, ConnectionLimits, HeadError, Incomin
 from proxy.edge.internals import verify_internals
 from proxy.edge.logged import logged_host, logged_path
 from proxy.edge.pages import Pages
+from proxy.edge.portal import Portal, Refused
 from proxy.errors import ProxyError
 from proxy.model import AccessRecord, ClientInfo, Peer
-from proxy.services.decision import Answer, Decision, Forward, Refuse
+from proxy.services.decision import Answer, Decision, Forward, Own, Refuse
 from proxy.services.gate import new_request_id
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class GateServer:
             runtime.forwarding, runtime.gate_id, self.counters, runtime.vigil
         )
         self._answers = Answers(Pages.from_config(runtime.config.branding))
+        self._portal = None if runtime.own is None else Portal(runtime.own)
         self._servers: list[asyncio.Server] = []
         self._manager = _Manager(self)
         self._is_draining = False
@@ -159,6 +161,8 @@ class GateServer:
             case Answer():
                 passage.status = decision.status
                 connection.answer(incoming, decision.status, list(decision.headers), decision.body)
+            case Own():
+                await self._answer_for_itself(connection, incoming, decision, passage)
             case Refuse(refusal=refusal):
                 passage.code, passage.detail = refusal.code, refusal.detail
                 if refusal.code in _FRAMING_CODES:
@@ -170,6 +174,24 @@ class GateServer:
                 passage.status = status
                 connection.answer(incoming, status, lines, body)
         await connection.drain()
+
+    async def _answer_for_itself(
+        self, connection: GateConnection, incoming: Incoming, own: Own, passage: Passage
+    ) -> None:
+        """Answer a request to one of the gate's own endpoints."""
+        assert self._portal is not None  # noqa: S101 - the router has endpoints with `login:` only
+        try:
+            reply = await self._portal.answer(connection, incoming, own)
+        except Refused as refused:
+            passage.code, passage.detail = refused.code, refused.detail
+            status, lines, body = self._answers.refuse(
+                incoming.view, refused.code, own.request_id, refused.headers
+            )
+        else:
+            passage.code, passage.subject = reply.code, reply.subject
+            status, lines, body = reply.status, reply.lines(), reply.body
+        passage.status = status
+        connection.answer(incoming, status, lines, body)
 
     def _fail(
         self,
@@ -226,7 +248,7 @@ class GateServer:
                 detail=passage.detail,
                 route=route.name if route else None,
                 scheme=identity.scheme if identity else None,
-                subject=identity.subject if identity else None,
+                subject=identity.subject if identity else passage.subject,
                 upstream=route.upstream.name if route and isinstance(decision, Forward) else None,
                 server=passage.server,
                 client=client.address if client else incoming.view.peer.address,
@@ -269,7 +291,7 @@ def _name(decision: Decision | None) -> str:
     match decision:
         case Forward():
             return "forward"
-        case Answer():
+        case Answer() | Own():
             return "answer"
         case Refuse(kind=kind):
             return _DECISIONS[kind]

@@ -19,6 +19,7 @@ from proxy.config.models import (
     HashBalance,
     IdentityMapping,
     JwtSchemeConfig,
+    LoginConfig,
     RequireConfig,
     RouteConfig,
     SessionSchemeConfig,
@@ -47,10 +48,7 @@ from proxy.services.schemes.port import Place
 
 T = TypeVar("T")
 
-RESERVED: Final = "/_auth/**"
-JWKS_PATH: Final = "/_auth/jwks.json"
-_RESERVED_SEGMENT: Final = b"_auth"
-
+DEFAULT_OWN_PATH: Final = LoginConfig.model_fields["path"].default
 _NOTHING_REQUIRED: Final = RequireConfig().model_dump_json()
 
 
@@ -112,11 +110,25 @@ def route_specs(config: Config, payload: Callable[[RouteConfig], T]) -> list[Rou
     return specs
 
 
+def own_path(config: Config) -> str:
+    """Return the path below which everything is the gate's own."""
+    path: str = DEFAULT_OWN_PATH if config.login is None else config.login.path
+    return path
+
+
 def reserved_hosts(config: Config) -> list[str | None]:
-    """Return every host pattern under which the gate's own pages must win over the routes."""
+    """Return every host pattern under which the gate's own paths must win over the routes."""
     hosts: dict[str | None, None] = {None: None}
     hosts.update({route.match.host: None for route in config.routes})
+    hosts.update(dict.fromkeys(own_hosts(config)))
     return list(hosts)
+
+
+def own_hosts(config: Config) -> list[str | None]:
+    """Return every host pattern under which the gate's own endpoints answer."""
+    if config.login is not None and config.login.hosts is not None:
+        return list(config.login.hosts)
+    return list({None: None} | {route.match.host: None for route in config.routes})
 
 
 def _policy(route: RouteConfig) -> tuple[object, ...]:
@@ -376,8 +388,8 @@ def _route_problems(config: Config) -> Iterator[Problem]:
 
 def _match_problems(config: Config) -> Iterator[Problem]:
     for index, route in enumerate(config.routes):
-        if _is_reserved(route.match.path, config.upstreams[route.upstream]):
-            message = "everything under /_auth is the gate's own, so the route would never match"
+        if _is_reserved(config, route.match.path, config.upstreams[route.upstream]):
+            message = f"everything under {own_path(config)} is the gate's own, so the route would never match"
             yield Problem(("routes", index, "match", "path"), message)
     specs = route_specs(config, lambda route: route.upstream)
     try:
@@ -390,16 +402,16 @@ def _match_problems(config: Config) -> Iterator[Problem]:
         yield Problem(("routes", found.index, "match"), found.message, is_warning=True)
 
 
-def _is_reserved(path: str, upstream: UpstreamConfig) -> bool:
+def _is_reserved(config: Config, path: str, upstream: UpstreamConfig) -> bool:
     """Tell whether a pattern lies wholly under the gate's own paths, as they are compared (P5)."""
     try:
-        steps = parse_pattern(path).steps
+        pattern = parse_pattern(path)
     except ValueError:  # which the router says
         return False
-    first = steps[0] if steps else None
-    if first is not None and upstream.paths == "folded":
-        first = fold(first)
-    return first == _RESERVED_SEGMENT
+    own = parse_pattern(own_path(config))
+    if upstream.paths == "folded":
+        pattern, own = pattern.folded(fold), own.folded(fold)
+    return pattern.steps[: len(own.steps)] == own.steps
 
 
 def _is_weaker(one: Hashable, other: Hashable) -> bool:

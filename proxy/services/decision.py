@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from proxy.core.paths import Target
 from proxy.model import ClientInfo, Header, Identity, Refusal
+from proxy.services.own import OwnEndpoint
 from proxy.services.route import Route
 
 if TYPE_CHECKING:
@@ -50,6 +52,19 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Own:
+    """One of the gate's own endpoints is asked; it has yet to say what it answers."""
+
+    endpoint: OwnEndpoint
+    client: ClientInfo
+    request_id: str
+    target: Target
+    segments: tuple[str, ...]
+    """The decoded path, as the endpoint's pattern matched it."""
+    route: None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Refuse:
     """Not let through. `refusal.detail` is for the log, the client sees the code's words."""
 
@@ -63,4 +78,4 @@ class Refuse:
     """Who it was, where that is known (403): for the log."""
 
 
-Decision = Forward | Answer | Refuse
+Decision = Forward | Answer | Own | Refuse

@@ -17,7 +17,7 @@ from proxy.core.credentials import mask_query_parameter
 from proxy.core.headers import CONNECTION_NAMES, HeaderRules, fold
 from proxy.model import Absent, Authenticated, Header, Identity, Refusal, RequestView
 from proxy.services.assembly import Assembly
-from proxy.services.decision import Answer, Decision, Forward, Refuse
+from proxy.services.decision import Answer, Decision, Forward, Own, Refuse
 from proxy.services.outgoing import outgoing_headers
 from proxy.services.schemes.port import Place
 from proxy.services.trace import Checked, Trace, Verdict
@@ -72,7 +72,9 @@ def masked_target(config: Config, target: bytes) -> str:
 def _kind(decision: Decision) -> str:
     if isinstance(decision, Forward):
         return "forward"
-    return "answer" if isinstance(decision, Answer) else decision.kind
+    if isinstance(decision, Answer):
+        return "answer"
+    return "own" if isinstance(decision, Own) else decision.kind
 
 
 def _route(config: Config, name: str, trace: Trace) -> dict[str, Any]:
@@ -297,6 +299,9 @@ def _answer(decision: Decision) -> dict[str, Any] | None:
     """Return what a client would be told by the gate itself; `None` where the upstream answers."""
     if isinstance(decision, Forward):
         return None
+    if isinstance(decision, Own):
+        title = f"the gate's own endpoint {decision.endpoint.name} answers"
+        return {"status": None, "code": None, "title": title, "detail": "", "headers": []}
     if isinstance(decision, Answer):
         return {
             "status": decision.status,

@@ -12,18 +12,20 @@ from dataclasses import dataclass
 
 from proxy.core.cookies import expire_headers, parse_cookies
 from proxy.core.cors import is_preflight
+from proxy.core.cross_site import CrossSitePolicy
 from proxy.core.forwarding import ForwardingPolicy, is_loop
 from proxy.core.headers import HeaderRules
 from proxy.core.hosts import Host, parse_host
 from proxy.core.identity import IdentityRefused
-from proxy.core.paths import BadTarget, Target, parse_target
+from proxy.core.paths import BadTarget, Target, decode_path, parse_target
 from proxy.core.routing import Ambiguous as AmbiguousPath
 from proxy.core.routing import Found as FoundRoute
 from proxy.core.routing import MethodNotAllowed, Router
 from proxy.errors import DependencyUnavailable
 from proxy.model import SAFE_METHODS, ClientInfo, Header, Identity, Refusal, RequestView
 from proxy.services.authenticate import Held, Opened, authenticate, authenticate_again
-from proxy.services.decision import Answer, Decision, Forward, Refuse
+from proxy.services.decision import Answer, Decision, Forward, Own, Refuse
+from proxy.services.own import OwnEndpoint
 from proxy.services.route import Route
 from proxy.services.schemes.port import Ambiguous as AmbiguousCredential
 from proxy.services.schemes.port import Carried
@@ -32,7 +34,7 @@ from proxy.services.trace import Trace
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of the gate's own under `/_auth/`."""
+    """A page of the gate's own, the same for everybody."""
 
     content_type: bytes
     render: Callable[[], bytes]
@@ -41,9 +43,12 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Reserved:
-    """What the router finds under `/_auth/`: a page of the gate, or nothing yet."""
+    """What the router finds below `login.path`: a page, an endpoint, or nothing."""
 
-    page: Page | None
+    page: Page | None = None
+    endpoint: OwnEndpoint | None = None
+    cross_site: CrossSitePolicy | None = None
+    """Of an endpoint that leans on cookies; it makes no exceptions (security.md, S3)."""
 
 
 Payload = Route | Reserved
@@ -139,6 +144,12 @@ class Gate:
                     trace=trace,
                 )
         match self._router.match(name, target.path, view.method):
+            case FoundRoute(payload=Reserved(endpoint=OwnEndpoint() as endpoint) as reserved):
+                if reserved.cross_site is not None:
+                    refusal = reserved.cross_site.check(view, client)
+                    if refusal is not None:
+                        return Refuse("deny", refusal, client, request_id)
+                return Own(endpoint, client, request_id, target, _texts(target.path))
             case FoundRoute(payload=Reserved(page=page)):
                 return self._own_page(page, view, client, request_id)
             case FoundRoute(payload=Route() as route, path=path):
@@ -328,6 +339,10 @@ def _check_authority(target: Target, host: Host | None) -> None:
         return
     if host is None or parse_host(target.authority) != host:
         raise BadTarget("host_invalid", "the target's authority is not the Host")
+
+
+def _texts(path: bytes) -> tuple[str, ...]:
+    return tuple(part.decode("utf-8", "replace") for part in decode_path(path))
 
 
 def _join(path: bytes, query: bytes | None) -> bytes:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from proxy.adapters.upstreams import Upstream
 from proxy.config.models import Config, RouteConfig, SessionSchemeConfig
+from proxy.core.cross_site import CrossSitePolicy
 from proxy.core.headers import HeaderRules, compile_pass_headers
 from proxy.core.responses import ResponsePlan
 from proxy.core.routing import Router, RouteSpec
@@ -14,6 +15,7 @@ from proxy.model import Header, Identity
 from proxy.services import compile as compiling
 from proxy.services.credentials import CredentialPlan
 from proxy.services.gate import Page, Payload, Reserved
+from proxy.services.own import own_endpoints
 from proxy.services.route import Assertions, Route
 from proxy.services.schemes.port import Scheme
 
@@ -34,27 +36,43 @@ def build_router(
     minter: Minter | None,
     published: Callable[[], bytes],
 ) -> Router[Payload]:
-    """Return the router over every route, and `/_auth/` under every host that a route names."""
+    """Return the router over every route, and the gate's own paths under every host it serves."""
     builder = _RouteBuilder(config, schemes, upstreams, rules, minter)
     specs: list[RouteSpec[Payload]] = compiling.route_specs(config, builder.build)
-    keys = Page(b"application/jwk-set+json", published, b"public, max-age=300")
+    keys = Reserved(Page(b"application/jwk-set+json", published, b"public, max-age=300"))
+    base = compiling.own_path(config)
     for host in compiling.reserved_hosts(config):
-        specs.append(_reserved("latchgate: reserved", host, compiling.RESERVED, None))
-        specs.append(_reserved("latchgate: keys", host, compiling.JWKS_PATH, keys))
+        specs.append(_reserved("latchgate: reserved", host, f"{base}/**", Reserved()))
+        specs.append(_reserved("latchgate: keys", host, f"{base}/jwks.json", keys))
+    strict = CrossSitePolicy("refuse", public_url=config.server.public_url)
+    for endpoint in own_endpoints(config):
+        cross_site = strict if endpoint.leans_on_cookies else None
+        payload = Reserved(endpoint=endpoint, cross_site=cross_site)
+        name, path = f"latchgate: {endpoint.name}", base + endpoint.path
+        specs.extend(
+            _reserved(name, host, path, payload, endpoint.methods)
+            for host in compiling.own_hosts(config)
+        )
     return Router(specs)
 
 
-def _reserved(name: str, host: str | None, path: str, page: Page | None) -> RouteSpec[Payload]:
+def _reserved(
+    name: str,
+    host: str | None,
+    path: str,
+    payload: Reserved,
+    methods: frozenset[str] | None = None,
+) -> RouteSpec[Payload]:
     return RouteSpec(
         name=name,
         host=host,
         path=path,
-        methods=None,
+        methods=methods,
         policy=("latchgate", path),
         is_folded=True,
         allow_paths=frozenset(),
         strip_prefix=None,
-        payload=Reserved(page),
+        payload=payload,
     )
 
 

@@ -38,11 +38,14 @@ from proxy.services.audit import Audit
 from proxy.services.coherence import Coherence
 from proxy.services.gate import Gate
 from proxy.services.keyrings import open_signing_keys
+from proxy.services.own import OwnServices
 from proxy.services.revocations import RevocationWatch
 from proxy.services.schemes.build import SchemeBuilder, longest_marker_life_s
+from proxy.services.schemes.port import Scheme
 from proxy.services.signing import SigningKeys
 from proxy.services.tokens import AssertionMinter
 from proxy.services.vigil import Vigil
+from proxy.services.visitors import Visitors
 
 REFRESH_KEYS_S: Final = 60.0
 RETRY_S: Final = 1.0
@@ -87,6 +90,8 @@ class Runtime:
     upstreams: Mapping[str, Upstream]
     store: Store | None
     token_keys: SigningKeys | None
+    own: OwnServices | None
+    """What the gate's own endpoints work with; `None` without `login:`."""
     health: StoreHealth
     coherence: Coherence
     """The worker's verdicts; its `counters` are for the metrics."""
@@ -140,9 +145,10 @@ class Runtime:
             if keys.assertions is not None and base is not None
             else None
         )
+        schemes = builder.build()
         assembly = assemble(
             config,
-            builder.build(),
+            schemes,
             upstreams,
             minter=minter,
             published=keys.published,
@@ -169,6 +175,7 @@ class Runtime:
             upstreams=upstreams,
             store=store,
             token_keys=keys.tokens,
+            own=_own_services(config, schemes),
             health=health,
             coherence=coherence,
             vigil=Vigil(coherence),
@@ -187,6 +194,13 @@ class Runtime:
         await self.audit.close()
         if self.store is not None:
             await self.store.close()
+
+
+def _own_services(config: Config, schemes: Mapping[str, Scheme]) -> OwnServices | None:
+    """Return what the gate's own endpoints work with; `None` where there are none."""
+    if config.login is None:
+        return None
+    return OwnServices(visitors=Visitors(schemes[config.login.scheme]))
 
 
 def pick_gate_id(config: Config) -> str:

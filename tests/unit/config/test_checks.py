@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from proxy.config.checks import CHECKS, check_references, check_route_names
+from proxy.config.login_checks import CHECKS as LOGIN
 from proxy.config.network_checks import CHECKS as NETWORK
 from proxy.config.route_checks import CHECKS as ROUTES
 from proxy.config.scheme_checks import CHECKS as SCHEMES
@@ -9,7 +10,15 @@ from proxy.config.store_checks import CHECKS as STORE
 
 def test_every_check_runs():
     """A check that is written is a check that is listed, once."""
-    assert {check_references, check_route_names, *SCHEMES, *ROUTES, *NETWORK, *STORE} == set(CHECKS)
+    assert {
+        check_references,
+        check_route_names,
+        *SCHEMES,
+        *ROUTES,
+        *NETWORK,
+        *STORE,
+        *LOGIN,
+    } == set(CHECKS)
     assert len(set(CHECKS)) == len(CHECKS)
 
 

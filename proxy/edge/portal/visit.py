@@ -1,0 +1,113 @@
+"""A request to one of the gate's own endpoints, as the endpoint sees it.
+
+Its body is whole and small; forms and JSON are read strictly: a name that occurs twice means two
+things, and is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+from proxy.core.cookies import parse_cookies
+from proxy.core.navigation import navigation
+from proxy.core.strict_json import BadJson, loads_object
+from proxy.edge.portal.reply import Refused
+from proxy.model import ClientInfo, RequestView
+from proxy.services.schemes.port import Carried
+
+MAX_BODY_BYTES: Final = 64 * 1024
+"""Of a request to the gate itself; nothing that people type comes near it."""
+MAX_FIELDS: Final = 64
+_FORM: Final = b"application/x-www-form-urlencoded"
+_JSON: Final = b"application/json"
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One request, checked by the gate: host, path, method, and that no other site made it."""
+
+    view: RequestView
+    client: ClientInfo
+    request_id: str
+    segments: tuple[str, ...]
+    """The decoded path."""
+    query: bytes | None
+    body: bytes
+    now: float
+    """Epoch seconds."""
+
+    @property
+    def wants_page(self) -> bool:
+        """True where a person looks at the answer."""
+        return navigation(self.view) is not None
+
+    @property
+    def content_type(self) -> bytes:
+        """The media type of the body, in lower case, without parameters."""
+        value = self.view.first(b"content-type") or b""
+        return value.partition(b";")[0].strip().lower()
+
+    @property
+    def is_json(self) -> bool:
+        """True where the body says that it is JSON."""
+        return self.content_type == _JSON
+
+    def carried(self) -> Carried:
+        """Return the request's credentials for a scheme."""
+        cookies = parse_cookies(self.view.values(b"cookie"))
+        return Carried(self.view, self.query, cookies, self.client.address)
+
+    def parameters(self) -> dict[str, str]:
+        """Return the query's parameters. Raises `Refused` (400) where one occurs twice."""
+        return _fields(self.query or b"", "query")
+
+    def form(self) -> dict[str, str]:
+        """Return the fields of a form post. Raises `Refused` (400) for anything else."""
+        if self.content_type != _FORM or len(self.view.values(b"content-type")) != 1:
+            raise Refused("bad_request", "the body is not a form")
+        return _fields(self.body, "form")
+
+    def json(self) -> dict[str, Any]:
+        """Return the JSON object of the body. Raises `Refused` (400) for anything else."""
+        if not self.is_json or len(self.view.values(b"content-type")) != 1:
+            raise Refused("bad_request", "the body is not JSON")
+        try:
+            return loads_object(self.body, max_bytes=MAX_BODY_BYTES)
+        except BadJson as error:
+            raise Refused("bad_request", f"the body: {error}") from None
+
+    def input(self) -> dict[str, str]:
+        """Return the texts of a form or of a JSON object. Raises `Refused` (400)."""
+        if not self.is_json:
+            return self.form()
+        content = self.json()
+        for name, value in content.items():
+            if not isinstance(value, str):
+                raise Refused("bad_request", f"{name[:32]!r} is not a text")
+        return content
+
+
+def _fields(raw: bytes, where: str) -> dict[str, str]:
+    if not raw:
+        return {}
+    try:
+        pairs = parse_qsl(
+            raw.decode("ascii"),
+            keep_blank_values=True,
+            strict_parsing=True,
+            encoding="utf-8",
+            errors="strict",
+            max_num_fields=MAX_FIELDS,
+        )
+    except ValueError:
+        raise Refused("bad_request", f"the {where} cannot be read") from None
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise Refused("bad_request", f"a name occurs twice in the {where}")
+    if any(map(_CONTROL.search, fields.values())):
+        raise Refused("bad_request", f"a control character in the {where}")
+    return fields
