@@ -9,6 +9,7 @@ import typer
 
 from proxy.cli import report
 from proxy.cli.credentials import make_session
+from proxy.cli.looking import looking_through
 from proxy.cli.opening import load_or_fail, open_store_of, pick_session_scheme
 from proxy.cli.options import (
     DEFAULT_CONFIG,
@@ -23,7 +24,7 @@ from proxy.cli.options import (
     Scopes,
     Subject,
 )
-from proxy.config.models import Config
+from proxy.cli.session_list import list_, summary
 from proxy.services.schemes.build import open_sessions
 from proxy.services.sessions import ListedSession, Login
 
@@ -74,35 +75,7 @@ def new(
         report.say(f"expires:  {report.when(made.expires_at)}")
 
 
-@app.command("list")
-def list_(
-    subject: Annotated[
-        str | None, typer.Option("--subject", metavar="S", help="Only this person's.")
-    ] = None,
-    scheme: SchemeName = None,
-    config: ConfigFile = DEFAULT_CONFIG,
-    as_json: AsJson = False,
-) -> None:
-    """List the live sessions, the newest first."""
-    settings = load_or_fail(config, runs_tests=False).config
-    found = report.complete(_list(settings, scheme, subject))
-    if as_json:
-        report.say_json([_summary(item) for item in found])
-        return
-    report.say_table(
-        ["ID", "SUBJECT", "CREATED", "LAST SEEN", "ADDRESS", "AGENT"],
-        (
-            [
-                item.digest,
-                item.session.subject,
-                report.when(item.session.created_at),
-                report.when(item.last_seen),
-                item.session.address or "",
-                item.session.agent or "",
-            ]
-            for item in found
-        ),
-    )
+app.command("list")(list_)
 
 
 @app.command()
@@ -152,9 +125,10 @@ def revoke(
             sessions = open_sessions(settings, found, store)
             if session_id is not None:
                 return int(await sessions.revoke(session_id))
-            if subject is not None:
-                return await sessions.revoke_subject(subject)
-            return await sessions.revoke_all()
+            async with looking_through(store, "Ending sessions") as on_look:
+                if subject is not None:
+                    return await sessions.revoke_subject(subject, on_look=on_look)
+                return await sessions.revoke_all(on_look=on_look)
 
     count = report.complete(work())
     if not count and not every:
@@ -165,30 +139,10 @@ def revoke(
         report.say("1 session ended" if count == 1 else f"{count} sessions ended")
 
 
-async def _list(config: Config, scheme: str | None, subject: str | None) -> list[ListedSession]:
-    _, found = pick_session_scheme(config, scheme)
-    async with open_store_of(config) as store:
-        sessions = open_sessions(config, found, store)
-        listed = [item async for item in sessions.listed(time.time(), subject=subject)]
-    return sorted(listed, key=lambda item: (-item.session.created_at, item.digest))
-
-
-def _summary(item: ListedSession) -> dict[str, Any]:
-    """Return what reference.md §3 says of `session list --json`."""
-    return {
-        "id": item.digest,
-        "subject": item.session.subject,
-        "created_at": item.session.created_at,
-        "last_seen": item.last_seen,
-        "address": item.session.address,
-        "agent": item.session.agent,
-    }
-
-
 def _details(item: ListedSession) -> dict[str, Any]:
     session = item.session
     return {
-        **_summary(item),
+        **summary(item),
         "expires_at": session.expires_at,
         "auth_time": session.auth_time,
         "amr": list(session.amr),

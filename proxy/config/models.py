@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from proxy.config.addresses import Address, StoreUrl, UpstreamServer
-from proxy.config.login_models import LoginConfig
+from proxy.config.login_models import LoginConfig, LoginSessionsConfig
 from proxy.config.policy_models import PolicyActor, PolicyTest
 from proxy.config.route_models import (
     ClaimRule,
@@ -69,6 +69,7 @@ __all__ = [
     "LimitsConfig",
     "LogConfig",
     "LoginConfig",
+    "LoginSessionsConfig",
     "MatchConfig",
     "PolicyActor",
     "PolicyTest",

@@ -24,7 +24,7 @@ LATER: Final = frozenset(
     {
         "admin", "clients", "decision",
         "login.administrators", "login.cookie_domain", "login.otp", "login.providers",
-        "login.sessions", "login.users",
+        "login.sessions.bind", "login.sessions.remember", "login.users",
         "store.durability",
         "tokens.refresh", "tokens.reuse_grace", "tokens.otp", "tokens.encrypt",
         "schemes.*.secrets", "schemes.*.serializer", "schemes.*.signer",

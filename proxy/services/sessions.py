@@ -11,7 +11,7 @@ import logging
 import math
 import re
 import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -24,14 +24,21 @@ from proxy.core.formats.native import (
     read,
     read_time,
 )
+from proxy.core.session_search import EVERY, Search
+from proxy.services.session_index import YOUNG_S, Entry, SessionIndex
 
 COOKIE_BYTES: Final = 32
 """256 random bits, 43 characters of base64url."""
 STEPS_OF_IDLE: Final = 10
 """The last use is written at most once in this part of the idle timeout."""
-_BATCH: Final = 100
+BATCH: Final = 100
 """Sessions that one look-up of a list reads."""
+SCAN_STEP: Final = 500
+"""Keys of the store that one step of a list looks at."""
 _ID: Final = re.compile(r"[0-9a-f]{64}")
+
+OnLook = Callable[[int], None]
+"""Told how many keys of the store were looked at since the last time."""
 
 _log = logging.getLogger("latchgate.sessions")
 
@@ -76,6 +83,8 @@ class NewSession:
     digest: str
     """What the session is stored, listed and ended under."""
     expires_at: float
+    ended: tuple[str, ...] = ()
+    """The sessions of the same person that had to make room for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +121,26 @@ class Sessions:
     """
 
     def __init__(
-        self, store: Store, *, prefix: str, idle_timeout_s: float, lifetime_s: float
+        self,
+        store: Store,
+        *,
+        prefix: str,
+        idle_timeout_s: float,
+        lifetime_s: float,
+        longest_idle_s: float | None = None,
+        per_user: int | None = None,
     ) -> None:
+        """Prepare.
+
+        `longest_idle_s`: the longest idle timeout of any scheme that has its sessions here.
+        `per_user`: how many live sessions one person may have.
+        """
         self._store = store
+        self._index = SessionIndex(store, prefix=prefix)
+        self._per_user = per_user
         self._prefix = prefix
         self._idle_timeout_s = idle_timeout_s
+        self._longest_idle_s = longest_idle_s or idle_timeout_s
         self._lifetime_s = lifetime_s
         self._step_s = idle_timeout_s / STEPS_OF_IDLE
         self._idle_ms = max(1, math.ceil(idle_timeout_s * 1000))
@@ -132,7 +156,8 @@ class Sessions:
     async def create(self, login: Login, now: float) -> NewSession:
         """Make a session under a new id and return it with its cookie's value.
 
-        Raises `ValueError` for what no record may say (an empty subject, a claim that is not JSON).
+        Where the person then has more than `per_user`, the oldest are ended. Raises `ValueError`
+        for what no record may say (an empty subject, a claim that is not JSON).
         """
         cookie = secrets.token_urlsafe(COOKIE_BYTES)
         created_at = math.floor(now)
@@ -151,13 +176,25 @@ class Sessions:
             address=login.address,
             agent=login.agent,
         )
-        digest = cookie_digest(cookie)
+        digest, record = cookie_digest(cookie), encode(session)
+        oldest = await self._index.add(login.subject, digest, made_at=now, life_s=expires_at - now)
         is_new = await self._store.put(
-            self.session_key(digest), encode(session), ttl_s=expires_at - now, only="new"
+            self.session_key(digest), record, ttl_s=expires_at - now, only="new"
         )
         if not is_new:
             raise RuntimeError("256 random bits came twice")  # the random source is broken
-        return NewSession(cookie, digest, expires_at)
+        if self._per_user is None:
+            await self._known(login.subject, oldest, now)
+            return NewSession(cookie, digest, expires_at)
+        ended = await self._make_room(login.subject, self._per_user, now)
+        return NewSession(cookie, digest, expires_at, tuple(ended))
+
+    async def index(
+        self, digest: str, subject: str, now: float, *, made_at: float, ends_at: float
+    ) -> None:
+        """Have a session found by its subject that another program may have made."""
+        if ends_at > now:
+            await self._index.add(subject, digest, made_at=made_at, life_s=ends_at - now)
 
     async def look_up(self, cookie: bytes | str) -> StoredSession:
         """Read record and last use of the session that a cookie names, by one MGET."""
@@ -192,88 +229,165 @@ class Sessions:
         return Use(is_written=bool(reply[0]), seen_at=now if at is None else at)
 
     async def listed(
-        self, now: float, *, subject: str | None = None
+        self, now: float, search: Search = EVERY, *, on_look: OnLook | None = None
     ) -> AsyncIterator[ListedSession]:
-        """Go through the live sessions, of `subject` or all, in no order, each once.
+        """Go through the whole store for live sessions, in no order, each once.
 
         A record that does not fit is said in the log and left out.
         """
         done: set[str] = set()
-        async for digests in self._batches():
+        async for digests in self._batches(on_look):
             fresh = [digest for digest in digests if digest not in done]
             done.update(fresh)
-            for listed in await self._read(fresh):
-                if (subject is None or listed.session.subject == subject) and self._is_live(
-                    listed, now
-                ):
+            for listed in await self.read(fresh, search):
+                if self.is_live(listed, now):
                     yield listed
+
+    async def of_subject(
+        self, subject: str, now: float, *, after: Entry | None = None
+    ) -> AsyncIterator[tuple[Entry, ListedSession]]:
+        """Go through the sessions of `subject` that are in the index, the newest first.
+
+        Those that are over or idle for too long come too (`is_live`). Entries without a session are
+        taken out.
+        """
+        while entries := await self._index.page(subject, BATCH, after=after):
+            for pair in await self._known(subject, entries, now):
+                yield pair
+            after = entries[-1]
 
     async def show(self, digest: str, now: float) -> ListedSession | None:
         """Return one live session, or `None`."""
         if _ID.fullmatch(digest) is None:
             return None
-        listed = await self._read([digest])
-        return listed[0] if listed and self._is_live(listed[0], now) else None
+        listed = await self.read([digest])
+        return listed[0] if listed and self.is_live(listed[0], now) else None
 
-    async def revoke(self, digest: str) -> bool:
-        """End one session; return whether there was one."""
+    async def revoke(self, digest: str, *, subject: str | None = None) -> bool:
+        """End one session, with `subject` only if it is theirs; return whether there was one."""
         if _ID.fullmatch(digest) is None:
             return False
-        return await self._end([digest]) > 0
+        found = await self.read([digest])
+        owner = found[0].session.subject if found else None
+        if subject is not None and owner != subject:
+            return False
+        return await self._end([digest], owner) > 0
 
-    async def revoke_subject(self, subject: str) -> int:
-        """End every session of `subject`, idle ones too; return how many there were."""
-        ended = 0
-        async for digests in self._batches():
-            theirs = [
-                listed.digest
-                for listed in await self._read(digests)
-                if listed.session.subject == subject
-            ]
-            ended += await self._end(theirs)
+    async def revoke_subject(self, subject: str, *, on_look: OnLook | None = None) -> int:
+        """End every session of `subject`, idle ones too; return how many there were.
+
+        Those that the gate knows of end at once. Then the whole store is looked through for what
+        other programs wrote and nobody has used yet.
+        """
+        known = [listed.digest async for _, listed in self.of_subject(subject, -math.inf)]
+        ended = await self._end(known, subject)
+        search = Search(subject=subject)
+        async for digests in self._batches(on_look):
+            theirs = [listed.digest for listed in await self.read(digests, search)]
+            ended += await self._end(theirs, subject)
         return ended
 
-    async def revoke_all(self) -> int:
+    async def revoke_all(self, *, on_look: OnLook | None = None) -> int:
         """End every session, records that do not fit too; return how many there were."""
         ended = 0
-        async for digests in self._batches():
+        async for digests in self._batches(on_look):
             ended += await self._end(digests)
+        await self._index.clear()
         return ended
 
-    async def _end(self, digests: Sequence[str]) -> int:
-        """Delete records, then last uses; count the records."""
-        ended = await self._store.delete(*map(self.session_key, digests))
-        await self._store.delete(*map(self.seen_key, digests))
-        return ended
-
-    async def _batches(self) -> AsyncIterator[list[str]]:
-        """Go through the digests of all sessions that are there from beginning to end."""
-        start = f"{self._prefix}session:{{"
-        batch: list[str] = []
-        async for key in self._store.scan(start):
-            digest = key[len(start) : -1]
-            if key.endswith("}") and _ID.fullmatch(digest):
-                batch.append(digest)
-            if len(batch) >= _BATCH:
-                yield batch
-                batch = []
-        if batch:
-            yield batch
-
-    async def _read(self, digests: Sequence[str]) -> list[ListedSession]:
-        keys = [*map(self.session_key, digests), *map(self.seen_key, digests)]
-        values = await self._store.fetch(keys)
-        found = []
-        for digest, record, seen in zip(
-            digests, values[: len(digests)], values[len(digests) :], strict=True
-        ):
-            session = read(record)
-            if isinstance(session, NativeSession):
-                found.append(ListedSession(digest, session, last_seen(session, seen)))
-            elif record is not None:
-                _log.warning("session %s: %s", digest[:8], session.detail)
+    async def read(self, digests: Sequence[str], search: Search = EVERY) -> list[ListedSession]:
+        """Return the sessions with these digests that match, live or not, as far as they exist."""
+        found: list[ListedSession] = []
+        for start in range(0, len(digests), BATCH):
+            found += await self._read(digests[start : start + BATCH], search)
         return found
 
-    def _is_live(self, listed: ListedSession, now: float) -> bool:
+    def is_live(self, listed: ListedSession, now: float) -> bool:
+        """Tell whether a session is neither over nor idle for too long."""
         ends_at = min(listed.session.expires_at, listed.session.created_at + self._lifetime_s)
         return now < ends_at and now < listed.last_seen + self._idle_timeout_s
+
+    async def step(self, cursor: str, count: int) -> tuple[str, list[str]]:
+        """Return the digests of the next sessions of the store, and the cursor behind them.
+
+        As `Store.scan_page`. Raises `ValueError` for what is no cursor.
+        """
+        start = f"{self._prefix}session:{{"
+        following, keys = await self._store.scan_page(start, cursor, count)
+        names = (key[len(start) : -1] for key in keys if key.endswith("}"))
+        return following, [name for name in names if _ID.fullmatch(name)]
+
+    async def _read(self, digests: Sequence[str], search: Search) -> list[ListedSession]:
+        records = await self._store.fetch([*map(self.session_key, digests)])
+        found: list[tuple[str, NativeSession]] = []
+        for digest, record in zip(digests, records, strict=True):
+            if record is None or not search.may_match(record):
+                continue
+            session = read(record)
+            if not isinstance(session, NativeSession):
+                _log.warning("session %s: %s", digest[:8], session.detail)
+            elif search.matches(session):
+                found.append((digest, session))
+        seen = await self._store.fetch([self.seen_key(digest) for digest, _ in found])
+        return [
+            ListedSession(digest, session, last_seen(session, at))
+            for (digest, session), at in zip(found, seen, strict=True)
+        ]
+
+    async def _make_room(self, subject: str, most: int, now: float) -> list[str]:
+        """End the oldest live sessions beyond `most`; return them.
+
+        Two logins at once end the same ones: both see every session, in the same order.
+        """
+        live = 0
+        over, idle = [], []
+        async for _, listed in self.of_subject(subject, now):
+            if not self.is_live(listed, now):
+                if now >= listed.last_seen + self._longest_idle_s:
+                    idle.append(listed.digest)  # nothing brings it back, and it costs each login
+                continue
+            live += 1
+            if live > most:
+                over.append(listed.digest)
+        await self._end([*over, *idle], subject)
+        return over
+
+    async def _known(
+        self, subject: str, entries: Sequence[Entry], now: float
+    ) -> list[tuple[Entry, ListedSession]]:
+        """Return the sessions behind entries of `subject`; take out those that have none."""
+        found = {listed.digest: listed for listed in await self.read([e.digest for e in entries])}
+        theirs, gone = [], []
+        for entry in entries:
+            listed = found.get(entry.digest)
+            if listed is not None and listed.session.subject == subject:
+                theirs.append((entry, listed))
+            elif listed is not None or entry.made_at < now - YOUNG_S:
+                gone.append(entry.digest)
+        await self._index.remove(subject, gone)
+        return theirs
+
+    async def _end(self, digests: Sequence[str], subject: str | None = None) -> int:
+        """Delete records, then last uses, then entries of the index; count the records."""
+        ended = 0
+        for start in range(0, len(digests), BATCH):
+            batch = digests[start : start + BATCH]
+            ended += await self._store.delete(*map(self.session_key, batch))
+            await self._store.delete(*map(self.seen_key, batch))
+            if subject is not None:
+                await self._index.remove(subject, batch)
+        return ended
+
+    async def _batches(self, on_look: OnLook | None = None) -> AsyncIterator[list[str]]:
+        """Go through the digests of all sessions that are there from beginning to end."""
+        cursor, waiting = "", list[str]()
+        while True:
+            cursor, digests = await self.step(cursor, SCAN_STEP)
+            waiting += digests
+            while len(waiting) >= BATCH or (waiting and not cursor):
+                yield waiting[:BATCH]
+                waiting = waiting[BATCH:]
+            if on_look is not None:
+                on_look(SCAN_STEP)
+            if not cursor:
+                return

@@ -35,12 +35,27 @@ def longest_marker_life_s(config: Config) -> float:
 
 def open_sessions(config: Config, scheme: SessionSchemeConfig, store: Store) -> Sessions:
     """Return the native sessions of `scheme`."""
+    native = [
+        other.idle_timeout
+        for other in config.schemes.values()
+        if isinstance(other, SessionSchemeConfig) and other.format == "native"
+    ]
     return Sessions(
         store,
         prefix=config.store.prefix,
         idle_timeout_s=scheme.idle_timeout,
         lifetime_s=scheme.lifetime,
+        longest_idle_s=max(native),
+        per_user=_limit_of(config, scheme),
     )
+
+
+def _limit_of(config: Config, scheme: SessionSchemeConfig) -> int | None:
+    """Return how many sessions of `scheme` a person may have: a limit is the login's."""
+    login = config.login
+    if login is None or config.schemes.get(login.scheme) is not scheme:
+        return None
+    return login.sessions.per_user
 
 
 class SchemeBuilder:

@@ -209,11 +209,20 @@ class NativeRecords:
     async def _write_use(self, verdict: Verdict, key: Key, now: float) -> None:
         """Write the last use; its failure is not the request's."""
         with contextlib.suppress(StoreUnavailable):
-            use = await self.sessions.use(key[2].hex(), now, had_seen=verdict.has_seen)
+            digest = key[2].hex()
+            use = await self.sessions.use(digest, now, had_seen=verdict.has_seen)
             if use is None:
                 self.ledger.drop_invalid(key)
-            else:
-                verdict.seen_at, verdict.has_seen = use.seen_at, True
+                return
+            verdict.seen_at, verdict.has_seen = use.seen_at, True
+            if use.is_written:  # once in a step: another program may have made it
+                await self.sessions.index(
+                    digest,
+                    verdict.identity.subject,
+                    now,
+                    made_at=verdict.not_before + native.CLOCK_SKEW_S,
+                    ends_at=verdict.not_after,
+                )
 
 
 def _told(finding: Finding) -> Identity | Absent:
