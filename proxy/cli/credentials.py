@@ -7,9 +7,10 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-from proxy.cli.opening import open_store_of, pick_session_scheme
+from proxy.cli.opening import open_store_of
 from proxy.config.models import Config, JwtSchemeConfig
 from proxy.core.revocation import RevocationKeys
+from proxy.services.choice import pick_session_scheme
 from proxy.services.keyrings import open_signing_keys
 from proxy.services.schemes.build import open_sessions
 from proxy.services.sessions import Login

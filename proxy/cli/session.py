@@ -10,7 +10,8 @@ import typer
 from proxy.cli import report
 from proxy.cli.credentials import make_session
 from proxy.cli.looking import looking_through
-from proxy.cli.opening import load_or_fail, open_store_of, pick_session_scheme
+from proxy.cli.noting import COMMAND_LINE, noting
+from proxy.cli.opening import load_or_fail, open_store_of
 from proxy.cli.options import (
     DEFAULT_CONFIG,
     AsJson,
@@ -24,7 +25,9 @@ from proxy.cli.options import (
     Scopes,
     Subject,
 )
-from proxy.cli.session_list import list_, summary
+from proxy.cli.session_list import list_
+from proxy.services.administration import Administration, details
+from proxy.services.choice import pick_session_scheme
 from proxy.services.schemes.build import open_sessions
 from proxy.services.sessions import ListedSession, Login
 
@@ -96,11 +99,11 @@ def show(
     item = report.complete(work())
     if item is None:
         report.fail("there is no such session")
-    details = _details(item)
+    shown = details(item)
     if as_json:
-        report.say_json(details)
+        report.say_json(shown)
         return
-    report.say_table(["", ""], ([name, _text(value)] for name, value in details.items()))
+    report.say_table(["", ""], ([name, _text(value)] for name, value in shown.items()))
 
 
 @app.command()
@@ -121,14 +124,15 @@ def revoke(
 
     async def work() -> int:
         _, found = pick_session_scheme(settings, scheme)
-        async with open_store_of(settings) as store:
-            sessions = open_sessions(settings, found, store)
+        async with open_store_of(settings) as store, noting(settings, store) as audit:
+            room = Administration(open_sessions(settings, found, store), audit)
+            now = time.time()
             if session_id is not None:
-                return int(await sessions.revoke(session_id))
+                return int(await room.end(session_id, COMMAND_LINE, now))
             async with looking_through(store, "Ending sessions") as on_look:
                 if subject is not None:
-                    return await sessions.revoke_subject(subject, on_look=on_look)
-                return await sessions.revoke_all(on_look=on_look)
+                    return await room.end_subject(subject, COMMAND_LINE, now, on_look=on_look)
+                return await room.end_all(COMMAND_LINE, now, on_look=on_look)
 
     count = report.complete(work())
     if not count and not every:
@@ -137,21 +141,6 @@ def revoke(
         report.say_json({"revoked": count})
     else:
         report.say("1 session ended" if count == 1 else f"{count} sessions ended")
-
-
-def _details(item: ListedSession) -> dict[str, Any]:
-    session = item.session
-    return {
-        **summary(item),
-        "expires_at": session.expires_at,
-        "auth_time": session.auth_time,
-        "amr": list(session.amr),
-        "email": session.email,
-        "name": session.name,
-        "roles": list(session.roles),
-        "scopes": list(session.scopes),
-        "claims": dict(session.claims),
-    }
 
 
 def _text(value: Any) -> str:

@@ -10,13 +10,14 @@ import typer
 
 from proxy.cli import report
 from proxy.cli.looking import looking_through
-from proxy.cli.opening import load_or_fail, open_store_of, pick_session_scheme
+from proxy.cli.opening import load_or_fail, open_store_of
 from proxy.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, SchemeName
 from proxy.config.models import Config
 from proxy.core.session_search import Search
+from proxy.services.administration import summary
+from proxy.services.choice import pick_session_scheme
 from proxy.services.schemes.build import open_sessions
 from proxy.services.session_pages import MAX_LIMIT, Page, SessionPages
-from proxy.services.sessions import ListedSession
 
 MAX_SHOWN: Final = 1000
 """Rows for a person; programs get all."""
@@ -120,15 +121,3 @@ def _say_table(items: list[dict[str, Any]]) -> None:
             for item in items
         ),
     )
-
-
-def summary(item: ListedSession) -> dict[str, Any]:
-    """Return what reference.md §3 says of `session list --json`."""
-    return {
-        "id": item.digest,
-        "subject": item.session.subject,
-        "created_at": item.session.created_at,
-        "last_seen": item.last_seen,
-        "address": item.session.address,
-        "agent": item.session.agent,
-    }

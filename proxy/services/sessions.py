@@ -263,12 +263,16 @@ class Sessions:
         listed = await self.read([digest])
         return listed[0] if listed and self.is_live(listed[0], now) else None
 
+    async def owner(self, digest: str) -> str | None:
+        """Return whose session it is, live or not; `None` where there is none that can be read."""
+        found = await self.read([digest]) if _ID.fullmatch(digest) else []
+        return found[0].session.subject if found else None
+
     async def revoke(self, digest: str, *, subject: str | None = None) -> bool:
         """End one session, with `subject` only if it is theirs; return whether there was one."""
         if _ID.fullmatch(digest) is None:
             return False
-        found = await self.read([digest])
-        owner = found[0].session.subject if found else None
+        owner = await self.owner(digest)
         if subject is not None and owner != subject:
             return False
         return await self._end([digest], owner) > 0
