@@ -29,6 +29,7 @@ from proxy.config.scheme_models import (
 )
 from proxy.config.secret import Secret
 from proxy.config.server_models import (
+    AdminConfig,
     BrandingConfig,
     HealthConfig,
     LimitsConfig,
@@ -56,6 +57,7 @@ from proxy.config.values import Name, NoneWord
 
 __all__ = [
     "Address",
+    "AdminConfig",
     "BrandingConfig",
     "ClaimRule",
     "Config",
@@ -105,6 +107,8 @@ class Config(Section):
     """Listeners and processes."""
     health: Annotated[HealthConfig | None, NoneWord()] = HealthConfig()
     """The listener for probes and metrics; none switches it off."""
+    admin: AdminConfig | None = None
+    """The listener of the admin API; absent: there is none."""
     store: StoreConfig = StoreConfig()
     """Where sessions and revocations are kept."""
     upstreams: dict[Name, UpstreamConfig] = Field(default={})

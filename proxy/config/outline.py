@@ -22,7 +22,7 @@ ANY_ITEM: Final = "[]"
 
 LATER: Final = frozenset(
     {
-        "admin", "clients", "decision",
+        "clients", "decision",
         "login.administrators", "login.cookie_domain", "login.otp", "login.providers",
         "login.sessions.bind", "login.sessions.remember", "login.users",
         "store.durability",
