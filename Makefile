@@ -4,7 +4,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8080
-PYTEST ?= -m pytest
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test bench check format clean
@@ -24,7 +23,7 @@ demo: $(VENV)/.installed ## two guarded applications on 127.0.0.1:8080 (PORT=…
 	@exec $(BIN)/latchgate demo --port $(PORT)
 
 test: $(VENV)/.installed ## all tests, on a real store and real sockets
-	@$(BIN)/python $(PYTEST) $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 bench: $(VENV)/.installed ## what docs/benchmarks.md promises, measured (ARGS=--write keeps the results)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --prefer-binary -e '.[bench]'

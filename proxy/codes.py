@@ -76,6 +76,12 @@ CODES: Final[dict[str, CodeInfo]] = {
         "It was not used for a while, or it has reached its longest time.",
         "Sign in to the application, then open this page again.",
     ),
+    "session_moved": CodeInfo(
+        401,
+        "Your session was used from another place. Please sign in again.",
+        "It belongs to the network and the browser in which you signed in, so it was ended.",
+        "Sign in again. If it was not you who moved, change your password.",
+    ),
     "token_expired": CodeInfo(
         401,
         "The token has expired.",
@@ -233,6 +239,12 @@ CODES: Final[dict[str, CodeInfo]] = {
         503,
         "Tokens cannot be verified at the moment.",
         "So nobody's token can be checked just now. Nothing is wrong with yours.",
+        "Wait a moment, then try again.",
+    ),
+    "login_busy": CodeInfo(
+        503,
+        "Too many people are signing in at the moment.",
+        "Checking a password takes a while, and others are before you.",
         "Wait a moment, then try again.",
     ),
     "draining": CodeInfo(

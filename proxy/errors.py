@@ -46,6 +46,12 @@ class KeysUnavailable(DependencyUnavailable):
     code = "keys_unavailable"
 
 
+class LoginBusy(DependencyUnavailable):
+    """More passwords wait to be checked than the gate keeps waiting."""
+
+    code = "login_busy"
+
+
 class UpstreamError(ProxyError):
     """The server behind the gate failed."""
 

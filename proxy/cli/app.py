@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from proxy import __version__
-from proxy.cli import report, session, token
+from proxy.cli import report, session, token, user
 from proxy.cli.audit import audit
 from proxy.cli.check import check
 from proxy.cli.demo import demo
@@ -30,6 +30,7 @@ app = typer.Typer(
 )
 app.add_typer(session.app, name="session")
 app.add_typer(token.app, name="token")
+app.add_typer(user.app, name="user")
 app.command()(serve)
 app.command()(init)
 app.command()(check)

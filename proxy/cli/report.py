@@ -87,8 +87,8 @@ def fail_config(errors: ConfigErrors) -> NoReturn:
     fail("1 mistake" if count == 1 else f"{count} mistakes", EXIT_USAGE)
 
 
-def read_credential(text: str) -> bytes:
-    """Return the credential that `-` or `@file` names.
+def read_credential(text: str, *, is_stripped: bool = True) -> bytes:
+    """Return the credential that `-` or `@file` names, without spaces around it if `is_stripped`.
 
     It is not taken from the command line itself, which other users of the machine can read, and
     which stays in the shell's history.
@@ -103,7 +103,7 @@ def read_credential(text: str) -> bytes:
             fail(f"{text[1:]}: {error.strerror}", EXIT_USAGE)
     else:
         fail("give the credential as - (standard input) or @file", EXIT_USAGE)
-    return raw.strip()
+    return raw.strip() if is_stripped else raw
 
 
 def parse_claims(pairs: Sequence[str] | None) -> dict[str, Any]:

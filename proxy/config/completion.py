@@ -8,8 +8,10 @@ from pathlib import Path
 from proxy.config.models import (
     Config,
     JwtSchemeConfig,
+    LoginConfig,
     RouteConfig,
     SchemeConfig,
+    SessionSchemeConfig,
     StoreConfig,
     TokensConfig,
     UpstreamConfig,
@@ -28,7 +30,8 @@ def complete(config: Config, base: Path) -> Config:
             "store": _store(config.store, base),
             "upstreams": {name: _upstream(name, item) for name, item in config.upstreams.items()},
             "schemes": {
-                name: _scheme(item, config.tokens) for name, item in config.schemes.items()
+                name: _shared(_scheme(item, config.tokens), name, config.login)
+                for name, item in config.schemes.items()
             },
             "routes": _named(config.routes),
         }
@@ -56,6 +59,15 @@ def _scheme(scheme: SchemeConfig, tokens: TokensConfig | None) -> SchemeConfig:
     if "algorithms" not in scheme.model_fields_set:
         update["algorithms"] = [tokens.algorithm]
     return scheme.model_copy(update=update)
+
+
+def _shared(scheme: SchemeConfig, name: str, login: LoginConfig | None) -> SchemeConfig:
+    """Give the cookie of a login for several hosts a name that browsers let have a domain."""
+    if not isinstance(scheme, SessionSchemeConfig) or "cookie" in scheme.model_fields_set:
+        return scheme
+    if login is None or login.cookie_domain is None or login.scheme != name:
+        return scheme
+    return scheme.model_copy(update={"cookie": scheme.cookie.replace("__Host-", "__Secure-")})
 
 
 def _named(routes: list[RouteConfig]) -> list[RouteConfig]:

@@ -23,8 +23,7 @@ ANY_ITEM: Final = "[]"
 LATER: Final = frozenset(
     {
         "clients", "decision",
-        "login.administrators", "login.cookie_domain", "login.otp", "login.providers",
-        "login.sessions.bind", "login.sessions.remember", "login.users",
+        "login.administrators", "login.otp", "login.providers",
         "store.durability",
         "tokens.refresh", "tokens.reuse_grace", "tokens.otp", "tokens.encrypt",
         "schemes.*.secrets", "schemes.*.serializer", "schemes.*.signer",

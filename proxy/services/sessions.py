@@ -7,30 +7,37 @@ its digest (security.md, S10).
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import re
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from proxy.adapters.store.port import Argument, Script, Store
+from proxy.core.binding import Binding
 from proxy.core.formats.native import (
     NativeSession,
     cookie_digest,
     encode,
+    end_of,
     last_seen,
     read,
     read_time,
 )
+from proxy.core.revocation import digest as digest_of
 from proxy.core.session_search import EVERY, Search
+from proxy.errors import StoreUnavailable
 from proxy.services.session_index import YOUNG_S, Entry, SessionIndex
 
 COOKIE_BYTES: Final = 32
 """256 random bits, 43 characters of base64url."""
 STEPS_OF_IDLE: Final = 10
 """The last use is written at most once in this part of the idle timeout."""
+ENDED_LIFE_S: Final = 3600.0
+"""How long it is remembered that somebody's sessions were ended: no login takes so long (R6)."""
 BATCH: Final = 100
 """Sessions that one look-up of a list reads."""
 SCAN_STEP: Final = 500
@@ -72,6 +79,23 @@ class Login:
     """How they proved who they are (RFC 8176); empty where an operator vouches for them."""
     address: str | None = None
     agent: str | None = None
+    auth_time: float | None = None
+    """When the last real factor was given, in epoch seconds; `None`: just now (S7)."""
+    lifetime_s: float | None = None
+    """Of a session that is remembered, used or not; `None`: that of its scheme."""
+    binding: Binding | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What the store said when a login began: see `Sessions.begin`."""
+
+    subject: str
+    marks: tuple[bytes | None, ...]
+
+
+class LoginRevoked(Exception):
+    """While somebody was signing in, every session of theirs was ended (security.md, R6)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,15 +151,18 @@ class Sessions:
         prefix: str,
         idle_timeout_s: float,
         lifetime_s: float,
+        remember_s: float | None = None,
         longest_idle_s: float | None = None,
         per_user: int | None = None,
     ) -> None:
         """Prepare.
 
-        `longest_idle_s`: the longest idle timeout of any scheme that has its sessions here.
-        `per_user`: how many live sessions one person may have.
+        `remember_s`: the longest life of a remembered session, if there are any. `longest_idle_s`:
+        the longest idle timeout of any scheme that has its sessions here. `per_user`: how many live
+        sessions one person may have.
         """
         self._store = store
+        self._remember_s = remember_s
         self._index = SessionIndex(store, prefix=prefix)
         self._per_user = per_user
         self._prefix = prefix
@@ -144,6 +171,7 @@ class Sessions:
         self._lifetime_s = lifetime_s
         self._step_s = idle_timeout_s / STEPS_OF_IDLE
         self._idle_ms = max(1, math.ceil(idle_timeout_s * 1000))
+        self._remember_ms = max(self._idle_ms, math.ceil((remember_s or 0.0) * 1000))
 
     def session_key(self, digest: str) -> str:
         """Return the key of the record; it and `seen_key` share one hash tag."""
@@ -153,19 +181,66 @@ class Sessions:
         """Return the key of the last use."""
         return f"{self._prefix}seen:{{{digest}}}"
 
+    def ended_keys(self, subject: str) -> tuple[str, str]:
+        """Return the keys that say when all of somebody's sessions, and all there are, were ended."""
+        return f"{self._prefix}ended:{{{digest_of(subject)}}}", f"{self._prefix}ended:all"
+
+    async def begin(self, subject: str) -> Beginning:
+        """Note where a login of `subject` begins: before its factors are checked."""
+        keys = self.ended_keys(subject)
+        return Beginning(subject, tuple([(await self._store.fetch([key]))[0] for key in keys]))
+
+    async def rotate(
+        self, old: str | None, login: Login, now: float, *, began: Beginning | None = None
+    ) -> NewSession:
+        """Make a session in the place of `old`, a digest, which is gone when this returns (S1).
+
+        `old` may name nothing. `began`: where sessions of the subject were ended since, there is no
+        new one either (R6); raises `LoginRevoked`. Raises `ValueError` as `create` does.
+        """
+        made = await self._make(login, now)
+        try:
+            await self._make_way(old, began)
+        except BaseException:
+            with contextlib.suppress(StoreUnavailable):
+                await self.revoke(made.digest)  # nobody was told its cookie: it would only linger
+            raise
+        return replace(made, ended=await self._make_room(login.subject, now))
+
+    async def _make_way(self, old: str | None, began: Beginning | None) -> None:
+        """End the old session, and look whether the subject's were ended since the login began.
+
+        Asked after the new record is there: whoever ends them marks it first and looks for records
+        then, so that one of both finds the other. Raises `LoginRevoked`.
+        """
+        if old is not None:
+            await self.revoke(old)
+        if began is None:
+            return
+        marks = (await self.begin(began.subject)).marks
+        if any(mark not in (None, before) for mark, before in zip(marks, began.marks, strict=True)):
+            raise LoginRevoked
+
     async def create(self, login: Login, now: float) -> NewSession:
         """Make a session under a new id and return it with its cookie's value.
 
         Where the person then has more than `per_user`, the oldest are ended. Raises `ValueError`
         for what no record may say (an empty subject, a claim that is not JSON).
         """
+        made = await self._make(login, now)
+        return replace(made, ended=await self._make_room(login.subject, now))
+
+    async def _make(self, login: Login, now: float) -> NewSession:
         cookie = secrets.token_urlsafe(COOKIE_BYTES)
         created_at = math.floor(now)
-        expires_at = created_at + math.ceil(self._lifetime_s)
+        life_s = self._lifetime_s if login.lifetime_s is None else login.lifetime_s
+        expires_at = created_at + math.ceil(life_s)
         session = NativeSession(
             created_at=created_at,
             expires_at=expires_at,
-            auth_time=created_at,
+            auth_time=created_at if login.auth_time is None else math.floor(login.auth_time),
+            is_remembered=login.lifetime_s is not None,
+            binding=login.binding,
             subject=login.subject,
             amr=tuple(login.amr),
             email=login.email,
@@ -183,11 +258,8 @@ class Sessions:
         )
         if not is_new:
             raise RuntimeError("256 random bits came twice")  # the random source is broken
-        if self._per_user is None:
-            await self._known(login.subject, oldest, now)
-            return NewSession(cookie, digest, expires_at)
-        ended = await self._make_room(login.subject, self._per_user, now)
-        return NewSession(cookie, digest, expires_at, tuple(ended))
+        await self._known(login.subject, oldest, now)
+        return NewSession(cookie, digest, expires_at)
 
     async def index(
         self, digest: str, subject: str, now: float, *, made_at: float, ends_at: float
@@ -214,14 +286,18 @@ class Sessions:
         use = await self.use(stored.digest, now, had_seen=stored.seen is not None)
         return use is not None and use.is_written
 
-    async def use(self, digest: str, now: float, *, had_seen: bool) -> Use | None:
+    async def use(
+        self, digest: str, now: float, *, had_seen: bool, is_remembered: bool = False
+    ) -> Use | None:
         """Note that a session is in use, as `touch` does; `None`: it is over (R6).
 
         `had_seen`: True if its last use stood in the store when it was read, or was written since.
+        A session that `is_remembered` is not over because its last use has run out.
         """
         keys = [self.session_key(digest), self.seen_key(digest)]
-        has_seen = "1" if had_seen else "0"
-        args: list[Argument] = [repr(float(now)), repr(self._step_s), self._idle_ms, has_seen]
+        has_seen = "1" if had_seen and not is_remembered else "0"
+        life_ms = self._remember_ms if is_remembered else self._idle_ms
+        args: list[Argument] = [repr(float(now)), repr(self._step_s), life_ms, has_seen]
         reply = await self._store.run(_TOUCH, keys, args)
         if reply is None:
             return None
@@ -280,9 +356,11 @@ class Sessions:
     async def revoke_subject(self, subject: str, *, on_look: OnLook | None = None) -> int:
         """End every session of `subject`, idle ones too; return how many there were.
 
+        A login of theirs that has begun makes none any more (R6).
         Those that the gate knows of end at once. Then the whole store is looked through for what
         other programs wrote and nobody has used yet.
         """
+        await self._mark_ended(self.ended_keys(subject)[0])
         known = [listed.digest async for _, listed in self.of_subject(subject, -math.inf)]
         ended = await self._end(known, subject)
         search = Search(subject=subject)
@@ -292,7 +370,11 @@ class Sessions:
         return ended
 
     async def revoke_all(self, *, on_look: OnLook | None = None) -> int:
-        """End every session, records that do not fit too; return how many there were."""
+        """End every session, records that do not fit too; return how many there were.
+
+        No login that has begun makes one any more (R6).
+        """
+        await self._mark_ended(self.ended_keys("")[1])
         ended = 0
         async for digests in self._batches(on_look):
             ended += await self._end(digests)
@@ -308,8 +390,14 @@ class Sessions:
 
     def is_live(self, listed: ListedSession, now: float) -> bool:
         """Tell whether a session is neither over nor idle for too long."""
-        ends_at = min(listed.session.expires_at, listed.session.created_at + self._lifetime_s)
-        return now < ends_at and now < listed.last_seen + self._idle_timeout_s
+        return not self._is_over(listed, now, self._idle_timeout_s)
+
+    def _is_over(self, listed: ListedSession, now: float, idle_timeout_s: float) -> bool:
+        session = listed.session
+        is_remembered = session.is_remembered and self._remember_s is not None
+        if not is_remembered and now >= listed.last_seen + idle_timeout_s:
+            return True
+        return now >= end_of(session, lifetime=self._lifetime_s, remember=self._remember_s)
 
     async def step(self, cursor: str, count: int) -> tuple[str, list[str]]:
         """Return the digests of the next sessions of the store, and the cursor behind them.
@@ -338,23 +426,25 @@ class Sessions:
             for (digest, session), at in zip(found, seen, strict=True)
         ]
 
-    async def _make_room(self, subject: str, most: int, now: float) -> list[str]:
-        """End the oldest live sessions beyond `most`; return them.
+    async def _make_room(self, subject: str, now: float) -> tuple[str, ...]:
+        """End the oldest live sessions beyond the limit; return them.
 
         Two logins at once end the same ones: both see every session, in the same order.
         """
+        if self._per_user is None:
+            return ()
         live = 0
         over, idle = [], []
         async for _, listed in self.of_subject(subject, now):
             if not self.is_live(listed, now):
-                if now >= listed.last_seen + self._longest_idle_s:
+                if self._is_over(listed, now, self._longest_idle_s):
                     idle.append(listed.digest)  # nothing brings it back, and it costs each login
                 continue
             live += 1
-            if live > most:
+            if live > self._per_user:
                 over.append(listed.digest)
         await self._end([*over, *idle], subject)
-        return over
+        return tuple(over)
 
     async def _known(
         self, subject: str, entries: Sequence[Entry], now: float
@@ -395,3 +485,6 @@ class Sessions:
                 on_look(SCAN_STEP)
             if not cursor:
                 return
+
+    async def _mark_ended(self, key: str) -> None:
+        await self._store.put(key, secrets.token_bytes(16), ttl_s=ENDED_LIFE_S)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from proxy.core.binding import Binding
 from proxy.core.keyset import Key as VerificationKey
 from proxy.core.keyset import KeySet
 from proxy.model import Absent, Identity, Rejected
@@ -34,6 +35,8 @@ class Verdict:
     """When this worker last tried to write it."""
     idle_s: float = math.inf
     """Seconds without a use after which it is over."""
+    binding: Binding | None = None
+    """Where a native session may be used: compared with every request (R1)."""
 
     @property
     def ends_at(self) -> float:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final
 
+from proxy.core.binding import Binding
 from proxy.core.mapping import as_text
 from proxy.core.strict_json import BadJson, loads_object
 from proxy.model import Absent, Identity
@@ -47,6 +48,9 @@ class NativeSession:
     claims: Mapping[str, Any] = field(default_factory=dict)
     address: str | None = None
     agent: str | None = None
+    is_remembered: bool = False
+    """Asked for at login: it lives as long as `login.sessions.remember`, used or not."""
+    binding: Binding | None = None
 
 
 class _Misfit(ValueError):
@@ -81,6 +85,8 @@ def encode(session: NativeSession) -> bytes:
         "claims": dict(session.claims),
         "address": session.address,
         "agent": session.agent,
+        "remembered": session.is_remembered or None,
+        "bound": _bound(session.binding),
     }
     told = {name: value for name, value in members.items() if value not in (None, (), {})}
     told.setdefault("amr", ())
@@ -116,6 +122,9 @@ class Facts:
     """The absolute end: the record's, and never later than the lifetime after its beginning."""
     seen_at: float
     """The last use."""
+    is_remembered: bool = False
+    """True where it does not end by being idle."""
+    binding: Binding | None = None
 
 
 def facts(
@@ -125,20 +134,36 @@ def facts(
     lifetime: float | None,
     scheme: str,
     origin: str,
+    remember: float | None = None,
 ) -> Facts | Absent:
-    """Return what `record` and `seen`, as the store holds them, say; `Absent` for no session."""
+    """Return what `record` and `seen`, as the store holds them, say; `Absent` for no session.
+
+    `lifetime` is the longest life in seconds, `remember` that of a session that is remembered; with
+    `None` no session is, whatever its record says.
+    """
     session = read(record)
     if isinstance(session, Absent):
         return session
-    ends_at = session.expires_at
-    if lifetime is not None:
-        ends_at = min(ends_at, session.created_at + lifetime)
+    is_remembered = session.is_remembered and remember is not None
+    ends_at = end_of(session, lifetime=lifetime, remember=remember)
     return Facts(
+        is_remembered=is_remembered,
+        binding=session.binding,
         identity=_identity(session, scheme=scheme, origin=origin, ends_at=ends_at),
         begins_at=session.created_at - CLOCK_SKEW_S,
         ends_at=ends_at,
         seen_at=last_seen(session, seen),
     )
+
+
+def end_of(
+    session: NativeSession, *, lifetime: float | None, remember: float | None = None
+) -> float:
+    """Return when a session ends at the latest, in epoch seconds: see `facts`."""
+    longest = remember if session.is_remembered and remember is not None else lifetime
+    if longest is None:
+        return session.expires_at
+    return min(session.expires_at, session.created_at + longest)
 
 
 def over_at(
@@ -246,7 +271,25 @@ def _session(members: dict[str, Any]) -> NativeSession:
         claims=claims,
         address=_text(members, "address"),
         agent=_text(members, "agent"),
+        is_remembered=members.get("remembered") is True,
+        binding=_binding(members.get("bound")),
     )
+
+
+def _binding(bound: Any) -> Binding | None:
+    """Read what a session is bound to; what is none makes the record one that does not fit."""
+    if bound is None:
+        return None
+    if not isinstance(bound, dict):
+        raise _Misfit("bound is not an object")
+    return Binding(_text(bound, "network"), _text(bound, "agent"))
+
+
+def _bound(binding: Binding | None) -> dict[str, str] | None:
+    if binding is None:
+        return None
+    told = {"network": binding.network, "agent": binding.agent}
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def _time(members: dict[str, Any], name: str) -> float | None:

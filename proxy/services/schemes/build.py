@@ -14,11 +14,13 @@ from proxy.errors import KeysUnavailable, StoreUnavailable
 from proxy.services import compile as compiling
 from proxy.services.coherence import Coherence
 from proxy.services.deny_list import DenyList, common_keys
+from proxy.services.revocations import Revocations
 from proxy.services.schemes.jwt import JwtScheme
 from proxy.services.schemes.port import Scheme
 from proxy.services.schemes.records import JsonRecords, NativeRecords, SessionRecords
 from proxy.services.schemes.session import SessionScheme
 from proxy.services.sessions import Sessions
+from proxy.services.subjects import Subjects
 
 SHORTEST_MARKER_S = 86_400.0
 
@@ -40,22 +42,40 @@ def open_sessions(config: Config, scheme: SessionSchemeConfig, store: Store) -> 
         for other in config.schemes.values()
         if isinstance(other, SessionSchemeConfig) and other.format == "native"
     ]
+    login = config.login
+    is_login = login is not None and config.schemes.get(login.scheme) is scheme
     return Sessions(
         store,
         prefix=config.store.prefix,
         idle_timeout_s=scheme.idle_timeout,
         lifetime_s=scheme.lifetime,
         longest_idle_s=max(native),
-        per_user=_limit_of(config, scheme),
+        per_user=login.sessions.per_user if login is not None and is_login else None,
+        remember_s=login.sessions.remember if login is not None and is_login else None,
     )
 
 
-def _limit_of(config: Config, scheme: SessionSchemeConfig) -> int | None:
-    """Return how many sessions of `scheme` a person may have: a limit is the login's."""
-    login = config.login
-    if login is None or config.schemes.get(login.scheme) is not scheme:
-        return None
-    return login.sessions.per_user
+def open_login_sessions(config: Config, store: Store) -> Sessions:
+    """Return the sessions of the scheme that people sign in to."""
+    if config.login is None:
+        raise ValueError("the configuration has no `login:`")
+    scheme = config.schemes[config.login.scheme]
+    assert isinstance(scheme, SessionSchemeConfig)  # noqa: S101 - the configuration was checked
+    return open_sessions(config, scheme, store)
+
+
+def open_subjects(config: Config, store: Store) -> Subjects:
+    """Return what ends everything that people who sign in have been given."""
+    tokens = config.tokens
+    keys = RevocationKeys(config.store.prefix)
+    return Subjects(
+        store=store,
+        prefix=config.store.prefix,
+        sessions=open_login_sessions(config, store),
+        revocations=None if tokens is None else Revocations(store, keys),
+        origin=native_origin(None if tokens is None else tokens.issuer),
+        keep_s=longest_marker_life_s(config),
+    )
 
 
 class SchemeBuilder:
@@ -99,7 +119,8 @@ class SchemeBuilder:
         return SessionScheme(name, compiling.places_of(scheme), is_native, records)
 
     def _native(self, name: str, scheme: SessionSchemeConfig) -> SessionRecords:
-        tokens = self._config.tokens
+        tokens, login = self._config.tokens, self._config.login
+        is_login = login is not None and login.scheme == name
         return NativeRecords(
             ledger=self._coherence.ledger(name, self._own_tracked()),
             sessions=open_sessions(self._config, scheme, self._own_store()),
@@ -107,6 +128,8 @@ class SchemeBuilder:
             origin=native_origin(tokens.issuer if tokens is not None else None),
             idle_timeout=scheme.idle_timeout,
             lifetime=scheme.lifetime,
+            remember=login.sessions.remember if login is not None and is_login else None,
+            is_bound=login is not None and is_login and login.sessions.bind is not None,
         )
 
     def _json(self, name: str, scheme: SessionSchemeConfig) -> SessionRecords:

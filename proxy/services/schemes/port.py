@@ -37,7 +37,13 @@ class Carried:
 
     def found(self, place: Place, value: bytes) -> Found:
         """Return the credential `value` that stands at `place`."""
-        return Found(place, value, self.address, may_be_stale=_may_be_stale(self.view))
+        return Found(
+            place,
+            value,
+            self.address,
+            self.view.first(b"user-agent"),
+            may_be_stale=_may_be_stale(self.view),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,8 @@ class Found:
     value: bytes
     address: str | None = None
     """Of the client that sent it: who guesses too many is slowed down (security.md, R9)."""
+    agent: bytes | None = None
+    """The User-Agent of the request: a session may be bound to it."""
     may_be_stale: bool = False
     """True where a cached verdict may serve in an outage, if the configuration says so (R8)."""
     is_request: bool = True

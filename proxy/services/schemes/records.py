@@ -6,6 +6,7 @@ What was found stays in the worker's verdicts; a hit is compared with the clock 
 from __future__ import annotations
 
 import contextlib
+import math
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, Protocol
@@ -124,6 +125,10 @@ class NativeRecords:
     origin: str
     idle_timeout: float
     lifetime: float
+    remember: float | None = None
+    """The longest life of a remembered session; `None`: none is."""
+    is_bound: bool = False
+    """True where a session ends when it is used elsewhere than it is bound to."""
 
     def known(self, found: Found, key: Key, now: float) -> Identity | Absent | None:
         """Return what the verdict says at `now`.
@@ -158,7 +163,12 @@ class NativeRecords:
 
     def _read(self, session_key: bytes, record: bytes | None, seen: bytes | None) -> Kept:
         told = native.facts(
-            record, seen, lifetime=self.lifetime, scheme=self.scheme, origin=self.origin
+            record,
+            seen,
+            lifetime=self.lifetime,
+            scheme=self.scheme,
+            origin=self.origin,
+            remember=self.remember,
         )
         # Of the session's key alone: its use, under another key, changes nobody's verdict.
         if isinstance(told, Absent):
@@ -169,7 +179,8 @@ class NativeRecords:
             not_after=told.ends_at,
             seen_at=told.seen_at,
             has_seen=native.read_time(seen) is not None,
-            idle_s=self.idle_timeout,
+            idle_s=math.inf if told.is_remembered else self.idle_timeout,
+            binding=told.binding if self.is_bound else None,
         )
         return Kept(verdict, store_keys=(session_key,), size=_COPIES * len(record or b""))
 
@@ -178,7 +189,7 @@ class NativeRecords:
             now,
             begins_at=verdict.not_before,
             ends_at=verdict.not_after,
-            idle_at=verdict.seen_at + self.idle_timeout,
+            idle_at=verdict.seen_at + verdict.idle_s,
         )
 
     def _told(self, finding: Finding, found: Found, key: Key, now: float) -> Identity | Absent:
@@ -187,9 +198,23 @@ class NativeRecords:
         over = self._over(finding, now)
         if over is not None:
             return over
+        if finding.binding is not None:
+            broken = finding.binding.broken_by(found.address, found.agent)
+            if broken is not None:
+                return self._moved(found, key, broken)
         if found.is_request:
             self._use(finding, key, now)
         return finding.identity
+
+    def _moved(self, found: Found, key: Key, broken: str) -> Absent:
+        """End a session that is used elsewhere: whoever has its cookie there took it along."""
+        if found.is_request:
+            spawn(self._end(key), name="session used elsewhere")
+        return Absent("session_moved", broken)
+
+    async def _end(self, key: Key) -> None:
+        with contextlib.suppress(StoreUnavailable):  # then the next request there ends it
+            await self.sessions.revoke(key[2].hex())
 
     def use(self, found: Found, key: Key, now: float) -> bool:
         """Count a use of a session whose verdict is known, and not over."""
@@ -210,7 +235,12 @@ class NativeRecords:
         """Write the last use; its failure is not the request's."""
         with contextlib.suppress(StoreUnavailable):
             digest = key[2].hex()
-            use = await self.sessions.use(digest, now, had_seen=verdict.has_seen)
+            use = await self.sessions.use(
+                digest,
+                now,
+                had_seen=verdict.has_seen,
+                is_remembered=verdict.idle_s == math.inf,
+            )
             if use is None:
                 self.ledger.drop_invalid(key)
                 return

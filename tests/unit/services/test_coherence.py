@@ -9,6 +9,7 @@ import pytest
 
 from proxy.adapters.store import StoreAddress, open_store
 from proxy.config.models import Config
+from proxy.core.binding import Binding
 from proxy.core.coherence import Verdict
 from proxy.core.jose import TokenVerifier
 from proxy.core.keyset import KeySet
@@ -54,7 +55,16 @@ class Worker:
         tracked = self.coherence.track("store", address)
         self.source = tracked.source
         self.ledger = self.coherence.ledger("web", tracked)
-        records = NativeRecords(self.ledger, sessions, "web", "local", IDLE_S, 43_200.0)
+        records = NativeRecords(
+            self.ledger,
+            sessions,
+            "web",
+            "local",
+            IDLE_S,
+            43_200.0,
+            remember=86_400.0,
+            is_bound=True,
+        )
         self.scheme = SessionScheme("web", (COOKIE,), is_native=True, records=records)
 
     async def judge(self, cookie, now):
@@ -233,6 +243,39 @@ def api(keys):
         reader=reader, is_email_trusted=True, deny_list=None,
         ledger=Coherence(Config()).ledger("api", None),
     )  # fmt: skip
+
+
+HERE = Binding("192.0.2.0/24")
+
+
+async def test_r1_a_session_used_elsewhere_is_ended_on_a_hit_too(workers, sessions):
+    """R1: the binding is compared with every request, and what does not fit ends the session."""
+    worker, _ = workers
+    new = await sessions.create(Login("alice", binding=HERE), NOW)
+    here = Found(COOKIE, new.cookie.encode(), "192.0.2.7")
+    there = Found(COOKIE, new.cookie.encode(), "198.51.100.7")
+    assert isinstance(await worker.scheme.judge(here, NOW), Authenticated)
+    await worker.idle()
+
+    assert isinstance(worker.scheme.known(here, NOW), Authenticated)
+    held = there.held()
+    assert "session_moved" == worker.scheme.known(held, NOW).code  # no request: nothing is ended
+    assert await sessions.show(new.digest, NOW)
+    assert "session_moved" == worker.scheme.known(there, NOW).code
+    ending = {task for task in asyncio.all_tasks() if task.get_name() == "session used elsewhere"}
+    await asyncio.wait(ending)
+    assert None is await sessions.show(new.digest, NOW)
+
+
+async def test_a_remembered_session_is_not_idle(workers, sessions):
+    """It is looked up once, and then neither its last use nor the lack of one ends it."""
+    worker, _ = workers
+    new = await sessions.create(Login("alice", lifetime_s=86_400.0), NOW)
+
+    assert isinstance(await worker.judge(new.cookie, NOW + 50_000), Authenticated)
+    assert isinstance(worker.known(new.cookie, NOW + 86_000), Authenticated)
+    await worker.idle()
+    assert "session_expired" == (await worker.judge(new.cookie, NOW + 86_400)).code
 
 
 TOKEN = Found(BEARER, workshop.token(exp=workshop.NOW + 100, header={"kid": "a"}))

@@ -204,6 +204,28 @@ async def test_a_person_has_at_most_so_many_sessions(store):
     assert 1 == len(await theirs(sessions, "bob"))
 
 
+async def test_a_new_id_for_a_session_ends_no_other(store, admin):
+    """Who has as many sessions as there may be, and rises in one of them, keeps the others."""
+    sessions = open_sessions(store, per_user=3)
+    made = [await sessions.create(Login("alice"), NOW + number) for number in range(3)]
+    risen = await sessions.rotate(made[1].digest, Login("alice"), NOW + 3)
+
+    assert () == risen.ended
+    assert [risen.digest, made[2].digest, made[0].digest] == await theirs(sessions)
+    assert 3 == len(indexed(admin, sessions))
+
+
+async def test_a_session_that_is_remembered_is_never_idle(store):
+    """It counts and is kept, however long it was not used, until its own end."""
+    sessions = open_sessions(store, per_user=2, remember_s=30 * 86_400.0)
+    kept = await sessions.create(Login("alice", lifetime_s=30 * 86_400.0), NOW)
+    later = NOW + 20 * 86_400.0
+    new = await sessions.create(Login("alice"), later)
+
+    assert [new.digest, kept.digest] == await theirs(sessions, now=later)
+    assert (kept.digest,) == (await sessions.create(Login("alice"), later + 1)).ended
+
+
 async def test_idle_sessions_do_not_count_and_do_not_pile_up(store, admin):
     """A session that nobody can use takes nobody's place, and the next login clears it away."""
     sessions = open_sessions(store, per_user=2)

@@ -11,11 +11,12 @@ import string
 import pytest
 
 from proxy.adapters.store import StoreAddress, open_store
-from proxy.core.formats.native import decode
+from proxy.core.binding import Binding
+from proxy.core.formats.native import decode, read
 from proxy.core.session_search import Search
 from proxy.errors import StoreUnavailable
 from proxy.model import Absent, Identity
-from proxy.services.sessions import Login, Sessions, StoredSession
+from proxy.services.sessions import Login, LoginRevoked, Sessions, StoredSession
 
 NOW = 1_800_000_000.75
 IDLE_S = 1800.0
@@ -305,9 +306,11 @@ async def test_ending_all_sessions(admin, sessions):
     admin.set("latchgate:{revoked}:epoch", "e")
     admin.set("elsewhere:session:{" + "a" * 64 + "}", "somebody else's")
     assert 121 == await sessions.revoke_all()
-    assert {b"latchgate:{revoked}:epoch", b"elsewhere:session:{" + b"a" * 64 + b"}"} == set(
-        admin.keys()
-    )
+    assert {
+        b"latchgate:{revoked}:epoch",
+        b"latchgate:ended:all",
+        b"elsewhere:session:{" + b"a" * 64 + b"}",
+    } == set(admin.keys())
 
 
 async def test_prefixes_keep_gates_apart(store, sessions):
@@ -335,3 +338,83 @@ async def test_an_outage_is_no_answer(tmp_path):
         with pytest.raises(StoreUnavailable):
             await call()
     await store.close()
+
+
+async def test_s1_a_new_session_takes_the_place_of_the_old_one(sessions):
+    """S1: the old record is gone when the new cookie is told, and nothing of it goes on."""
+    old = await sessions.create(Login("alice", roles=["customer"]), NOW)
+    new = await sessions.rotate(old.digest, Login("alice"), NOW)
+
+    assert (await sessions.look_up(old.cookie)).record is None
+    assert "alice" == judge(await sessions.look_up(new.cookie), NOW).subject
+    assert new.cookie != old.cookie
+
+
+async def test_s1_without_a_confirmed_end_of_the_old_there_is_no_new_session(admin, sessions):
+    """S1: where the old record may still be there no cookie is told, and no record is left."""
+    old = await sessions.create(Login("alice"), NOW)
+
+    async def unconfirmed(*_keys):
+        sessions._store.delete = delete
+        raise StoreUnavailable("no answer")
+
+    delete, sessions._store.delete = sessions._store.delete, unconfirmed  # a lost answer
+    with pytest.raises(StoreUnavailable):
+        await sessions.rotate(old.digest, Login("alice"), NOW)
+
+    assert [sessions.session_key(old.digest).encode()] == admin.keys("latchgate:session:*")
+
+
+@pytest.mark.parametrize("is_all", [False, True])
+async def test_r6_no_login_outlives_the_end_of_all_sessions(admin, sessions, is_all):
+    """R6: who began to sign in before somebody's sessions were ended gets none."""
+    began = await sessions.begin("alice")
+    await (sessions.revoke_all() if is_all else sessions.revoke_subject("alice"))
+
+    with pytest.raises(LoginRevoked):
+        await sessions.rotate(None, Login("alice"), NOW, began=began)
+    assert [] == admin.keys("*session:*")
+    again = await sessions.begin("alice")
+    assert await sessions.rotate(None, Login("alice"), NOW, began=again)
+
+
+async def test_r6_the_end_of_somebody_elses_sessions_stops_no_login(sessions):
+    """R6: the mark is a person's own."""
+    began = await sessions.begin("alice")
+    await sessions.revoke_subject("bob")
+
+    assert await sessions.rotate(None, Login("alice"), NOW, began=began)
+
+
+async def test_a_remembered_session_lives_on_unused(admin, store):
+    """It ends at its own time, neither idle nor with the lifetime of its scheme."""
+    sessions = Sessions(
+        store,
+        prefix="latchgate:",
+        idle_timeout_s=IDLE_S,
+        lifetime_s=LIFETIME_S,
+        remember_s=30 * LIFETIME_S,
+    )
+    new = await sessions.create(Login("alice", lifetime_s=20 * LIFETIME_S), NOW)
+
+    assert await sessions.show(new.digest, NOW + 19 * LIFETIME_S)
+    assert None is await sessions.show(new.digest, NOW + 20 * LIFETIME_S)
+    use = await sessions.use(new.digest, NOW + 5, had_seen=True, is_remembered=True)
+    assert use.is_written
+    assert 29 * LIFETIME_S < admin.pttl(sessions.seen_key(new.digest)) / 1000
+
+
+async def test_a_session_is_not_remembered_where_the_gate_does_not_do_that(sessions):
+    """A record that says so is as good as another one, and no better."""
+    new = await sessions.create(Login("alice", lifetime_s=20 * LIFETIME_S), NOW)
+
+    assert None is await sessions.show(new.digest, NOW + IDLE_S)
+
+
+async def test_a_record_says_when_the_last_factor_was_given_and_where_it_is_bound(sessions):
+    """S7: `auth_time` is that of the factor; the binding is read as it was written."""
+    binding = Binding("192.0.2.0/24", "abc")
+    new = await sessions.create(Login("alice", auth_time=NOW - 900, binding=binding), NOW)
+    session = read((await sessions.look_up(new.cookie)).record)
+
+    assert (1_799_999_100, binding) == (session.auth_time, session.binding)

@@ -1,0 +1,185 @@
+"""Who may sign in with a name and a password: the people of `login.users`.
+
+A name that is not there costs what one that is costs. What never belongs here: sessions, pages, and
+how often somebody may try.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from proxy.adapters.passwords import COST, Passwords, dummy_hash
+from proxy.adapters.tasks import spawn
+from proxy.adapters.users_file import WatchedUsers, edit_users
+from proxy.config.user_models import PasswordHash, UserConfig, UsersFile, normal_name
+from proxy.core.revocation import digest
+from proxy.errors import ConfigErrors, LoginBusy, StoreUnavailable
+
+LOOK_EVERY_S: Final = 1.0
+"""How long a change of the file may go unnoticed."""
+
+GONE: Final = "gone"
+"""What somebody has become who is no longer in the file."""
+
+OnChange = Callable[[Mapping[str, str]], Awaitable[None]]
+"""Told which subjects are no longer what their sessions say, and what they have become. Raises
+`StoreUnavailable`; then it is called again."""
+
+_log = logging.getLogger("latchgate.users")
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """One person of the file."""
+
+    subject: str
+    email: str | None
+    name: str | None
+    roles: tuple[str, ...]
+    scopes: tuple[str, ...]
+    is_disabled: bool
+
+
+class Users:
+    """The people of one file, as it was when it was last good."""
+
+    def __init__(self, file: WatchedUsers, passwords: Passwords) -> None:
+        self._file = file
+        self._passwords = passwords
+        self._entries: Mapping[str, UserConfig] = {}
+        self._nobody = dummy_hash()
+        self._pending: dict[str, str] = {}
+
+    @property
+    def is_busy(self) -> bool:
+        """True where a password would not even be looked at: the queue is full."""
+        return self._passwords.is_full
+
+    def find(self, name: str) -> User | None:
+        """Return the person who signs in with `name`, disabled or not."""
+        entry = self._entries.get(normal_name(name))
+        return None if entry is None else _user(normal_name(name), entry)
+
+    async def verify(self, name: str, password: str) -> User | None:
+        """Return whose name and password these are; `None` for every reason that they are nobody's.
+
+        A name that is not there, and one that is disabled, takes as long. Raises `LoginBusy`.
+        """
+        name = normal_name(name)
+        self.look()  # a password that was changed a moment ago opens nothing any more
+        entry = self._entries.get(name)
+        known = self._nobody if entry is None else entry.password
+        is_right = await self._passwords.verify(known, password)
+        self.look()
+        now = self._entries.get(name)  # as it is after the wait
+        if entry is None or now is None or not is_right or now.disabled:
+            return None
+        if now.password != entry.password:
+            return None
+        if known.cost != COST:
+            spawn(self._rehash(name, known, password), name="password hashed anew")
+        return _user(name, now)
+
+    def load(self) -> None:
+        """Read the file for the first time; what is wrong with it is said in the log."""
+        try:
+            self._take(self._file.changed())
+        except ConfigErrors as errors:
+            _log.error("nobody can sign in with a password: %s", errors)
+
+    def look(self) -> None:
+        """Read the file again if it has changed, and remember whose sessions that concerns."""
+        try:
+            users = self._file.changed()
+        except ConfigErrors as errors:
+            _log.error("the users stay as they were: %s", errors)
+            return
+        if users is None:
+            return
+        before = self._entries
+        self._take(users)
+        self._pending.update(changes(before, self._entries))
+        _log.info("the users were read again: there are %d", len(self._entries))
+
+    async def run(self, on_change: OnChange) -> None:
+        """Look each second until cancelled, and tell what has changed."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            await self.look_and_tell(on_change)
+
+    async def look_and_tell(self, on_change: OnChange) -> None:
+        """Look once; what could not be told in an outage is told the next time."""
+        self.look()
+        told = dict(self._pending)
+        if not told:
+            return
+        with contextlib.suppress(StoreUnavailable):
+            await on_change(told)
+            for subject, become in told.items():
+                if self._pending.get(subject) == become:
+                    del self._pending[subject]
+
+    def _take(self, users: UsersFile | None) -> None:
+        if users is None:
+            return
+        self._entries = users.users
+        # As costly as the costliest: who is not there must not be told from who is by the time.
+        costs = [entry.password.cost for entry in users.users.values()]
+        cost = max(costs, key=math.prod, default=COST)
+        if cost != self._nobody.cost:
+            self._nobody = dummy_hash(cost)
+
+    async def _rehash(self, name: str, known: PasswordHash, password: str) -> None:
+        """Hash a password that was right at today's cost, if the file may be written."""
+        with contextlib.suppress(LoginBusy):
+            new = await self._passwords.rehash(known, password)
+
+            def change(users: dict[str, Any]) -> bool:
+                if users.get(name, {}).get("password") != known.text:
+                    return False
+                users[name]["password"] = new.text
+                return True
+
+            with contextlib.suppress(OSError, ConfigErrors):
+                await asyncio.to_thread(edit_users, self._file.path, change)
+
+
+def changes(before: Mapping[str, UserConfig], after: Mapping[str, UserConfig]) -> dict[str, str]:
+    """Return the subjects whose sessions and tokens no longer say what is so (security.md, R6).
+
+    Gone, disabled, another password or other rights; each with what it has become, as `become` says.
+    A password that was only hashed anew keeps its salt, and whoever is new has no sessions.
+    """
+    left = {_subject(name, entry): become(entry) for name, entry in after.items()}
+    return {
+        subject: left.get(subject, GONE)
+        for name, entry in before.items()
+        if left.get(subject := _subject(name, entry), GONE) != become(entry)
+    }
+
+
+def become(entry: UserConfig) -> str:
+    """Return a digest of all that a session may rest on; it tells nothing of the password."""
+    rights = [*sorted(entry.roles), "", *sorted(entry.scopes)]
+    return digest(str(entry.disabled), entry.password.salt, *rights)
+
+
+def _subject(name: str, entry: UserConfig) -> str:
+    return entry.subject or name
+
+
+def _user(name: str, entry: UserConfig) -> User:
+    return User(
+        subject=_subject(name, entry),
+        email=entry.email,
+        name=entry.name,
+        roles=tuple(entry.roles),
+        scopes=tuple(entry.scopes),
+        is_disabled=entry.disabled,
+    )

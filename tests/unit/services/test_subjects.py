@@ -1,0 +1,50 @@
+"""The end of everything that somebody has been given."""
+
+from __future__ import annotations
+
+import pytest
+
+from proxy.adapters.store import StoreAddress, open_store
+from proxy.core.revocation import RevocationKeys, is_revoked
+from proxy.services.revocations import Revocations
+from proxy.services.sessions import Login, Sessions
+from proxy.services.subjects import Subjects
+
+NOW = 1_800_000_000.0
+KEYS = RevocationKeys("latchgate:")
+
+
+@pytest.fixture
+async def store(valkey):
+    store = open_store(StoreAddress(socket_path=str(valkey.socket_path)), timeout_s=2)
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+def subjects(store):
+    sessions = Sessions(store, prefix="latchgate:", idle_timeout_s=1800, lifetime_s=43_200)
+    return Subjects(store, "latchgate:", sessions, Revocations(store, KEYS), "local", 60)
+
+
+async def test_r6_sessions_and_tokens_end_together(subjects, store):
+    """R6: every session of the person, and every token that was issued until now."""
+    mine = await subjects.sessions.create(Login("alice"), NOW)
+    other = await subjects.sessions.create(Login("bob"), NOW)
+
+    assert 1 == await subjects.end("alice", NOW)
+    assert None is await subjects.sessions.show(mine.digest, NOW)
+    assert await subjects.sessions.show(other.digest, NOW)
+    values = await store.fetch(KEYS.for_token("local", {"sub": "alice"}, "j"))
+    assert "sub" == is_revoked(values, NOW - 1, 0)
+
+
+async def test_r6_a_change_is_seen_to_once(subjects):
+    """R6: who signed in after the change was seen to keeps that session; a new change ends it."""
+    await subjects.end_changed({"alice": "disabled"}, NOW)
+    new = await subjects.sessions.create(Login("alice"), NOW)
+    await subjects.end_changed({"alice": "disabled"}, NOW)
+    assert await subjects.sessions.show(new.digest, NOW)
+
+    await subjects.end_changed({"alice": "admin"}, NOW)
+    assert None is await subjects.sessions.show(new.digest, NOW)
