@@ -58,6 +58,12 @@ CODES: Final[dict[str, CodeInfo]] = {
         "Sign in again. If this comes back, delete the cookies of this site.",
     ),
     # 401: no credential that opens this route
+    "insecure_origin": CodeInfo(
+        400,
+        "Nobody can sign in here: the connection is not encrypted.",
+        "A password would be readable on its way.",
+        "Open this page by its https address.",
+    ),
     "credential_missing": CodeInfo(
         401,
         "Please sign in.",
@@ -81,6 +87,18 @@ CODES: Final[dict[str, CodeInfo]] = {
         "Your session was used from another place. Please sign in again.",
         "It belongs to the network and the browser in which you signed in, so it was ended.",
         "Sign in again. If it was not you who moved, change your password.",
+    ),
+    "login_failed": CodeInfo(
+        401,
+        "That name and password do not go together.",
+        "One of them is wrong, or the account is not open.",
+        "Look for a slip of the pen, then try again.",
+    ),
+    "otp_required": CodeInfo(
+        401,
+        "A one-time code is needed as well.",
+        "This account has a second factor.",
+        "Sign in again with the code that your authenticator shows.",
     ),
     "token_expired": CodeInfo(
         401,
@@ -124,6 +142,12 @@ CODES: Final[dict[str, CodeInfo]] = {
         "The credential does not say what this route asks for.",
         "You are known, but this part is for others, such as the people of another organisation.",
         "Sign in with the account that this part belongs to, or ask whoever looks after accounts here.",
+    ),
+    "login_stale": CodeInfo(
+        403,
+        "This sign-in page is too old, or came from somewhere else.",
+        "Its form does not belong to this browser.",
+        "Open the sign-in page again.",
     ),
     "cross_site": CodeInfo(
         403,

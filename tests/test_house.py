@@ -38,6 +38,7 @@ THROUGH_OTHERS = {
     "services/deny_list.py",
     "services/gate.py",
     "services/keyrings.py",
+    "services/own_opening.py",
     "services/routes.py",
     "services/runtime.py",
     "services/schemes/jwt.py",

@@ -27,7 +27,7 @@ LATER: Final = frozenset(
         "store.durability",
         "tokens.refresh", "tokens.reuse_grace", "tokens.otp", "tokens.encrypt",
         "schemes.*.secrets", "schemes.*.serializer", "schemes.*.signer",
-        "routes[].dpop", "routes[].limits", "routes[].login_url", "routes[].mode",
+        "routes[].dpop", "routes[].limits", "routes[].mode",
         "routes[].require.mfa_within", "routes[].require.login_within",
     }
 )  # fmt: skip

@@ -47,6 +47,9 @@ AllowedPath = Literal[
 MAX_SEGMENTS: Final = 64
 """Segments of one path pattern."""
 
+_LOGIN_URL: Final = re.compile(
+    r"(?:https://[A-Za-z0-9.-]+(?::[0-9]{1,5})?)?/(?:[!$-;=?-\[\]_a-z~]|\{next\})*"
+)
 _PLACEHOLDER: Final = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]*\}")
 
 
@@ -100,6 +103,26 @@ PlainPath = Annotated[
     WithJsonSchema({"type": "string", "pattern": "^/", "examples": ["/api"]}),
 ]
 """A literal path without a final slash."""
+
+
+def parse_login_url(value: object) -> str:
+    """Return a page for signing in: a path of this host, or an https:// URL."""
+    text = parse_text(value)
+    if _LOGIN_URL.fullmatch(text) is None or text.startswith("//") or text.count("{next}") > 1:
+        raise ValueError(
+            "must be a path or an https:// URL in visible ASCII, with {next} once at most,"
+            " such as /login?back={next}"
+        )
+    return text
+
+
+LoginUrl = Annotated[
+    str,
+    PlainValidator(parse_login_url),
+    WithJsonSchema(
+        {"type": "string", "pattern": "^(/|https://)", "examples": ["/login?back={next}"]}
+    ),
+]
 
 
 def parse_method(value: object) -> str:
@@ -306,6 +329,8 @@ class RouteConfig(Section):
         | None
     ) = None
     """Origins that the gate answers itself, or upstream: preflights are passed on."""
+    login_url: LoginUrl | None = None
+    """Where page loads without a credential go: a path or https:// URL; {next} is where they came from."""
     allow_paths: Annotated[list[AllowedPath], AfterValidator(unique)] = []
     """Odd forms of a path that pass, where every reading of them has the same policy."""
     pass_headers: Annotated[list[Token], AfterValidator(unique)] = []

@@ -32,14 +32,23 @@ class Answers:
         self._pages = pages
 
     def refuse(
-        self, view: RequestView | None, code: str, request_id: str, headers: Sequence[Header] = ()
+        self,
+        view: RequestView | None,
+        code: str,
+        request_id: str,
+        headers: Sequence[Header] = (),
+        *,
+        sign_in: str | None = None,
     ) -> OwnAnswer:
-        """Return status, headers and body of the answer for `code`; `view`: None where no head is."""
+        """Return status, headers and body of the answer for `code`; `view`: None where no head is.
+
+        `sign_in` is where a page leads whose form has lost its session.
+        """
         kind = None if view is None else navigation(view)
         if kind is None:
             return problem(code, request_id, headers)
         lines = [*page_headers(), *_common(code, request_id)]
-        body = self._pages.body(code, kind, request_id)
+        body = self._pages.body(code, kind, request_id, sign_in)
         return CODES[code].status, _merge(lines, headers), body
 
 
@@ -70,7 +79,9 @@ def _common(code: str, request_id: str) -> Iterator[Header]:
 
 
 def _merge(answer: list[Header], extra: Sequence[Header]) -> list[Header]:
-    """Add `extra`; a Vary of its own joins the gate's, so that caches see one list."""
+    """Add `extra`; a Vary of its own joins the gate's, and a Retry-After of its own takes its place."""
+    if any(name.lower() == b"retry-after" for name, _ in extra):
+        answer = [header for header in answer if header[0] != b"Retry-After"]
     for name, value in extra:
         if name.lower() == b"vary":
             continue

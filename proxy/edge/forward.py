@@ -167,7 +167,7 @@ class Forwarder:
             return
         if status == 100 and not incoming.expects_continue:
             return
-        kept = decision.route.responses.informational(headers)
+        kept = decision.route.responses_for(decision.client).informational(headers)
         connection.write(response_head(status, kept))
 
     async def _respond(
@@ -182,7 +182,7 @@ class Forwarder:
         framing = _framing(incoming, response)
         if framing is Framing.CLOSE or connection.is_draining:
             incoming.keeps_alive = False
-        plan = decision.route.responses
+        plan = decision.route.responses_for(decision.client)
         headers = plan.apply(response.headers, decision.response_headers)
         incoming.is_event_stream = _is_event_stream(response.headers)
         _write_head(connection, incoming, response, headers, framing)
@@ -250,7 +250,9 @@ class Forwarder:
         if upgrade is None:
             raise UpstreamInvalid("a 101 that nobody asked for")
         check_switch(upgrade, incoming.view, response.headers)
-        headers = decision.route.responses.apply(response.headers, decision.response_headers)
+        headers = decision.route.responses_for(decision.client).apply(
+            response.headers, decision.response_headers
+        )
         headers = [h for h in headers if h[0].lower() not in _FRAMING_NAMES]
         switched: list[Header] = [
             (b"Upgrade", upgrade.encode("latin-1")),

@@ -30,8 +30,20 @@ _ID_HERE: Final = "\x00id\x00"
 _LOGO_HERE: Final = "\x00logo\x00"
 """Neither can come from a configuration: its texts have no control characters."""
 
+_SIGN_IN_HERE: Final = "sign-in-here"
+"""Stands in a template for an address that only a request knows."""
+
 _STARTS_AGAIN: Final = frozenset({505, 508})
 """Of the server's failures those that the same request meets again."""
+
+_VARIANTS: Final = (
+    (Navigation.LOAD, False),
+    (Navigation.FORM, False),
+    (Navigation.FORM, True),
+)
+_FORM_REMEDY: Final = (
+    "Sign in, then go back and send the form again. What you typed is usually still there."
+)
 
 _Pieces = tuple[bytes, bytes, bytes]
 """Before the logo, between logo and request id, after the request id."""
@@ -42,10 +54,10 @@ class Pages:
 
     def __init__(self, name: str, logo: Logo | None = None) -> None:
         template = _environment().from_string(_asset("refusal.html"))
-        self._logo = b"" if logo is None else _data_uri(logo)
-        self._pages: dict[tuple[str, Navigation], _Pieces] = {}
+        self._logo = b"" if logo is None else data_uri(logo)
+        self._pages: dict[tuple[str, Navigation, bool], _Pieces] = {}
         for code, info in CODES.items():
-            for kind in Navigation:
+            for kind, has_sign_in in _VARIANTS:
                 text = template.render(
                     name=name,
                     has_logo=logo is not None,
@@ -57,29 +69,40 @@ class Pages:
                     phrase=HTTPStatus(info.status).phrase,
                     title=info.title,
                     meaning=info.meaning,
-                    remedy=info.remedy,
+                    remedy=_FORM_REMEDY if has_sign_in else info.remedy,
+                    sign_in=_SIGN_IN_HERE if has_sign_in else "",
                     leads_back=kind is Navigation.FORM or not _may_be_repeated(code, info),
                 )
-                self._pages[code, kind] = _cut(text)
+                self._pages[code, kind, has_sign_in] = _cut(text)
 
     @classmethod
     def from_config(cls, branding: BrandingConfig) -> Pages:
-        """Return the pages of a checked configuration.
+        """Return the pages of a checked configuration."""
+        return cls(branding.name, logo_of(branding))
 
-        A logo that has become unreadable since is left out: no gate stands still for a picture.
-        """
-        logo = None
-        if branding.logo is not None:
-            try:
-                logo = read_logo(branding.logo)
-            except (OSError, ValueError) as error:
-                _log.warning("branding.logo cannot be used, pages go without: %s", error)
-        return cls(branding.name, logo)
+    def body(
+        self, code: str, kind: Navigation, request_id: str, sign_in: str | None = None
+    ) -> bytes:
+        """Return the page of `code`, a row of proxy.codes; it leads to `sign_in` where that is given."""
+        before, between, after = self._pages[code, kind, sign_in is not None]
+        page = b"".join((before, self._logo, between, html.escape(request_id).encode(), after))
+        if sign_in is None:
+            return page
+        return page.replace(_SIGN_IN_HERE.encode(), html.escape(sign_in).encode(), 1)
 
-    def body(self, code: str, kind: Navigation, request_id: str) -> bytes:
-        """Return the page of `code`, a row of proxy.codes."""
-        before, between, after = self._pages[code, kind]
-        return b"".join((before, self._logo, between, html.escape(request_id).encode(), after))
+
+def logo_of(branding: BrandingConfig) -> Logo | None:
+    """Return the logo of a checked configuration, if it has one.
+
+    One that has become unreadable since is left out: no gate stands still for a picture.
+    """
+    if branding.logo is None:
+        return None
+    try:
+        return read_logo(branding.logo)
+    except (OSError, ValueError) as error:
+        _log.warning("branding.logo cannot be used, pages go without: %s", error)
+        return None
 
 
 @cache
@@ -116,7 +139,8 @@ def _may_be_repeated(code: str, info: CodeInfo) -> bool:
     return info.status >= 500 and info.status not in _STARTS_AGAIN
 
 
-def _data_uri(logo: Logo) -> bytes:
+def data_uri(logo: Logo) -> bytes:
+    """Return a picture as a page can hold it (RFC 2397)."""
     return b"data:%b;base64,%b" % (logo.media_type.encode(), base64.b64encode(logo.data))
 
 

@@ -169,7 +169,11 @@ class GateServer:
                     incoming.keeps_alive = False
                 headers = (*refusal.headers, *decision.response_headers)
                 status, lines, body = self._answers.refuse(
-                    incoming.view, refusal.code, decision.request_id, headers
+                    incoming.view,
+                    refusal.code,
+                    decision.request_id,
+                    headers,
+                    sign_in=decision.sign_in,
                 )
                 passage.status = status
                 connection.answer(incoming, status, lines, body)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from proxy.adapters.upstreams import Upstream
 from proxy.config.models import Config
+from proxy.core.destination import Destinations
 from proxy.core.forwarding import ForwardingPolicy
 from proxy.core.headers import HeaderRules
 from proxy.core.routing import Router
@@ -17,6 +18,7 @@ from proxy.services import compile as compiling
 from proxy.services.gate import Gate, Payload
 from proxy.services.routes import Minter, build_router
 from proxy.services.schemes.port import Scheme
+from proxy.services.sign_in import SignIn, leads_to
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,8 @@ class Assembly:
     router: Router[Payload]
     rules: HeaderRules
     gate_id: str
+    destinations: Destinations
+    """Where a browser may be sent on to."""
 
 
 def assemble(
@@ -46,5 +50,37 @@ def assemble(
     rules = HeaderRules(compiling.identity_names(config))
     forwarding = ForwardingPolicy(config.server.trusted_proxies, config.server.forwarded)
     router = build_router(config, schemes, upstreams, rules, minter, published)
-    gate = Gate(router=router, rules=rules, forwarding=forwarding, gate_id=gate_id)
-    return Assembly(gate, forwarding, router, rules, gate_id)
+    destinations = open_destinations(config, router)
+    gate = Gate(
+        router=router,
+        rules=rules,
+        forwarding=forwarding,
+        gate_id=gate_id,
+        sign_in=_open_sign_in(config, router, destinations),
+    )
+    return Assembly(gate, forwarding, router, rules, gate_id, destinations)
+
+
+def open_destinations(config: Config, router: Router[Payload]) -> Destinations:
+    """Return where a browser may be sent on to (S4)."""
+    return Destinations(
+        lambda host, path: leads_to(router, host, path),
+        domain=None if config.login is None else config.login.cookie_domain,
+        hosts=frozenset(
+            route.match.host
+            for route in config.routes
+            if route.match.host is not None and "*" not in route.match.host
+        ),
+    )
+
+
+def _open_sign_in(
+    config: Config, router: Router[Payload], destinations: Destinations
+) -> SignIn | None:
+    login = config.login
+    if login is None and all(route.login_url is None for route in config.routes):
+        return None
+    host = None
+    if login is not None and login.cookie_domain is not None and login.hosts is not None:
+        host = next((name for name in login.hosts if "*" not in name), None)
+    return SignIn(router, destinations, compiling.own_path(config), host)

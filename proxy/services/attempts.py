@@ -26,15 +26,16 @@ UNKNOWN: Final = "unknown"
 
 # KEYS: the account's count, the network's count, the network's turn. ARGV: now, TRIES, LOCK_S,
 # TRIES_EVERYWHERE, LONGEST_DELAY_S. Returns the seconds to wait, as text (Lua would cut a number).
-# Only what is let through is counted: who is told to wait has not guessed. A turn farther away than
-# any that is given here was written by a clock that was wrong, and does not count.
+# Only what is let through is counted: who is told to wait has not guessed. A turn that is minutes
+# farther away than any that is given here was written by a clock that was wrong, and does not count;
+# seconds lie between clocks that are right, and between requests that overtake each other.
 _TAKE: Final = Script("""
 local now, lock, longest = tonumber(ARGV[1]), tonumber(ARGV[3]), tonumber(ARGV[5])
 local function keep(turn)
   redis.call('SET', KEYS[3], string.format('%.3f', turn), 'PX', math.ceil((turn - now + lock) * 1000))
 end
 local turn = tonumber(redis.call('GET', KEYS[3]) or '')
-if turn and turn - now > math.max(lock, longest) then turn = nil end
+if turn and turn - now > math.max(lock, longest) + 300 then turn = nil end
 if turn and turn > now then return string.format('%.3f', turn - now) end
 local over = (tonumber(redis.call('GET', KEYS[1]) or '') or 0) - tonumber(ARGV[4])
 local delay = 0

@@ -28,6 +28,10 @@ class CredentialPlan:
     """Every place that a scheme of the route reads."""
     native_cookies: frozenset[bytes]
     """Of every native scheme of the file; empty where the route forwards credentials."""
+    local_cookies: frozenset[bytes]
+    """What they are called besides on http://localhost; empty likewise."""
+    state_cookies: frozenset[bytes]
+    """Those of a sign-in that is under way: no upstream ever sees them."""
     own_issuers: frozenset[str]
     """The gate's own issuers; empty where the route forwards credentials."""
     is_authorization_set: bool
@@ -41,6 +45,8 @@ class CredentialPlan:
         schemes: Iterable[Scheme],
         *,
         native_cookies: Iterable[bytes],
+        local_cookies: Iterable[bytes] = (),
+        state_cookies: Iterable[bytes] = (),
         own_issuers: Iterable[str],
         forwards: bool | None,
         is_authorization_set: bool,
@@ -50,6 +56,8 @@ class CredentialPlan:
         return cls(
             read=frozenset(place for scheme in schemes for place in scheme.places),
             native_cookies=frozenset() if is_open else frozenset(native_cookies),
+            local_cookies=frozenset() if is_open else frozenset(local_cookies),
+            state_cookies=frozenset(state_cookies),
             own_issuers=frozenset() if is_open else frozenset(own_issuers),
             is_authorization_set=is_authorization_set,
             forwards=forwards,
@@ -60,8 +68,13 @@ class CredentialPlan:
         forwards = (not scheme.is_native) if self.forwards is None else self.forwards
         return found.place if forwards else None
 
-    def clean_headers(self, headers: list[Header], kept: Place | None) -> list[Header]:
-        """Return `headers` without the credentials that must not travel on."""
+    def clean_headers(
+        self, headers: list[Header], kept: Place | None, *, is_local: bool = False
+    ) -> list[Header]:
+        """Return `headers` without the credentials that must not travel on.
+
+        `is_local`: a browser came over http://localhost (S5).
+        """
         dropped = self._dropped_headers(kept)
         cleaned = []
         for name, value in headers:
@@ -72,7 +85,7 @@ class CredentialPlan:
             elif lower in dropped:
                 continue
             cleaned.append((name, value))
-        return self._clean_cookies(cleaned, kept)
+        return self._clean_cookies(cleaned, kept, is_local=is_local)
 
     def clean_query(self, query: bytes | None, kept: Place | None) -> bytes | None:
         """Return the query without the credentials that must not travel on."""
@@ -99,11 +112,15 @@ class CredentialPlan:
         """Tell whether `value` carries a token of this gate; a hint, so unverified is enough."""
         return bool(self.own_issuers) and not self.own_issuers.isdisjoint(claimed_issuers(value))
 
-    def _clean_cookies(self, headers: list[Header], kept: Place | None) -> list[Header]:
+    def _clean_cookies(
+        self, headers: list[Header], kept: Place | None, *, is_local: bool
+    ) -> list[Header]:
         names = {
             place.name.encode() for place in self.read if place.kind == "cookie" and place != kept
         }
-        names |= self.native_cookies
+        names |= self.native_cookies | self.state_cookies
+        if is_local:
+            names |= self.local_cookies
         if kept is not None and kept.kind == "cookie":
             names.discard(kept.name.encode())
         if not names:

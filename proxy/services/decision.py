@@ -76,6 +76,8 @@ class Refuse:
     response_headers: tuple[Header, ...] = ()
     identity: Identity | None = None
     """Who it was, where that is known (403): for the log."""
+    sign_in: str | None = None
+    """Where a person may sign in whose form has lost its session."""
 
 
 Decision = Forward | Answer | Own | Refuse

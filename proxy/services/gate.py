@@ -17,6 +17,8 @@ from proxy.core.forwarding import ForwardingPolicy, is_loop
 from proxy.core.headers import HeaderRules
 from proxy.core.hosts import Host, parse_host
 from proxy.core.identity import IdentityRefused
+from proxy.core.navigation import Navigation, navigation
+from proxy.core.own_cookies import is_plain_local
 from proxy.core.paths import BadTarget, Target, decode_path, parse_target
 from proxy.core.routing import Ambiguous as AmbiguousPath
 from proxy.core.routing import Found as FoundRoute
@@ -29,6 +31,8 @@ from proxy.services.own import OwnEndpoint
 from proxy.services.route import Route
 from proxy.services.schemes.port import Ambiguous as AmbiguousCredential
 from proxy.services.schemes.port import Carried
+from proxy.services.sign_in import CODES as SIGN_IN_CODES
+from proxy.services.sign_in import SignIn
 from proxy.services.trace import Trace
 
 
@@ -66,6 +70,12 @@ class _Asked:
     path: bytes
     is_preflight: bool
     trace: Trace | None = None
+    host: str | None = None
+
+    @property
+    def raw_target(self) -> bytes:
+        """The origin-form of what was asked for, as it came."""
+        return _join(self.target.path, self.target.query)
 
 
 class Gate:
@@ -78,8 +88,10 @@ class Gate:
         rules: HeaderRules,
         forwarding: ForwardingPolicy,
         gate_id: str,
+        sign_in: SignIn | None = None,
     ) -> None:
         self._router = router
+        self._sign_in = sign_in
         self._rules = rules
         self._forwarding = forwarding
         self._gate_id = gate_id
@@ -156,7 +168,15 @@ class Gate:
                 if trace is not None:
                     trace.chose(route, is_preflight=False)
                 return _Asked(
-                    view, client, request_id, target, route, path, is_preflight=False, trace=trace
+                    view,
+                    client,
+                    request_id,
+                    target,
+                    route,
+                    path,
+                    is_preflight=False,
+                    trace=trace,
+                    host=name,
                 )
             case MethodNotAllowed(allow=allow):
                 header = (b"Allow", ", ".join(allow).encode())
@@ -196,7 +216,9 @@ class Gate:
         if asked.trace is not None:
             asked.trace.cleaned = kept
         cleaned = [h for h in kept if h[0].lower() not in (b"cookie", b"authorization")]
-        cleaned = route.credentials.clean_headers(cleaned, None)
+        cleaned = route.credentials.clean_headers(
+            cleaned, None, is_local=is_plain_local(asked.client)
+        )
         query = route.credentials.clean_query(asked.target.query, None)
         return Forward(
             route=route,
@@ -215,7 +237,13 @@ class Gate:
                 return self._refuse(asked, forged)
             return self._forward(asked, None, now)
         cookies = parse_cookies(view.values(b"cookie"))
-        carried = Carried(view, asked.target.query, cookies, asked.client.address)
+        carried = Carried(
+            view,
+            asked.target.query,
+            cookies,
+            asked.client.address,
+            is_local=is_plain_local(asked.client),
+        )
         try:
             opened = await authenticate(route, carried, now, asked.trace)
         except AmbiguousCredential as twice:
@@ -256,10 +284,22 @@ class Gate:
             identity,
         )
 
-    def _refuse_authentication(self, asked: _Asked, refusal: Refusal) -> Refuse:
-        """Refuse with the route's challenges (401); one of `both` (403) and a 429 go without."""
+    def _refuse_authentication(self, asked: _Asked, refusal: Refusal) -> Decision:
+        """Refuse with the route's challenges (401); one of `both` (403) and a 429 go without.
+
+        A page load is sent to where people sign in, if the route has such a place.
+        """
         if refusal.code in ("credentials_differ", "too_many_attempts"):
             return self._refuse(asked, refusal)
+        sign_in = None
+        if self._sign_in is not None and refusal.code in SIGN_IN_CODES:
+            kind = navigation(asked.view)
+            if kind is Navigation.LOAD:
+                location = self._sign_in.location(asked.route, asked.host, asked.raw_target)
+                if location is not None:
+                    return _send_to(location, asked)
+            elif kind is Navigation.FORM:
+                sign_in = self._sign_in.link(asked.route, asked.host)
         headers = _challenges(asked.route, refusal.code) + refusal.headers
         return Refuse(
             "challenge",
@@ -268,6 +308,7 @@ class Gate:
             asked.request_id,
             asked.route,
             _cors_headers(asked),
+            sign_in=sign_in,
         )
 
     def _forward(self, asked: _Asked, opened: Opened | None, now: float) -> Decision:
@@ -293,7 +334,9 @@ class Gate:
             request_id=asked.request_id,
             identity=identity,
             identity_headers=headers,
-            headers=route.credentials.clean_headers(cleaned, kept),
+            headers=route.credentials.clean_headers(
+                cleaned, kept, is_local=is_plain_local(asked.client)
+            ),
             target=_join(asked.path, route.credentials.clean_query(asked.target.query, kept)),
             response_headers=_cors_headers(asked),
             hash_key=route.hash_key(view, asked.client, identity) if route.hash_key else None,
@@ -343,6 +386,16 @@ def _check_authority(target: Target, host: Host | None) -> None:
 
 def _texts(path: bytes) -> tuple[str, ...]:
     return tuple(part.decode("utf-8", "replace") for part in decode_path(path))
+
+
+def _send_to(location: str, asked: _Asked) -> Answer:
+    headers = (
+        (b"Location", location.encode("ascii")),
+        (b"Cache-Control", b"no-store"),
+        (b"Vary", b"Cookie, Authorization, Accept, Sec-Fetch-Mode"),
+        (b"Referrer-Policy", b"no-referrer"),
+    )
+    return Answer(303, asked.client, asked.request_id, headers, route=asked.route)
 
 
 def _join(path: bytes, query: bytes | None) -> bytes:

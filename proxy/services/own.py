@@ -10,9 +10,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from proxy.config.models import Config
+from proxy.config.models import BrandingConfig, Config, SessionSchemeConfig
+from proxy.core.own_cookies import OwnCookie
 
 if TYPE_CHECKING:
+    from proxy.core.destination import Destinations
+    from proxy.services.login import LoginService
     from proxy.services.visitors import Visitors
 
 
@@ -26,10 +29,41 @@ class OwnEndpoint:
     """Below `login.path`, such as `/login` or `/callback/{provider}`."""
     methods: frozenset[str]
     """GET includes HEAD."""
+    is_destination: bool = False
+    """True for a page that people may be sent on to after signing in (security.md, S4)."""
     leans_on_cookies: bool = True
     """True where a browser's cookie says who it is: then no other site may call it with an unsafe
     method, and there are no exceptions (security.md, S3). False where the caller says so in words
     of its own, as OAuth clients do."""
+
+
+@dataclass(frozen=True, slots=True)
+class PortalSettings:
+    """What the endpoints have from the configuration alone."""
+
+    path: str
+    """`login.path`."""
+    public_url: str | None
+    cookie: OwnCookie
+    """That of the session which people sign in to."""
+    branding: BrandingConfig
+    remember_s: float | None
+    """How long a session is remembered; `None`: none is."""
+
+    @classmethod
+    def from_config(cls, config: Config) -> PortalSettings:
+        """Return the settings of a configuration that has `login:`."""
+        login = config.login
+        assert login is not None  # noqa: S101 - the caller has looked
+        scheme = config.schemes[login.scheme]
+        assert isinstance(scheme, SessionSchemeConfig)  # noqa: S101 - the configuration was checked
+        return cls(
+            path=login.path,
+            public_url=config.server.public_url,
+            cookie=OwnCookie(scheme.cookie, login.cookie_domain),
+            branding=config.branding,
+            remember_s=login.sessions.remember,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +72,17 @@ class OwnServices:
 
     visitors: Visitors
     """Who asks."""
+    login: LoginService
+    """Signs people in and out."""
+    destinations: Destinations
+    """Where a browser may be sent on to (S4)."""
+    settings: PortalSettings
+    """What the pages need to know."""
+
+    def close(self) -> None:
+        """End the threads that check passwords."""
+        if self.login.users is not None:
+            self.login.users.close()
 
 
 def own_endpoints(config: Config) -> Iterator[OwnEndpoint]:
@@ -51,4 +96,9 @@ def _account(_config: Config) -> Iterator[OwnEndpoint]:
     yield OwnEndpoint("me", "/me", frozenset({"GET"}))
 
 
-_PARTS: Final[tuple[Callable[[Config], Iterator[OwnEndpoint]], ...]] = (_account,)
+def _login(_config: Config) -> Iterator[OwnEndpoint]:
+    yield OwnEndpoint("login", "/login", frozenset({"GET", "POST"}))
+    yield OwnEndpoint("logout", "/logout", frozenset({"POST"}))
+
+
+_PARTS: Final[tuple[Callable[[Config], Iterator[OwnEndpoint]], ...]] = (_account, _login)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from proxy.core.own_cookies import is_plain_local
 from proxy.model import Header, Identity, Refusal, RequestView
 
 if TYPE_CHECKING:
@@ -60,6 +61,18 @@ class Route:
     scope_challenge: tuple[Header, ...]
     """WWW-Authenticate of a token without a needed scope (RFC 6750 §3)."""
     hash_key: HashKey | None = field(default=None)
+    login_url: str | None = None
+    """An application's own page for signing in, as the configuration has it."""
+    has_portal: bool = False
+    """True where the gate's own page makes a session that opens the route."""
+    local_responses: ResponsePlan | None = None
+    """What becomes of answers on http://localhost, where the login's cookie has another name (S5)."""
+
+    def responses_for(self, client: ClientInfo) -> ResponsePlan:
+        """Return what becomes of the upstream's answer to `client`."""
+        if self.local_responses is not None and is_plain_local(client):
+            return self.local_responses
+        return self.responses
 
     @property
     def is_guarded(self) -> bool:

@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from proxy.adapters.upstreams import Upstream
+from proxy.config.login_models import bare_name
 from proxy.config.models import Config, RouteConfig, SessionSchemeConfig
 from proxy.core.cross_site import CrossSitePolicy
 from proxy.core.headers import HeaderRules, compile_pass_headers
+from proxy.core.own_cookies import STATE
 from proxy.core.responses import ResponsePlan
 from proxy.core.routing import Router, RouteSpec
 from proxy.model import Header, Identity
@@ -80,6 +82,16 @@ def _cookies_of(scheme: Scheme) -> frozenset[bytes]:
     return frozenset(place.name.encode() for place in scheme.places if place.kind == "cookie")
 
 
+def _login_cookies(config: Config) -> tuple[frozenset[bytes], frozenset[bytes]]:
+    """Return what the login's cookie is called on http://localhost, and the cookies of its state."""
+    login = config.login
+    scheme = None if login is None else config.schemes.get(login.scheme)
+    if not isinstance(scheme, SessionSchemeConfig):
+        return frozenset(), frozenset()
+    state = frozenset(name.encode() for name in (STATE, bare_name(STATE)))
+    return frozenset({bare_name(scheme.cookie).encode()}), state
+
+
 class _RouteBuilder:
     """Compiles routes of one configuration."""
 
@@ -99,6 +111,7 @@ class _RouteBuilder:
         self._native_cookies = frozenset[bytes]().union(
             *(_cookies_of(scheme) for scheme in schemes.values() if scheme.is_native)
         )
+        self._local_cookies, self._state_cookies = _login_cookies(config)
         self._own_issuers = compiling.own_issuers(config)
         self._identity_names = compiling.identity_names(config)
 
@@ -110,6 +123,19 @@ class _RouteBuilder:
         schemes = tuple(self._schemes[name] for name in route.auth)
         cors = compiling.compile_cors(route)
         passed = compile_pass_headers(route.pass_headers, self._rules)
+
+        def plan(cookies: frozenset[bytes]) -> ResponsePlan:
+            return ResponsePlan(
+                protected_cookies=cookies,
+                identity_names=self._identity_names,
+                is_guarded=bool(schemes),
+                cache=route.cache,
+                replaces_cors=cors is not None,
+                passed=passed,
+            )
+
+        protected = self._protected_cookies(route.upstream)
+        local = plan(protected | self._local_cookies) if self._local_cookies else None
         return Route(
             name=route.name,
             schemes=schemes,
@@ -122,6 +148,8 @@ class _RouteBuilder:
             credentials=CredentialPlan.compile(
                 schemes,
                 native_cookies=self._native_cookies,
+                local_cookies=self._local_cookies,
+                state_cookies=self._state_cookies,
                 own_issuers=self._own_issuers,
                 forwards=route.forward_credentials,
                 is_authorization_set=route.identity.bearer,
@@ -132,20 +160,16 @@ class _RouteBuilder:
             cross_site=compiling.compile_cross_site(route, cors, config.server.public_url),
             cors=cors,
             is_cors_upstream=route.cors == "upstream",
-            responses=ResponsePlan(
-                protected_cookies=self._protected_cookies(route.upstream),
-                identity_names=self._identity_names,
-                is_guarded=bool(schemes),
-                cache=route.cache,
-                replaces_cors=cors is not None,
-                passed=passed,
-            ),
+            responses=plan(protected),
             upgrades=frozenset(route.upgrades),
             tunnel_timeout=upstream.timeouts.tunnel,
             keeps_expired=route.streams.on_expiry == "keep",
             challenges=compiling.challenges_of(names),
             scope_challenge=compiling.scope_challenge_of(names, route.require.scopes),
             hash_key=compiling.compile_hash_key(upstream),
+            login_url=route.login_url,
+            has_portal=config.login is not None and config.login.scheme in route.auth,
+            local_responses=local,
         )
 
     def _protected_cookies(self, upstream: str) -> frozenset[bytes]:
@@ -154,7 +178,7 @@ class _RouteBuilder:
         A local token may stand in a cookie too. Nobody but the gate issues one, so that an upstream
         which sets it could only swap whose token a browser sends.
         """
-        names: set[bytes] = set()
+        names = set(self._state_cookies)
         for name, scheme in self._config.schemes.items():
             if not isinstance(scheme, SessionSchemeConfig):
                 if self._schemes[name].is_native:

@@ -39,13 +39,12 @@ from proxy.services.coherence import Coherence
 from proxy.services.gate import Gate
 from proxy.services.keyrings import open_signing_keys
 from proxy.services.own import OwnServices
+from proxy.services.own_opening import open_own_services, watch_users
 from proxy.services.revocations import RevocationWatch
 from proxy.services.schemes.build import SchemeBuilder, longest_marker_life_s
-from proxy.services.schemes.port import Scheme
 from proxy.services.signing import SigningKeys
 from proxy.services.tokens import AssertionMinter
 from proxy.services.vigil import Vigil
-from proxy.services.visitors import Visitors
 
 REFRESH_KEYS_S: Final = 60.0
 RETRY_S: Final = 1.0
@@ -167,6 +166,9 @@ class Runtime:
             with contextlib.suppress(StoreUnavailable):
                 await ring.refresh(clock())
             tasks.append(spawn(_refresh_keys(ring, clock), name="signing keys"))
+        own = open_own_services(config, schemes, store, assembly.destinations)
+        if own is not None:
+            tasks.extend(watch_users(own, clock))
         return cls(
             config=config,
             gate=assembly.gate,
@@ -175,7 +177,7 @@ class Runtime:
             upstreams=upstreams,
             store=store,
             token_keys=keys.tokens,
-            own=_own_services(config, schemes),
+            own=own,
             health=health,
             coherence=coherence,
             vigil=Vigil(coherence),
@@ -189,18 +191,13 @@ class Runtime:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self.own is not None:
+            self.own.close()
         await asyncio.gather(*(upstream.close(drain_s) for upstream in self.upstreams.values()))
         await self.coherence.close()
         await self.audit.close()
         if self.store is not None:
             await self.store.close()
-
-
-def _own_services(config: Config, schemes: Mapping[str, Scheme]) -> OwnServices | None:
-    """Return what the gate's own endpoints work with; `None` where there are none."""
-    if config.login is None:
-        return None
-    return OwnServices(visitors=Visitors(schemes[config.login.scheme]))
 
 
 def pick_gate_id(config: Config) -> str:

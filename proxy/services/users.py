@@ -61,6 +61,10 @@ class Users:
         """True where a password would not even be looked at: the queue is full."""
         return self._passwords.is_full
 
+    def close(self) -> None:
+        """End the threads that check passwords."""
+        self._passwords.close()
+
     def find(self, name: str) -> User | None:
         """Return the person who signs in with `name`, disabled or not."""
         entry = self._entries.get(normal_name(name))

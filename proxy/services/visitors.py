@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from proxy.model import Absent, Header, Identity, Outcome
 from proxy.services.schemes.port import Carried, Found, Scheme
 
@@ -25,7 +27,7 @@ class Visitors:
         if found is None:
             return Absent()
         # Nothing that the gate does with a session of its own may rest on a stale verdict (R8).
-        found = Found(found.place, found.value, found.address)
+        found = replace(found, may_be_stale=False)
         return self._scheme.known(found, now) or await self._scheme.judge(found, now)
 
 

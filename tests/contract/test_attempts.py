@@ -70,6 +70,13 @@ async def test_s8_parallel_guesses_are_all_counted(backend, attempts):
     assert TRIES == waits.count(0.0)
 
 
+async def test_s8_a_request_that_was_overtaken_waits_too(attempts):
+    """S8: who asked a moment before the lock-out, and is counted after it, has no try left."""
+    await use_up(attempts)
+
+    assert await attempts.take("alice", HERE, NOW - 5) > LOCK_S
+
+
 async def test_s8_across_networks_there_are_only_delays(attempts):
     """S8: whoever comes from a network of their own gets their turn, however many attack."""
     await attack(attempts)

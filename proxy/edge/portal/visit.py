@@ -11,7 +11,9 @@ from typing import Any, Final
 
 from proxy.core.cookies import parse_cookies
 from proxy.core.fields import read_fields
+from proxy.core.hosts import parse_host
 from proxy.core.navigation import navigation
+from proxy.core.own_cookies import is_plain_local
 from proxy.core.strict_json import BadJson, loads_object
 from proxy.edge.portal.reply import Refused
 from proxy.model import ClientInfo, RequestView
@@ -38,6 +40,12 @@ class Visit:
     """Epoch seconds."""
 
     @property
+    def host(self) -> str | None:
+        """The host that the request's route was chosen by, without port; `None` where it has none."""
+        value = self.view.first(b"host")
+        return None if value is None else parse_host(value).name
+
+    @property
     def wants_page(self) -> bool:
         """True where a person looks at the answer."""
         return navigation(self.view) is not None
@@ -56,7 +64,13 @@ class Visit:
     def carried(self) -> Carried:
         """Return the request's credentials for a scheme."""
         cookies = parse_cookies(self.view.values(b"cookie"))
-        return Carried(self.view, self.query, cookies, self.client.address)
+        return Carried(
+            self.view,
+            self.query,
+            cookies,
+            self.client.address,
+            is_local=is_plain_local(self.client),
+        )
 
     def parameters(self) -> dict[str, str]:
         """Return the query's parameters. Raises `Refused` (400) where one occurs twice."""

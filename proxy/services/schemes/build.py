@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from proxy.adapters.keys import KeySource, StaticKeys
 from proxy.adapters.store import Store, StoreAddress, address_of
 from proxy.adapters.store.tracked_store import TrackedStore
+from proxy.config.login_models import bare_name
 from proxy.config.models import Config, JwtSchemeConfig, SessionSchemeConfig
 from proxy.core.formats.native import native_origin
 from proxy.core.revocation import History, RevocationKeys, marker_life_s
@@ -16,7 +17,7 @@ from proxy.services.coherence import Coherence
 from proxy.services.deny_list import DenyList, common_keys
 from proxy.services.revocations import Revocations
 from proxy.services.schemes.jwt import JwtScheme
-from proxy.services.schemes.port import Scheme
+from proxy.services.schemes.port import Place, Scheme
 from proxy.services.schemes.records import JsonRecords, NativeRecords, SessionRecords
 from proxy.services.schemes.session import SessionScheme
 from proxy.services.sessions import Sessions
@@ -116,7 +117,12 @@ class SchemeBuilder:
     def _session(self, name: str, scheme: SessionSchemeConfig) -> SessionScheme:
         is_native = scheme.format == "native"
         records = self._native(name, scheme) if is_native else self._json(name, scheme)
-        return SessionScheme(name, compiling.places_of(scheme), is_native, records)
+        login = self._config.login
+        is_login = login is not None and login.scheme == name
+        local = Place("cookie", bare_name(scheme.cookie)) if is_login else None
+        return SessionScheme(
+            name, compiling.places_of(scheme), is_native, records, local_place=local
+        )
 
     def _native(self, name: str, scheme: SessionSchemeConfig) -> SessionRecords:
         tokens, login = self._config.tokens, self._config.login

@@ -34,6 +34,8 @@ class Carried:
     cookies: list[tuple[bytes, bytes]]
     address: str | None = None
     """The client's, after the trusted hops (H5)."""
+    is_local: bool = False
+    """True where a browser came over http://localhost, where the login's cookie has no prefix (S5)."""
 
     def found(self, place: Place, value: bytes) -> Found:
         """Return the credential `value` that stands at `place`."""

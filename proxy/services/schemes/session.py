@@ -27,14 +27,20 @@ class SessionScheme:
     is_native: bool
     records: SessionRecords
     issuer: str | None = None
+    local_place: Place | None = None
+    """Where the cookie of a sign-in is besides on http://localhost (S5)."""
 
     def find(self, carried: Carried) -> Found | None:
         """Return the cookie's value. Raises `Ambiguous` where it is there twice (S2)."""
-        place = self.places[0]
-        value = find_cookie(carried.cookies, place.name.encode())
-        if isinstance(value, Duplicate):
-            raise Ambiguous(place, value.names)
-        return None if value is None else carried.found(place, value)
+        found = _find(self.places[0], carried)
+        if self.local_place is None or not carried.is_local:
+            return found
+        local = _find(self.local_place, carried)
+        if found is None or local is None or found.value == local.value:
+            return local or found
+        raise Ambiguous(
+            self.local_place, (found.place.name.encode(), self.local_place.name.encode())
+        )
 
     def known(self, found: Found, now: float) -> Outcome | None:
         """Return what a cached verdict says."""
@@ -58,6 +64,13 @@ class SessionScheme:
             if isinstance(told, Absent) and told.code == "session_unknown":
                 return await ledger.guessed(found, key) or told
         return Authenticated(told, is_ambient=True) if isinstance(told, Identity) else told
+
+
+def _find(place: Place, carried: Carried) -> Found | None:
+    value = find_cookie(carried.cookies, place.name.encode())
+    if isinstance(value, Duplicate):
+        raise Ambiguous(place, value.names)
+    return None if value is None else carried.found(place, value)
 
 
 def _outcome(told: Identity | Absent | None) -> Outcome | None:

@@ -1,0 +1,280 @@
+"""`/login` and `/logout`: the page, the form, and the same as JSON (security.md, S1, S4, S5, S8, H8)."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import math
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from proxy.codes import CODES
+from proxy.core.cookies import Duplicate, find_cookie
+from proxy.core.formats.native import cookie_digest
+from proxy.core.own_cookies import STATE, STATE_LIFE_S, OwnCookie, is_insecure
+from proxy.edge.portal.language import pick_language, texts
+from proxy.edge.portal.pages import PortalPages
+from proxy.edge.portal.reply import Refused, Reply, json_reply, redirect
+from proxy.errors import DependencyUnavailable
+from proxy.model import Authenticated, Header, Identity
+from proxy.services.attempts import retry_after
+from proxy.services.login import Credentials, NotSignedIn, SignedIn, Whereabouts
+
+if TYPE_CHECKING:
+    from proxy.edge.portal.portal import Endpoint
+    from proxy.edge.portal.visit import Visit
+    from proxy.services.own import OwnServices
+
+_STATE_VALUE: Final = re.compile(rb"[A-Za-z0-9_-]{43}")
+_CLEAR: Final[Header] = (b"Clear-Site-Data", b'"cache"')
+"""What the browser has kept of guarded pages is nobody's any more (H8)."""
+
+
+def endpoints(services: OwnServices) -> Mapping[str, Endpoint]:
+    """Return the endpoints of this part by name."""
+    part = _LoginEndpoints(services)
+    return {"login": part.login, "logout": part.logout}
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a page is about to say."""
+
+    language: str
+    next: str
+    username: str = ""
+    error: str = ""
+    notice: str = ""
+    asks_otp: bool = False
+    is_remembered: bool = False
+
+
+class _LoginEndpoints:
+    def __init__(self, services: OwnServices) -> None:
+        settings = services.settings
+        self._service = services.login
+        self._visitors = services.visitors
+        self._destinations = services.destinations
+        self._settings = settings
+        self._cookie = settings.cookie
+        self._state = OwnCookie(STATE)
+        domain = settings.cookie.domain
+        hosts = () if domain is None else (domain, f"*.{domain}")
+        self._pages = PortalPages(settings.branding, settings.path, form_hosts=hosts)
+
+    # Signing in
+
+    async def login(self, visit: Visit) -> Reply:
+        """Show the page, or take what was typed into it, or the same as JSON."""
+        if is_insecure(visit.client, self._settings.public_url):  # S5
+            raise Refused("insecure_origin", "a password would travel in the clear")
+        if visit.view.method != "POST":
+            return await self._show(visit)
+        return await (self._take_json(visit) if visit.is_json else self._take_form(visit))
+
+    async def _show(self, visit: Visit) -> Reply:
+        asked = visit.parameters()
+        language = _language(visit, asked)
+        notice = texts(language)["signed_out"] if "signed_out" in asked else ""
+        identity = None if notice else await self._signed_in(visit)
+        wanted = self._checked(visit, asked.get("next"))
+        return self._page(visit, _Asked(language, wanted, notice=notice), identity=identity)
+
+    async def _take_form(self, visit: Visit) -> Reply:
+        form = visit.form()
+        language = _language(visit, form)
+        asked = _Asked(
+            language=language,
+            next=self._checked(visit, form.get("next")),
+            username=form.get("username", "")[:256],
+            asks_otp="otp" in form,
+            is_remembered=form.get("remember") == "1",
+        )
+        if not self._is_ours(visit, form.get("csrf", "")):
+            return self._failed(visit, asked, "login_stale")
+        said = Credentials(
+            form.get("username", ""),
+            form.get("password", ""),
+            form.get("otp") or None,
+            is_remembered=asked.is_remembered,
+        )
+        try:
+            result = await self._sign_in(visit, said)
+        except DependencyUnavailable as down:
+            return self._failed(visit, asked, down.code)
+        if isinstance(result, NotSignedIn):
+            return self._failed(visit, asked, result.code, result.wait_s)
+        headers = (*self._cookies(visit, result), *self._state.expire(visit.client))
+        return redirect(asked.next, headers, subject=result.user.subject)
+
+    async def _take_json(self, visit: Visit) -> Reply:
+        """Sign a program in, or a page's script: another site's cannot send JSON (Fetch, CORS)."""
+        said = _credentials(visit.json())
+        result = await self._sign_in(visit, said)
+        if isinstance(result, NotSignedIn):
+            raise Refused(result.code, "", self._why(result.code, result.wait_s))
+        user = result.user
+        told: dict[str, Any] = {
+            "subject": user.subject,
+            "email": user.email,
+            "name": user.name,
+            "roles": list(user.roles),
+            "scopes": list(user.scopes),
+            "expires_at": int(result.session.expires_at),
+        }
+        return json_reply(told, headers=self._cookies(visit, result), subject=user.subject)
+
+    async def _sign_in(self, visit: Visit, said: Credentials) -> SignedIn | NotSignedIn:
+        found = self._visitors.find(visit.carried())
+        old = None if found is None else cookie_digest(found.value)
+        where = Whereabouts(visit.client.address, visit.view.first(b"user-agent"))
+        return await self._service.sign_in(said, where, old, visit.now)
+
+    def _cookies(self, visit: Visit, result: SignedIn) -> tuple[Header, ...]:
+        life_s = result.lifetime_s
+        return (self._cookie.set(result.session.cookie, visit.client, max_age_s=life_s),)
+
+    def _failed(self, visit: Visit, asked: _Asked, code: str, wait_s: float = 0.0) -> Reply:
+        """Show the page again, and say why; of a name it says nothing (no enumeration)."""
+        text = texts(asked.language)
+        has_code = asked.asks_otp and code == "login_failed"
+        error = text["error_otp_failed" if has_code else f"error_{code}"]
+        shown = _Asked(
+            asked.language,
+            asked.next,
+            asked.username,
+            error.format(wait=_duration(wait_s, text)),
+            asks_otp=asked.asks_otp or code == "otp_required",
+            is_remembered=asked.is_remembered,
+        )
+        return self._page(
+            visit,
+            shown,
+            status=CODES[code].status,
+            headers=self._why(code, wait_s),
+            code=code,
+        )
+
+    def _why(self, code: str, wait_s: float) -> tuple[Header, ...]:
+        status = CODES[code].status
+        if status == 401:
+            return self._visitors.challenge
+        if status in (429, 503):
+            return ((b"Retry-After", retry_after(wait_s)),)
+        return ()
+
+    def _page(
+        self,
+        visit: Visit,
+        asked: _Asked,
+        *,
+        identity: Identity | None = None,
+        status: int = 200,
+        headers: tuple[Header, ...] = (),
+        code: str | None = None,
+    ) -> Reply:
+        state = self._state_of(visit) or secrets.token_urlsafe(32)
+        text = texts(asked.language)
+        name = "" if identity is None else identity.name or identity.subject
+        values = {
+            "csrf": _token(state),
+            "next": asked.next,
+            "username": asked.username,
+            "error": asked.error,
+            "notice": asked.notice,
+            "asks_otp": asked.asks_otp,
+            "is_remembered": asked.is_remembered,
+            "signed_in_as": text["signed_in_as"].format(name=name) if name else "",
+            "has_passwords": self._service.users is not None,
+            "can_remember": self._settings.remember_s is not None,
+        }
+        cookie = self._state.set(state, visit.client, max_age_s=STATE_LIFE_S)
+        return self._pages.reply(
+            "login.html",
+            asked.language,
+            values,
+            status=status,
+            headers=(cookie, *headers),
+            code=code,
+        )
+
+    async def _signed_in(self, visit: Visit) -> Identity | None:
+        """Return whose live session the browser has; in an outage the page does without."""
+        found = self._visitors.find(visit.carried())
+        try:
+            outcome = await self._visitors.judge(found, visit.now)
+        except DependencyUnavailable:
+            return None
+        return outcome.identity if isinstance(outcome, Authenticated) else None
+
+    # The form and the browser that asked for it
+
+    def _state_of(self, visit: Visit) -> str | None:
+        """Return the browser's login state; `None` for none, for two, and for what we do not make."""
+        name = self._state.name_for(visit.client).encode()
+        value = find_cookie(visit.carried().cookies, name)
+        if value is None or isinstance(value, Duplicate) or not _STATE_VALUE.fullmatch(value):
+            return None
+        return value.decode("ascii")
+
+    def _is_ours(self, visit: Visit, token: str) -> bool:
+        """Tell whether a form was shown to this browser: nobody signs another's browser in."""
+        state = self._state_of(visit)
+        given = token.encode("utf-8", "surrogatepass")
+        return state is not None and hmac.compare_digest(_token(state).encode(), given)
+
+    def _checked(self, visit: Visit, wanted: str | None) -> str:
+        return self._destinations.checked(wanted, visit.host)
+
+    # Signing out
+
+    async def logout(self, visit: Visit) -> Reply:
+        """End this session, or with `everywhere=1` all that its owner has been given."""
+        said = visit.input() if visit.body else {}
+        everywhere = {**visit.parameters(), **said}.get("everywhere") == "1"
+        found = self._visitors.find(visit.carried())
+        outcome = await self._visitors.judge(found, visit.now)
+        subject, ended = None, 0
+        if isinstance(outcome, Authenticated):
+            subject = outcome.identity.subject
+            if everywhere:
+                ended = await self._service.sign_out_everywhere(subject, visit.now)
+        if found is not None:
+            ended += int(await self._service.sign_out(cookie_digest(found.value)))
+        headers = (*self._cookie.expire(visit.client), _CLEAR)
+        if visit.wants_page:
+            language = _language(visit, said)
+            page = f"{self._settings.path}/login?signed_out=1&lang={language}"
+            return redirect(page, headers, subject=subject)
+        return json_reply({"ended": ended}, headers=headers, subject=subject)
+
+
+def _credentials(members: Mapping[str, Any]) -> Credentials:
+    """Read a JSON sign-in. Raises `Refused` (400)."""
+    texts_ = {name: members.get(name, "") for name in ("username", "password", "otp")}
+    is_remembered = members.get("remember", False)
+    if not all(isinstance(value, str) for value in texts_.values()):
+        raise Refused("bad_request", "username, password and otp are texts")
+    if not isinstance(is_remembered, bool):
+        raise Refused("bad_request", "remember is true or false")
+    return Credentials(
+        texts_["username"], texts_["password"], texts_["otp"] or None, is_remembered=is_remembered
+    )
+
+
+def _language(visit: Visit, said: Mapping[str, str]) -> str:
+    return pick_language(said.get("lang"), visit.view.first(b"accept-language"))
+
+
+def _token(state: str) -> str:
+    """Return what a form shows of the state: whoever sees the page does not learn the cookie."""
+    return hashlib.sha256(b"latchgate sign-in form\0" + state.encode()).hexdigest()
+
+
+def _duration(wait_s: float, text: Mapping[str, str]) -> str:
+    if wait_s < 90:
+        return text["seconds"].format(count=max(1, math.ceil(wait_s)))
+    return text["minutes"].format(count=math.ceil(wait_s / 60))

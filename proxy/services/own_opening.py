@@ -1,0 +1,65 @@
+"""From a configuration with `login:` to what the gate's own endpoints work with."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from proxy.adapters.passwords import Passwords
+from proxy.adapters.store import Store
+from proxy.adapters.tasks import spawn
+from proxy.adapters.users_file import WatchedUsers
+from proxy.config.models import Config
+from proxy.core.destination import Destinations
+from proxy.errors import StoreUnavailable
+from proxy.services.attempts import Attempts
+from proxy.services.login import LoginService
+from proxy.services.own import OwnServices, PortalSettings
+from proxy.services.schemes.build import open_login_sessions, open_subjects
+from proxy.services.schemes.port import Scheme
+from proxy.services.users import Users
+from proxy.services.visitors import Visitors
+
+
+def open_own_services(
+    config: Config,
+    schemes: Mapping[str, Scheme],
+    store: Store | None,
+    destinations: Destinations,
+) -> OwnServices | None:
+    """Return what the endpoints work with; `None` where there are none. `close` ends it."""
+    login = config.login
+    if login is None:
+        return None
+    if store is None:
+        raise StoreUnavailable("the gate's own endpoints need a store, and none was opened")
+    users = None
+    if login.users is not None:
+        users = Users(WatchedUsers(login.users.file), Passwords())
+        users.load()
+    service = LoginService(
+        users=users,
+        attempts=Attempts(store, prefix=config.store.prefix),
+        sessions=open_login_sessions(config, store),
+        subjects=open_subjects(config, store),
+        remember_s=login.sessions.remember,
+        bind=login.sessions.bind,
+    )
+    return OwnServices(
+        visitors=Visitors(schemes[login.scheme]),
+        login=service,
+        destinations=destinations,
+        settings=PortalSettings.from_config(config),
+    )
+
+
+def watch_users(own: OwnServices, clock: Callable[[], float]) -> list[asyncio.Task[None]]:
+    """Begin to look for changes of the users' file, each of which reaches live sessions (R6)."""
+    users, subjects = own.login.users, own.login.subjects
+    if users is None:
+        return []
+
+    async def seen(changes: Mapping[str, str]) -> None:
+        await subjects.end_changed(changes, clock())
+
+    return [spawn(users.run(seen), name="users")]

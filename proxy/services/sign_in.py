@@ -1,0 +1,82 @@
+"""Where somebody without a credential is sent to sign in: `login_url`, or the gate's own page.
+
+Page loads only: what a form has sent would be lost by a redirect, and a program could not follow one.
+What never belongs here: signing in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+from proxy.core.destination import Destinations
+from proxy.core.routing import Found, Router
+from proxy.services.route import Route
+
+if TYPE_CHECKING:
+    from proxy.services.gate import Payload
+
+NEXT: Final = "{next}"
+"""Stands in `login_url` for where the person wanted to go, percent-encoded."""
+PORTAL: Final = "login"
+"""The endpoint of the gate's own page."""
+
+CODES: Final = frozenset(
+    {"credential_missing", "session_unknown", "session_expired", "session_moved", "token_expired"}
+)
+"""The refusals that a sign-in puts right."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """The way to sign in, for every route."""
+
+    router: Router[Payload]
+    destinations: Destinations
+    path: str
+    """`login.path`."""
+    host: str | None = None
+    """With one login for several hosts: one that has the gate's endpoints."""
+
+    def location(self, route: Route, host: str | None, target: bytes) -> str | None:
+        """Return where a page load of `target` on `host` is sent; `None`: it gets the refusal."""
+        page = self._page(route, host)
+        if page is None or target.partition(b"?")[0] == page.partition("?")[0].encode():
+            return None  # a page that itself wants a sign-in would send people round for ever
+        is_elsewhere = page.startswith("https://") and self.host is not None
+        wanted = target.decode("latin-1")
+        if is_elsewhere and host is not None:
+            wanted = f"https://{host}{wanted}"
+        return page.replace(NEXT, quote(self.destinations.checked(wanted, host), safe=""))
+
+    def link(self, route: Route, host: str | None) -> str | None:
+        """Return the page for somebody whose form has just been refused; it leads nowhere on."""
+        page = self._page(route, host)
+        return None if page is None else page.replace(NEXT, quote("/", safe=""))
+
+    def _page(self, route: Route, host: str | None) -> str | None:
+        if route.login_url is not None:
+            return route.login_url
+        if not route.has_portal:
+            return None
+        page = f"{self.path}/{PORTAL}"
+        if self._has_portal(host):
+            return f"{page}?next={NEXT}"
+        return None if self.host is None else f"https://{self.host}{page}?next={NEXT}"
+
+    def _has_portal(self, host: str | None) -> bool:
+        found = self.router.match(host, f"{self.path}/{PORTAL}".encode(), "GET")
+        endpoint = getattr(found.payload, "endpoint", None) if isinstance(found, Found) else None
+        return endpoint is not None and endpoint.name == PORTAL
+
+
+def leads_to(router: Router[Payload], host: str | None, path: bytes) -> bool:
+    """Tell whether a GET of `path` on `host` has a route, or is a page of the gate's own (S4)."""
+    found = router.match(host, path, "GET")
+    if not isinstance(found, Found):
+        return False
+    if isinstance(found.payload, Route):
+        return True
+    endpoint = found.payload.endpoint
+    return endpoint is not None and endpoint.is_destination
