@@ -155,6 +155,12 @@ CODES: Final[dict[str, CodeInfo]] = {
         "Another site made your browser send it. Because that site could have acted in your name, nothing was done.",
         "If you meant it, open this site itself and do it there.",
     ),
+    "step_up_required": CodeInfo(
+        403,
+        "Please prove again that it is you.",
+        "You are signed in, but this part wants to know that it is still you: by a code of your app, or by your password.",
+        "Sign in again, with a code if you have an app for it, then open this page again.",
+    ),
     "credentials_differ": CodeInfo(
         403,
         "The credentials of this request do not belong together.",

@@ -16,6 +16,7 @@ from proxy.config.values import (
     Flag,
     Name,
     NoneWord,
+    Text,
     matching,
     one_or_many,
 )
@@ -78,6 +79,16 @@ class LoginSessionsConfig(Section):
     """Where a session may be used; none: everywhere."""
 
 
+class AdministratorsConfig(Section):
+    """Who may list and end everybody's sessions in a browser."""
+
+    roles: Annotated[
+        list[Text],
+        BeforeValidator(one_or_many, json_schema_input_type=Text | list[Text]),
+    ] = Field(min_length=1)
+    """Whoever has one of these roles; each visit wants a sign-in that is not older than 5 minutes."""
+
+
 class LoginConfig(Section):
     """The gate's own endpoints for people and their programs."""
 
@@ -96,3 +107,5 @@ class LoginConfig(Section):
     """What their sessions are like."""
     cookie_domain: Annotated[Domain | None, NoneWord()] = None
     """One login for every host below this domain; none: each host has its own."""
+    administrators: AdministratorsConfig | None = None
+    """Who may administer sessions below it; absent: nobody, and there are no pages for it."""

@@ -23,7 +23,7 @@ ANY_ITEM: Final = "[]"
 LATER: Final = frozenset(
     {
         "clients", "decision",
-        "login.administrators", "login.otp", "login.providers",
+        "login.otp", "login.providers",
         "store.durability",
         "tokens.refresh", "tokens.reuse_grace", "tokens.otp", "tokens.encrypt",
         "schemes.*.secrets", "schemes.*.serializer", "schemes.*.signer",

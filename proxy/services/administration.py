@@ -77,6 +77,20 @@ class Administration:
             self._audit.note(actor.event("session_ended", subject, f"all {count}"), now)
         return count
 
+    async def end_others(self, subject: str, current: str, actor: Actor, now: float) -> int:
+        """End every session of `subject` that the gate knows of, but for `current`; count them."""
+        theirs = [
+            listed.digest
+            async for _, listed in self._sessions.of_subject(subject, now)
+            if listed.digest != current
+        ]
+        ended = [
+            digest for digest in theirs if await self._sessions.revoke(digest, subject=subject)
+        ]
+        if ended:
+            self._audit.note(actor.event("session_ended", subject, f"{len(ended)} others"), now)
+        return len(ended)
+
     async def end_all(self, actor: Actor, now: float, *, on_look: OnLook | None = None) -> int:
         """End every session that there is; return how many there were."""
         count = await self._sessions.revoke_all(on_look=on_look)

@@ -15,6 +15,7 @@ from proxy.core.own_cookies import OwnCookie
 
 if TYPE_CHECKING:
     from proxy.core.destination import Destinations
+    from proxy.services.administration import Administration
     from proxy.services.login import LoginService
     from proxy.services.visitors import Visitors
 
@@ -78,6 +79,10 @@ class OwnServices:
     """Where a browser may be sent on to (S4)."""
     settings: PortalSettings
     """What the pages need to know."""
+    administration: Administration
+    """Lists and ends sessions, and notes it."""
+    administrators: frozenset[str]
+    """The roles that may do so with everybody's."""
 
     def close(self) -> None:
         """End the threads that check passwords."""
@@ -101,4 +106,20 @@ def _login(_config: Config) -> Iterator[OwnEndpoint]:
     yield OwnEndpoint("logout", "/logout", frozenset({"POST"}))
 
 
-_PARTS: Final[tuple[Callable[[Config], Iterator[OwnEndpoint]], ...]] = (_account, _login)
+def _sessions(_config: Config) -> Iterator[OwnEndpoint]:
+    yield OwnEndpoint("sessions", "/sessions", frozenset({"GET"}), is_destination=True)
+    yield OwnEndpoint("sessions_end", "/sessions/end", frozenset({"POST"}))
+
+
+def _administration(config: Config) -> Iterator[OwnEndpoint]:
+    if config.login is not None and config.login.administrators is not None:
+        yield OwnEndpoint("admin", "/admin", frozenset({"GET"}), is_destination=True)
+        yield OwnEndpoint("admin_end", "/admin/end", frozenset({"POST"}))
+
+
+_PARTS: Final[tuple[Callable[[Config], Iterator[OwnEndpoint]], ...]] = (
+    _account,
+    _login,
+    _sessions,
+    _administration,
+)

@@ -12,7 +12,9 @@ from proxy.adapters.users_file import WatchedUsers
 from proxy.config.models import Config
 from proxy.core.destination import Destinations
 from proxy.errors import StoreUnavailable
+from proxy.services.administration import Administration
 from proxy.services.attempts import Attempts
+from proxy.services.audit import Audit
 from proxy.services.login import LoginService
 from proxy.services.own import OwnServices, PortalSettings
 from proxy.services.schemes.build import open_login_sessions, open_subjects
@@ -26,6 +28,7 @@ def open_own_services(
     schemes: Mapping[str, Scheme],
     store: Store | None,
     destinations: Destinations,
+    audit: Audit,
 ) -> OwnServices | None:
     """Return what the endpoints work with; `None` where there are none. `close` ends it."""
     login = config.login
@@ -50,6 +53,8 @@ def open_own_services(
         login=service,
         destinations=destinations,
         settings=PortalSettings.from_config(config),
+        administration=Administration(service.sessions, audit),
+        administrators=frozenset(login.administrators.roles if login.administrators else ()),
     )
 
 

@@ -166,7 +166,8 @@ class Runtime:
             with contextlib.suppress(StoreUnavailable):
                 await ring.refresh(clock())
             tasks.append(spawn(_refresh_keys(ring, clock), name="signing keys"))
-        own = open_own_services(config, schemes, store, assembly.destinations)
+        audit = Audit(store, prefix=config.store.prefix)
+        own = open_own_services(config, schemes, store, assembly.destinations, audit)
         if own is not None:
             tasks.extend(watch_users(own, clock))
         return cls(
@@ -181,7 +182,7 @@ class Runtime:
             health=health,
             coherence=coherence,
             vigil=Vigil(coherence),
-            audit=Audit(store, prefix=config.store.prefix),
+            audit=audit,
             _tasks=tasks,
         )
 

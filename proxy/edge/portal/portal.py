@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.core.cookies import expire_headers
 from proxy.edge.incoming import BodyTooLarge, Incoming
-from proxy.edge.portal import account, login
+from proxy.edge.portal import account, administration, login, sessions
 from proxy.edge.portal.reply import Refused, Reply
 from proxy.edge.portal.visit import MAX_BODY_BYTES, Visit
 from proxy.services.decision import Own
@@ -27,6 +27,8 @@ Endpoint = Callable[[Visit], Awaitable[Reply]]
 _PARTS: Final[tuple[Callable[[OwnServices], Mapping[str, Endpoint]], ...]] = (
     account.endpoints,
     login.endpoints,
+    sessions.endpoints,
+    administration.endpoints,
 )
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
