@@ -32,6 +32,10 @@ class WatchedUsers:
         self.path = path
         self._signature: _Signature | None = None
 
+    def is_changed(self) -> bool:
+        """Tell whether the file is another one than at the last call of `changed`."""
+        return _signature(self.path) != self._signature
+
     def changed(self) -> UsersFile | None:
         """Return the file's content if it has changed since the last call, else `None`.
 

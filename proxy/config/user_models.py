@@ -25,8 +25,8 @@ from proxy.config.tree import Tree
 from proxy.config.values import Flag, Text, matching, unique
 from proxy.errors import ConfigError, ConfigErrors
 
-MAX_USERS_BYTES: Final = 8 * 1024 * 1024
-"""Of the file; 10,000 people take about 2 MiB."""
+MAX_USERS_BYTES: Final = 1024 * 1024
+"""Of the file: some 5,000 people, which take seconds to read; more of them have a provider."""
 MAX_NAME: Final = 256
 """Characters of a user's name."""
 MAX_MEMORY_KIB: Final = 1024 * 1024
@@ -150,7 +150,7 @@ def read_raw(path: Path) -> bytes:
     except OSError as error:
         raise wrong(f"the file cannot be read: {error.strerror}") from None
     if len(raw) > MAX_USERS_BYTES:
-        raise wrong("the file is larger than 8 MiB")
+        raise wrong("the file is larger than 1 MiB")
     return raw
 
 

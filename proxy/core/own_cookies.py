@@ -6,6 +6,7 @@ Pure. What never belongs here: their values' meaning.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from proxy.config.addresses import host_of, is_loopback
@@ -29,7 +30,12 @@ def is_plain_local(client: ClientInfo) -> bool:
 
     Then a cookie with `Secure` or a prefix may not be kept, and nobody in between can read one.
     """
-    return client.scheme == "http" and is_loopback(host_name(client.host))
+    return client.scheme == "http" and _is_local(client.host)
+
+
+@lru_cache(maxsize=1024)
+def _is_local(host: str) -> bool:
+    return is_loopback(host_name(host))
 
 
 def is_insecure(client: ClientInfo, public_url: str | None) -> bool:

@@ -16,6 +16,7 @@ from proxy.core.own_cookies import OwnCookie
 if TYPE_CHECKING:
     from proxy.core.destination import Destinations
     from proxy.services.administration import Administration
+    from proxy.services.audit import Audit
     from proxy.services.login import LoginService
     from proxy.services.visitors import Visitors
 
@@ -83,6 +84,8 @@ class OwnServices:
     """Lists and ends sessions, and notes it."""
     administrators: frozenset[str]
     """The roles that may do so with everybody's."""
+    audit: Audit
+    """Where it is noted who signed in, failed and signed out."""
 
     def close(self) -> None:
         """End the threads that check passwords."""

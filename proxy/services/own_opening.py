@@ -55,6 +55,7 @@ def open_own_services(
         settings=PortalSettings.from_config(config),
         administration=Administration(service.sessions, audit),
         administrators=frozenset(login.administrators.roles if login.administrators else ()),
+        audit=audit,
     )
 
 

@@ -21,6 +21,7 @@ from proxy.edge.portal.reply import Refused, Reply, json_reply, redirect
 from proxy.errors import DependencyUnavailable
 from proxy.model import Authenticated, Header, Identity
 from proxy.services.attempts import retry_after
+from proxy.services.audit import Event
 from proxy.services.login import Credentials, NotSignedIn, SignedIn, Whereabouts
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class _LoginEndpoints:
         self._visitors = services.visitors
         self._destinations = services.destinations
         self._settings = settings
+        self._audit = services.audit
         self._cookie = settings.cookie
         self._state = OwnCookie(STATE)
         domain = settings.cookie.domain
@@ -131,7 +133,23 @@ class _LoginEndpoints:
         found = self._visitors.find(visit.carried())
         old = None if found is None else cookie_digest(found.value)
         where = Whereabouts(visit.client.address, visit.view.first(b"user-agent"))
-        return await self._service.sign_in(said, where, old, visit.now)
+        result = await self._service.sign_in(said, where, old, visit.now)
+        if isinstance(result, SignedIn):
+            self._note(
+                "login", visit, result.user.subject, "remembered" if result.lifetime_s else ""
+            )
+        elif result.code != "otp_required":
+            why = "" if result.code == "login_failed" else result.code
+            self._note("login_failed", visit, result.subject, why)
+        return result
+
+    def _note(self, kind: str, visit: Visit, subject: str | None, detail: str = "") -> None:
+        """Note what happened. Of an unknown name nothing is said: it may be a password."""
+        where = Whereabouts(visit.client.address, visit.view.first(b"user-agent"))
+        event = Event(
+            kind, subject, where.address, where.shown_agent, visit.request_id, detail=detail
+        )
+        self._audit.note(event, visit.now)
 
     def _cookies(self, visit: Visit, result: SignedIn) -> tuple[Header, ...]:
         life_s = result.lifetime_s
@@ -244,6 +262,8 @@ class _LoginEndpoints:
                 ended = await self._service.sign_out_everywhere(subject, visit.now)
         if found is not None:
             ended += int(await self._service.sign_out(cookie_digest(found.value)))
+        if subject is not None:
+            self._note("logout", visit, subject, f"everywhere: {ended}" if everywhere else "")
         headers = (*self._cookie.expire(visit.client), _CLEAR)
         if visit.wants_page:
             language = _language(visit, said)

@@ -13,6 +13,7 @@ from proxy.adapters.passwords import hash_password
 from proxy.adapters.users_file import edit_users
 from proxy.core.formats.native import cookie_digest
 from proxy.services.attempts import TRIES
+from proxy.services.audit import AuditTrail
 
 PASSWORD = "correct horse"
 HASH = hash_password(PASSWORD).text
@@ -616,6 +617,30 @@ async def test_an_outage_signs_nobody_in(begin, browse, valkey):
         assert (503, 1) == (answer.status, text.count('class="error"'))
     finally:
         valkey.start()
+
+
+async def test_the_audit_trail_says_who_signed_in_failed_and_signed_out(begin, browse):
+    """With address, agent and request id; of an unknown name nothing: it may be a password."""
+    gate = await begin()
+    browser = browse(gate, **{"X-Forwarded-For": "192.0.2.7"})
+    await browser.sign_in(password="wrong")
+    await browser.sign_in("p4ssw0rd-typed-as-a-name", "x")
+    await browser.sign_in(remember=True)
+    request_id = (await gate.next_record()).request_id
+    await browser.ask("POST", "/_auth/logout", data={"everywhere": "1"})
+    await gate.runtime.audit.close()
+    entries = await AuditTrail(gate.runtime.store, prefix="latchgate:").last(10)
+    events = [entry.event for entry in entries]
+
+    assert [
+        ("login_failed", "alice", ""),
+        ("login_failed", None, ""),
+        ("login", "alice", "remembered"),
+        ("logout", "alice", "everywhere: 1"),
+    ] == [(event.kind, event.subject, event.detail) for event in events]
+    assert {("192.0.2.7", "Firefox/120.0")} == {(event.address, event.agent) for event in events}
+    assert request_id in [event.request_id for event in events]
+    assert "p4ssw0rd" not in repr(entries)
 
 
 async def test_s15_a_name_cannot_write_into_the_log(begin, browse, caplog):

@@ -70,7 +70,7 @@ async def test_a_name_and_its_password_are_somebody(users):
 async def test_s8_a_name_that_is_not_there_takes_as_long(users):
     """Enumeration by time: known, unknown and disabled names cost one hash each."""
     put(users._file.path, "bob", disabled=True)
-    users.look()
+    await users.refresh()
 
     async def took(name):
         begun = time.perf_counter()
