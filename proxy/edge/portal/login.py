@@ -138,6 +138,9 @@ class _LoginEndpoints:
             self._note(
                 "login", visit, result.user.subject, "remembered" if result.lifetime_s else ""
             )
+            for ended in result.session.ended:
+                detail = f"{ended[:8]}, by the limit of sessions"
+                self._note("session_ended", visit, result.user.subject, detail)
         elif result.code != "otp_required":
             why = "" if result.code == "login_failed" else result.code
             self._note("login_failed", visit, result.subject, why)
