@@ -280,8 +280,8 @@ CODES: Final[dict[str, CodeInfo]] = {
     "draining": CodeInfo(
         503,
         "The gate is shutting down.",
-        "It is being restarted, and another one takes over.",
-        "Try again.",
+        "It is being restarted, and another one takes over. What you asked for may still be done.",
+        "Try again. Before you repeat something that counts, look whether it has been done.",
     ),
     "upstream_timeout": CodeInfo(
         504,

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from proxy.adapters.jwks import FetchFailed, fetch_jwks
 from proxy.adapters.store import StoreAddress, address_of, eviction_problem, open_store
@@ -35,20 +34,25 @@ class Finding:
 
 async def connect_all(config: Config) -> list[Finding]:
     """Try everything at once, each within its own timeout."""
-    tries: list[Coroutine[Any, Any, Finding]] = [
-        _try_store(config, url) for url in store_urls(config)
-    ]
+    tries = [_try_store(config, url) for url in store_urls(config)]
     tries += [
         _try_keys(name, scheme)
         for name, scheme in config.schemes.items()
         if isinstance(scheme, JwtSchemeConfig) and has_remote_keys(scheme)
     ]
-    tries += [
-        _try_upstream(name, upstream, server)
-        for name, upstream in config.upstreams.items()
-        for server in upstream.servers
-    ]
-    return await asyncio.gather(*tries)
+    others, upstreams = await asyncio.gather(asyncio.gather(*tries), connect_upstreams(config))
+    return [*others, *upstreams]
+
+
+async def connect_upstreams(config: Config) -> list[Finding]:
+    """Try every server of every upstream at once."""
+    return await asyncio.gather(
+        *(
+            _try_upstream(name, upstream, server)
+            for name, upstream in config.upstreams.items()
+            for server in upstream.servers
+        )
+    )
 
 
 async def _try_store(config: Config, url: StoreUrl) -> Finding:

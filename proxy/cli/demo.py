@@ -9,7 +9,6 @@ import contextlib
 import shlex
 import socket
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from aiohttp import web
 
 from proxy.cli.credentials import make_session, make_token
 from proxy.cli.invocation import program_anywhere
+from proxy.cli.scratch import scratch_directory
 from proxy.config.addresses import Address
 from proxy.config.models import Config
 from proxy.run import serve as serving
@@ -73,7 +73,9 @@ class Step:
 
 
 def demo(
-    port: Annotated[int, typer.Option(help="Where the gate listens, on 127.0.0.1.")] = 8080,
+    port: Annotated[
+        int, typer.Option(min=1, max=65_535, help="Where the gate listens, on 127.0.0.1.")
+    ] = 8080,
 ) -> None:
     """Run two guarded example applications and print commands to try."""
     if (reason := _why_not(port)) is not None:
@@ -93,8 +95,7 @@ def _why_not(port: int) -> str | None:
 
 
 def _run(port: int) -> int:
-    with tempfile.TemporaryDirectory(prefix="latchgate-", ignore_cleanup_errors=True) as name:
-        directory = Path(name)
+    with scratch_directory() as directory:
         file = directory / "latchgate.yaml"
         file.write_text(CONFIG.format(port=port))
         # The only warning is of other sites below the same domain, and this machine has none.

@@ -22,6 +22,7 @@ from proxy.services.explanation import explain as explain_decision
 from proxy.services.rehearsal import STRANGER, request_view
 
 UNIX: Final = "unix"
+_COMMON: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 def explain(
@@ -63,6 +64,8 @@ def explain(
         connects = _peer(peer)
     except ValueError as error:
         report.fail(str(error), report.EXIT_USAGE)
+    if method.upper() in _COMMON and method not in _COMMON:
+        report.complain(f"warning: methods are upper case: {method} is not {method.upper()}")
     source = find_source(config, from_file=from_file)
     found, problem = report.complete(_decide(source.loaded.config, line, headers, connects))
     if as_json:

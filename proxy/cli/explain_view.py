@@ -50,8 +50,7 @@ def make_console() -> Console:
 def lines(source: str, found: dict[str, Any], problem: str | None) -> Iterator[Line]:
     """Yield the lines of an explanation."""
     request = found["request"]
-    url = f"{request['scheme']}://{request['host'] or ''}{request['target']}"
-    yield "request", f"{request['method']} {url} from {request['from']}", ""
+    yield "request", f"{request['method']} {_url(request)} from {request['from']}", ""
     yield "configuration", source, ""
     yield from _route_lines(found)
     for scheme in found["schemes"]:
@@ -64,6 +63,11 @@ def lines(source: str, found: dict[str, Any], problem: str | None) -> Iterator[L
         yield "store", problem, "red"
     yield from _passage_lines(found)
     yield from _end_lines(found)
+
+
+def _url(request: dict[str, Any]) -> str:
+    base, target = f"{request['scheme']}://{request['host'] or ''}", request["target"]
+    return base + target if target.startswith("/") else f"{target} of {base}"
 
 
 def _route_lines(found: dict[str, Any]) -> Iterator[Line]:

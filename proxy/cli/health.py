@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+from pathlib import Path
 from typing import Final
 
 from proxy.cli import report
 from proxy.cli.invocation import reachable
 from proxy.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, config_path
+from proxy.cli.source import find_running_or_warn
 from proxy.config.addresses import Address
-from proxy.config.loader import load_config
-from proxy.errors import ConfigErrors
+from proxy.config.loader import salvage_config
+from proxy.config.server_models import HealthConfig
+from proxy.errors import ConfigError, ConfigErrors
 
 TIMEOUT_S: Final = 5.0
 
 
 def health(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     """Ask the running gate whether it is ready; status 0 if it is, 1 if not."""
-    try:
-        listener = load_config(config_path(config)).config.health
-    except ConfigErrors as errors:
-        report.fail_config(errors)
+    listener = _listener(config)
     if listener is None:
         report.fail("the configuration says `health: none`", report.EXIT_USAGE)
     try:
@@ -38,6 +39,30 @@ def health(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> None
         report.say("ready")
     if not is_ready:
         report.fail("not ready")
+
+
+def _listener(config: str) -> HealthConfig | None:
+    """Return where the gate that runs listens, whatever has become of its file since."""
+    running = find_running_or_warn(config)
+    if running is not None:
+        with contextlib.suppress(ConfigErrors):  # of what it read, a file has gone
+            listener = running.load().config.health
+            if running.has_changed(Path(config)):
+                report.complain(f"warning: {config} has changed since the gate read it")
+            return listener
+    try:
+        found, errors = salvage_config(config_path(config))
+    except ConfigErrors as unreadable:
+        report.fail_config(unreadable)
+    if found is None or any(_is_about_health(error) for error in errors):
+        report.fail_config(ConfigErrors(errors))
+    for error in errors:
+        report.complain(f"warning: {error}")
+    return found.health
+
+
+def _is_about_health(error: ConfigError) -> bool:
+    return error.path.partition(".")[0] == "health"
 
 
 def _ask(address: Address) -> bytes:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from proxy.cli import report
-from proxy.cli.draft import Auth, Draft, parse, render
+from proxy.cli.draft import Draft, parse, render
 from proxy.cli.invocation import curl, shown_program
 from proxy.cli.new_file import write_new
 from proxy.cli.options import DEFAULT_CONFIG, AsJson
@@ -35,7 +35,9 @@ def init(
         ),
     ] = None,
     name: Annotated[str | None, typer.Option(metavar="N", help="What to call it.")] = None,
-    auth: Annotated[Auth | None, typer.Option(help="Which keys open.")] = None,
+    auth: Annotated[
+        str | None, typer.Option(metavar="session|token|either", help="Which keys open.")
+    ] = None,
     issuer: Annotated[
         str | None, typer.Option(metavar="URL", help="Whose tokens; local: the gate's own.")
     ] = None,

@@ -11,7 +11,8 @@ import typer
 
 from proxy.adapters.telemetry.text import escape
 from proxy.cli import report
-from proxy.cli.draft import Auth, Draft, mistakes, read_place, read_server
+from proxy.cli.draft import LOCAL, Auth, Draft, mistakes, read_place, read_server
+from proxy.config.messages import did_you_mean
 
 NOTHING: Final = "none"
 FLAGS: Final = {
@@ -45,7 +46,8 @@ def ask(draft: Draft, given: Mapping[str, Any]) -> Draft:
         typer.echo(f"3. Who may in?{_KEYS}", err=True)
     asked.take("auth", "   Which", _read_auth)
     if asked.draft.auth != "session":
-        asked.take("issuer", "   Whose tokens? local (the gate's own), or the issuer's URL")
+        question = "   Whose tokens? local (the gate's own), or the issuer's URL"
+        asked.take("issuer", question, _read_issuer)
         if not asked.draft.has_local_tokens:
             asked.take("audience", "   What do they say in their `aud`")
     asked.take("public", "   What is public? Paths such as /static/** /healthz", _read_paths)
@@ -58,10 +60,11 @@ def accept(draft: Draft, given: Mapping[str, Any]) -> Draft:
         if field not in given:
             continue
         value: Any = given[field]
-        if field == "upstream":
-            value = _read_server(value)
-        elif field == "listen":
-            value = _read_listen(value)
+        if field in _READERS:
+            try:
+                value = _READERS[field](value)
+            except ValueError as error:
+                report.fail(f"{flag}: {error}", report.EXIT_USAGE)
         draft = replace(draft, **{field: value})
         if field in {"issuer", "audience"} and draft.auth == "session":
             report.fail(f"{flag} is about tokens: not with --auth session", report.EXIT_USAGE)
@@ -113,6 +116,19 @@ def _read_auth(text: str) -> Auth:
     return cast("Auth", found[0])
 
 
+def _check_auth(text: str) -> Auth:
+    if text not in get_args(Auth):
+        guess = did_you_mean(text, frozenset(get_args(Auth)))
+        raise ValueError(f"must be session, token or either{guess}")
+    return cast("Auth", text)
+
+
+def _read_issuer(text: str) -> str:
+    if text != LOCAL and "://" not in text:
+        raise ValueError("must be local, for the gate's own tokens, or the issuer's https:// URL")
+    return text
+
+
 def _read_paths(text: str) -> tuple[str, ...]:
     return () if text == NOTHING else tuple(text.replace(",", " ").split())
 
@@ -123,3 +139,12 @@ def _read_listen(text: str) -> str:
 
 def _read_server(text: str) -> str:
     return read_server(text, Path.cwd())
+
+
+_READERS: Final[Mapping[str, Callable[[str], Any]]] = {
+    "upstream": _read_server,
+    "auth": _check_auth,
+    "issuer": _read_issuer,
+    "listen": _read_listen,
+}
+"""How the text of an option becomes the field of a draft; `ValueError` where it is none."""

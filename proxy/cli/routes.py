@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -14,7 +15,19 @@ from proxy.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile
 from proxy.cli.source import FromFile, find_source
 from proxy.config.models import Config, RequireConfig, RouteConfig
 
-_COLUMNS = ("ROUTE", "METHODS", "HOST", "PATH", "AUTH", "REQUIRE", "CROSS SITE", "UPSTREAM", "ELSE")
+NOTHING: Final = "-"
+_GAP: Final = "  "
+_COLUMNS: Final = (
+    "ROUTE",
+    "METHODS",
+    "HOST",
+    "PATH",
+    "AUTH",
+    "REQUIRE",
+    "CROSS SITE",
+    "UPSTREAM",
+    "ELSE",
+)
 
 
 def routes(
@@ -27,13 +40,40 @@ def routes(
         report.say_json({"configuration": source.to_json(), "routes": found})
         return
     report.complain(str(source))
-    table = Table(box=None, pad_edge=False)
-    for column in _COLUMNS:
-        table.add_column(column, no_wrap=column == "PATH")  # half a pattern would be another one
-    for policy in found:
-        style = "bold red" if policy["public"] else ""
-        table.add_row(*(Text(escape(cell), style=style, overflow="fold") for cell in _row(policy)))
-    make_console().print(table)
+    say_policies(found, make_console())
+
+
+def say_policies(found: list[dict[str, Any]], console: Console) -> None:
+    """Print a line for each route, or, where the console is too narrow for that, a block."""
+    rows = [
+        [
+            Text(escape(cell), style="bold red" if policy["public"] else "", overflow="fold")
+            for cell in _row(policy)
+        ]
+        for policy in found
+    ]
+    widths = [max(map(len, column)) for column in zip(map(Text, _COLUMNS), *rows, strict=True)]
+    if sum(widths) + len(_GAP) * (len(widths) - 1) > console.width:
+        _say_blocks(rows, console)
+        return
+    table = Table(*_COLUMNS, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def _say_blocks(rows: list[list[Text]], console: Console) -> None:
+    """Print label and value in lines of their own; what a route does not have is left out."""
+    for number, row in enumerate(rows):
+        if number:
+            console.print()
+        block = Table.grid(padding=(0, len(_GAP)))
+        block.add_column(style="bold")
+        block.add_column(overflow="fold")
+        for label, cell in zip(_COLUMNS, row, strict=True):
+            if cell.plain != NOTHING:
+                block.add_row(label, cell)
+        console.print(block)
 
 
 def policies(config: Config) -> list[dict[str, Any]]:
@@ -98,10 +138,10 @@ def _row(policy: dict[str, Any]) -> list[str]:
         policy["host"] or "*",
         policy["path"],
         "none: PUBLIC" if policy["public"] else auth,
-        _require_text(policy["require"]) or "-",
+        _require_text(policy["require"]) or NOTHING,
         site if isinstance(site, str) else ", ".join(site),
         policy["upstream"] + (f" (without {p})" if (p := policy["strip_prefix"]) else ""),
-        "; ".join(_deviations(policy)) or "-",
+        "; ".join(_deviations(policy)) or NOTHING,
     ]
 
 

@@ -10,7 +10,7 @@ import typer
 
 from proxy.cli import report
 from proxy.cli.opening import load_or_fail
-from proxy.config.loader import LoadedConfig
+from proxy.config.loader import STANDARD_INPUT, LoadedConfig
 from proxy.errors import ConfigErrors
 from proxy.run.control import ControlError
 from proxy.run.running import Running, find_running
@@ -54,7 +54,7 @@ def find_source(config: str, *, from_file: bool) -> Source:
     Ends the command with status 2 where neither can be read. Policy tests are not run: a failing
     one is what people want to look into.
     """
-    running = None if from_file or config == "-" else _running(config)
+    running = None if from_file else find_running_or_warn(config)
     if running is None:
         return Source(load_or_fail(config, runs_tests=False), None)
     try:
@@ -73,7 +73,10 @@ def find_source(config: str, *, from_file: bool) -> Source:
     return Source(loaded, running.pid, has_changed)
 
 
-def _running(config: str) -> Running | None:
+def find_running_or_warn(config: str) -> Running | None:
+    """Return what the gate runs that serves this file; `None`, with a warning, where it is mute."""
+    if config == STANDARD_INPUT:
+        return None
     found = report.complete(_find(config))
     if isinstance(found, ControlError):
         report.complain(f"warning: {found}; this is the file")

@@ -9,7 +9,6 @@ import contextlib
 import json
 import shlex
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,10 +17,12 @@ from typing import Final
 import typer
 
 from proxy.cli import report
+from proxy.cli.connecting import connect_upstreams
 from proxy.cli.credentials import make_session, make_token
 from proxy.cli.draft import Draft, parse, render
 from proxy.cli.invocation import curl, shown_program, url_of
 from proxy.cli.questions import accept
+from proxy.cli.scratch import scratch_directory
 from proxy.config.addresses import Address, is_loopback
 from proxy.config.loader import LoadedConfig
 from proxy.config.models import Config
@@ -46,12 +47,15 @@ def text_of(draft: Draft) -> str:
 
 def run(draft: Draft, *, as_json: bool) -> int:
     """Run the gate until a signal ends it; return its exit status."""
-    with tempfile.TemporaryDirectory(prefix="latchgate-", ignore_cleanup_errors=True) as directory:
-        loaded = _loaded(draft, Path(directory))
+    with scratch_directory() as directory:
+        loaded = _loaded(draft, directory)
 
         @contextlib.asynccontextmanager
         async def beside(addresses: Sequence[Address]) -> AsyncIterator[None]:
             keys = await _make_keys(loaded.config)
+            for finding in await connect_upstreams(loaded.config):
+                if not finding.is_good:
+                    report.complain(f"warning: {draft.upstream} cannot be reached: {finding.text}")
             if as_json:
                 report.say_json({"url": url_of(addresses[0]), **keys})
             else:
@@ -87,13 +91,19 @@ def _say(draft: Draft, address: Address, keys: dict[str, str]) -> None:
     again = f"{shown_program()} serve --upstream {shlex.quote(draft.upstream)} --print-config"
     url = url_of(address)
     typer.echo()
-    report.say(f"{draft.upstream} is guarded at {url}. Every path wants a key; {SUBJECT} has two.")
-    for purpose, line in (
+    place = str(address) if address.is_unix else url
+    report.say(
+        f"{draft.upstream} is guarded at {place}. Every path wants a key; {SUBJECT} has two."
+    )
+    lines = [
         ("No key: 401, and why", curl(address)),
         ("A session", curl(address, header=cookie)),
         ("A token, good for an hour", curl(address, header=bearer)),
         (f"In a browser: open {url}/, press F12, and paste this into the console", script),
         ("To go on from here", f"{again} > latchgate.yaml"),
-    ):
+    ]
+    for purpose, line in lines:
+        if line is script and address.is_unix:
+            continue  # no browser opens a socket
         typer.echo(f"\n# {purpose}\n{line}")
     typer.echo("\nCtrl-C ends the gate, and these keys with it.\n")

@@ -115,6 +115,8 @@ def parse_address(value: object, info: ValidationInfo | None) -> Address:
     text = parse_text(value)
     if text.startswith("unix:"):
         return Address("", 0, parse_path(_socket_path(text), info))
+    if text.removeprefix(":").isdecimal():
+        raise ValueError("must be host:port, such as 127.0.0.1:8080; the host is missing")
     host, port = _host_port(text)
     if port is None:
         raise ValueError("must be host:port, [IPv6]:port or unix:path; the port is missing")

@@ -69,16 +69,7 @@ def load_config(
 
     Raises `ConfigErrors` also where the file cannot be read.
     """
-    if path == STANDARD_INPUT:
-        raw, file, base = sys.stdin.buffer.read(MAX_BYTES + 1), "<stdin>", Path.cwd()
-    else:
-        file, base = str(path), Path(path).absolute().parent
-        try:
-            with Path(path).open("rb") as stream:
-                raw = stream.read(MAX_BYTES + 1)
-        except OSError as error:
-            reason = f"the file cannot be read: {error.strerror}"
-            raise ConfigErrors([ConfigError(file, 1, 1, show_path(()), reason)]) from None
+    raw, file, base = _source(path)
     return parse_config(
         raw,
         file=file,
@@ -87,6 +78,33 @@ def load_config(
         last_checks=last_checks,
         environment=environment,
     )
+
+
+def salvage_config(path: Path | Literal["-"]) -> tuple[Config | None, list[ConfigError]]:
+    """Return what is left of the configuration at `path` without its mistakes, and the mistakes.
+
+    For who looks for one thing in it, and has seen that no mistake is there. Never to be served:
+    a route without what was wrong in it is another route. Raises `ConfigErrors` as `load_config`
+    where the file cannot be read.
+    """
+    raw, file, base = _source(path)
+    reading = _Reading(file, base, read_document(raw, os.environ))
+    return reading.read((), ()), _in_order(reading.errors)
+
+
+def _source(path: Path | Literal["-"]) -> tuple[bytes, str, Path]:
+    """Return a file's text, its name for messages, and where its relative paths start."""
+    if path == STANDARD_INPUT:
+        return sys.stdin.buffer.read(MAX_BYTES + 1), "<stdin>", Path.cwd()
+    file = str(path)
+    try:
+        with Path(path).open("rb") as stream:
+            return stream.read(MAX_BYTES + 1), file, Path(path).absolute().parent
+    except OSError as error:
+        reason = f"the file cannot be read: {error.strerror}"
+        if isinstance(error, FileNotFoundError):
+            reason += "; `latchgate init` writes one"
+        raise ConfigErrors([ConfigError(file, 1, 1, show_path(()), reason)]) from None
 
 
 def parse_config(

@@ -53,11 +53,23 @@ def check_cookie_domain(survey: Survey) -> Iterator[Problem]:
     public = survey.config.server.public_url
     if public is not None and not is_below(host_of(public), login.cookie_domain):
         yield Problem(("login", "cookie_domain"), "server.public_url is not below this domain")
+    for index, host in enumerate(login.hosts or ()):
+        if not is_below(host.removeprefix("*."), login.cookie_domain):
+            message = "is not below login.cookie_domain: no browser would keep the cookie"
+            yield Problem(("login", "hosts", index), message)
 
 
 def is_below(host: str, domain: str) -> bool:
     """Tell whether `host` is `domain` or below it; both in lower case."""
     return host == domain or host.endswith(f".{domain}")
+
+
+def check_login_urls(survey: Survey) -> Iterator[Problem]:
+    """Find pages for signing in that nobody is sent to."""
+    for index, route in enumerate(survey.config.routes):
+        if route.login_url is not None and not route.auth and survey.is_whole("routes", index):
+            message = "is for routes that want a credential; this one is public"
+            yield Problem(("routes", index, "login_url"), message)
 
 
 def check_bare_cookie(survey: Survey) -> Iterator[Problem]:
@@ -74,4 +86,10 @@ def check_bare_cookie(survey: Survey) -> Iterator[Problem]:
             yield Problem(("schemes", name, "cookie"), message, is_warning=True)
 
 
-CHECKS = (check_login_scheme, check_users, check_cookie_domain, check_bare_cookie)
+CHECKS = (
+    check_login_scheme,
+    check_users,
+    check_cookie_domain,
+    check_login_urls,
+    check_bare_cookie,
+)

@@ -74,7 +74,7 @@ class Destinations:
 
 def _is_clean(wanted: str) -> bool:
     """Tell whether no layer of encoding hides a control character or a backslash."""
-    if _VISIBLE.fullmatch(wanted) is None or "\\" in wanted:
+    if _VISIBLE.fullmatch(wanted) is None:
         return False
     raw = wanted.encode("ascii")
     for _ in range(_MAX_LAYERS):

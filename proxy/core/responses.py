@@ -119,7 +119,7 @@ class ResponsePlan:
         """Return the end-to-end headers for the client, in order, and `extra` behind them.
 
         Content-Length, Transfer-Encoding and Connection are not among them: framing is the
-        caller's. `extra` are the gate's own; they replace the upstream's of the same name, except
+        caller's, and so is X-Request-Id. `extra` are the gate's own; they replace the upstream's of the same name, except
         lists (`Set-Cookie`, `Vary`, `Link`).
         """
         kinds = self._names
@@ -213,8 +213,8 @@ class _Names:
             return _CONNECTION
         if folded == b"set-cookie":
             return _SET_COOKIE if lower == folded else _DROP
-        if folded in _DROPPED or folded in self._identity:
-            return _DROP
+        if folded in _DROPPED or folded in self._identity or folded == b"x-request-id":
+            return _DROP  # the id of a request is the gate's, as in its log
         if folded.startswith(b"x-auth-"):
             return _KEEP if lower in self._passed else _DROP
         if self._replaces_cors and folded.startswith(b"access-control-"):

@@ -73,6 +73,7 @@ class GateConnection(RequestHandler):
         "_serve_error",
         "_torn",
         "_watcher",
+        "is_cut_off",
         "is_draining",
         "peer",
     )
@@ -113,6 +114,8 @@ class GateConnection(RequestHandler):
         self._watcher: asyncio.Task[None] | None = None
         self.is_draining = False
         """True when the connection must close after the response in progress."""
+        self.is_cut_off = False
+        """True when the gate itself has cancelled the request in progress."""
         self._is_held = False
         self._held: list[bytes] = []
         self._is_tunnel = False
@@ -158,6 +161,14 @@ class GateConnection(RequestHandler):
         waiter = self._waiter
         if waiter is not None and not waiter.done() and not self._meter.is_timing:
             self.force_close()
+
+    def cut_off(self) -> None:
+        """End at once: a request in progress is cancelled, and `serve` tells the client why."""
+        if self._current is None or self._task_handler is None:
+            self.abort()
+            return
+        self.is_cut_off = True
+        self._task_handler.cancel()
 
     def abort(self) -> None:
         """Break the connection at once, so that nothing looks complete that is not (F6)."""
@@ -288,6 +299,7 @@ class GateConnection(RequestHandler):
         except ClientLeft:
             pass
         finally:
+            self._current = None
             await self._finish()
 
     async def _next(self) -> Incoming | None:
@@ -341,6 +353,7 @@ class GateConnection(RequestHandler):
         if (
             not self._eof
             and not self._is_tunnel
+            and not self.is_cut_off
             and (self._error or self._is_deaf or not self._payload.is_eof())
         ):
             with contextlib.suppress(OSError, TimeoutError, NotImplementedError):
@@ -476,16 +489,6 @@ class GateConnection(RequestHandler):
         if transport is not None and not transport.is_closing():
             transport.close()
             self._loop.call_later(self._limits.write_timeout, transport.abort)
-
-    def write_eof(self) -> None:
-        """Half-close towards the client, where the transport can (not on TLS)."""
-        transport = self.transport
-        if transport is None or transport.is_closing():
-            return
-        if transport.can_write_eof():
-            transport.write_eof()
-        else:
-            transport.close()
 
     async def _watch_for_leaving(self) -> None:
         """Cancel the request of a client that has sent its FIN and turns out to be gone."""

@@ -185,6 +185,7 @@ class Forwarder:
         plan = decision.route.responses_for(decision.client)
         headers = plan.apply(response.headers, decision.response_headers)
         incoming.is_event_stream = _is_event_stream(response.headers)
+        headers.append(_request_id(decision))
         _write_head(connection, incoming, response, headers, framing)
         if framing is Framing.NONE:
             await _expect_end(exchange)
@@ -260,7 +261,7 @@ class Forwarder:
         ]
         incoming.is_answered = True
         incoming.keeps_alive = False
-        connection.write(response_head(101, [*switched, *headers]))
+        connection.write(response_head(101, [*switched, *headers, _request_id(decision)]))
         return Tunnel(
             connection,
             incoming,
@@ -278,6 +279,11 @@ def break_off(connection: GateConnection) -> None:
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.abort()
+
+
+def _request_id(decision: Forward) -> Header:
+    """Return the id that the log line has, for whoever asks what became of a request."""
+    return b"X-Request-Id", decision.request_id.encode("ascii")
 
 
 def _framing(incoming: Incoming, response: ResponseHead) -> Framing:

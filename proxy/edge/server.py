@@ -18,7 +18,7 @@ from proxy.codes import CODES
 from proxy.edge.answers import Answers
 from proxy.edge.connection import GateConnection
 from proxy.edge.counters import RequestCounters
-from proxy.edge.forward import CLIENT_CLOSED, Forwarder, Passage
+from proxy.edge.forward import CLIENT_CLOSED, Forwarder, Passage, break_off
 from proxy.edge.incoming import ClientLeft, ConnectionLimits, HeadError, Incoming, check_length
 from proxy.edge.internals import verify_internals
 from proxy.edge.logged import logged_host, logged_path
@@ -36,6 +36,10 @@ _log: Final = logging.getLogger("latchgate.edge")
 
 _FRAMING_CODES: Final = frozenset({"bad_request", "header_ambiguous"})
 """Refusals of heads behind which another server could see another request than the gate (F1)."""
+
+CUT_OFF_S: Final = 1.0
+"""Seconds at the end of a drain in which clients that still wait are told so."""
+_CUT_OFF: Final = "the gate shut down before the end of the answer"
 
 _DECISIONS: Final = {"challenge": "challenge", "deny": "deny", "unavailable": "unavailable"}
 
@@ -91,24 +95,25 @@ class GateServer:
             self._servers.append(await make(self._manager, **options))
 
     async def drain(self, timeout_s: float) -> None:
-        """Accept no more, let requests in progress end for `timeout_s`, then break them off."""
+        """Accept no more, let requests in progress end for `timeout_s`, then cut them off."""
         self._is_draining = True
         for server in self._servers:
             server.close()
-        for connection in self._manager.connections:
-            connection.begin_drain()
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._manager.until_empty()
-        except TimeoutError:
+        steps = (
+            (GateConnection.begin_drain, timeout_s),
+            (GateConnection.cut_off, CUT_OFF_S),
+            (GateConnection.abort, CUT_OFF_S),
+        )
+        for end, patience_s in steps:
             for connection in self._manager.connections:
-                connection.abort()
-            with_grace = asyncio.timeout(1)
+                end(connection)
             try:
-                async with with_grace:
+                async with asyncio.timeout(patience_s):
                     await self._manager.until_empty()
             except TimeoutError:
-                _log.warning("%d connections did not end", self.connections)
+                continue
+            return
+        _log.warning("%d connections did not end", self.connections)
 
     def admits(self, peer: Peer) -> bool:
         """Tell whether one more connection, of `peer`, keeps within the limits."""
@@ -135,7 +140,10 @@ class GateServer:
             passage.leave(left.detail)
             raise
         except asyncio.CancelledError:
-            passage.leave()
+            if connection.is_cut_off:
+                self._fail(connection, incoming, decision, passage, "draining", _CUT_OFF)
+            else:
+                passage.leave()
             raise
         except ProxyError as error:
             self._fail(connection, incoming, decision, passage, error.code, error.detail)
@@ -209,7 +217,7 @@ class GateServer:
         """Answer a failure; after the head was sent only the end of the connection tells it."""
         passage.fail(code, detail)
         if incoming.is_answered:
-            connection.abort()
+            break_off(connection)
             return
         passage.status = CODES[code].status
         if not passage.request_id:

@@ -147,7 +147,7 @@ class Tunnel:
             if self._is_leaving and frames is not None and frames.is_at_boundary:
                 return
             await self._connection.drain()
-        self._connection.write_eof()
+        _end_writing(self._connection)
 
     async def _until_done(self, ways: set[asyncio.Task[bool]], idle_s: float | None) -> None:
         pending: set[asyncio.Future[Any]] = {*ways, self._stopped}
@@ -197,6 +197,17 @@ class Tunnel:
             if not data:
                 return
             frames.take(data)
+
+
+def _end_writing(connection: GateConnection) -> None:
+    """Half-close towards the client, where the transport can (not on TLS)."""
+    transport = connection.transport
+    if transport is None or transport.is_closing():
+        return
+    if transport.can_write_eof():
+        transport.write_eof()
+    else:
+        transport.close()
 
 
 async def _quietly(way: Awaitable[None]) -> bool:

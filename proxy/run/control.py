@@ -178,14 +178,16 @@ async def ask(file: Path, question: Message) -> Message | None:
 def directories() -> list[Path]:
     """Return where sockets may be, the place for a new one first.
 
-    A service and a shell of one user do not always have the same environment.
+    A service and a shell of one user do not always have the same environment. Where nothing can be
+    written, as in a container with a read-only root, there is no temporary directory.
     """
     user = os.geteuid()
     found = []
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     if runtime.startswith("/") and Path(runtime).is_dir():
         found.append(Path(runtime) / "latchgate")
-    found.append(Path(tempfile.gettempdir()) / f"latchgate-{user}")
+    with contextlib.suppress(OSError):
+        found.append(Path(tempfile.gettempdir()) / f"latchgate-{user}")
     found.append(Path(f"/run/user/{user}/latchgate"))
     return list(dict.fromkeys(found))
 

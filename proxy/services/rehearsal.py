@@ -69,7 +69,7 @@ def request_view(
     port = 443 if is_tls else 80
     return RequestView(
         method=line.method,
-        target=line.target.encode("utf-8", "surrogateescape"),
+        target=line.target.encode("ascii"),
         headers=(*host, *given),
         peer=Peer(peer.address, peer.port, peer.is_unix, is_tls, local_port=port),
     )

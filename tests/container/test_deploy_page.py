@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from proxy.cli.draft import Draft, render
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "deploy.md").read_text()
 UNIT = ROOT / "config" / "latchgate.service"
@@ -101,6 +103,18 @@ def test_the_unit_drains_before_it_kills():
     assert "mixed" == unit["Service"]["KillMode"]
     assert int(unit["Service"]["TimeoutStopSec"]) > 30 + GRACE_S
     assert "2" == unit["Service"]["RestartPreventExitStatus"]
+
+
+def test_the_default_store_is_where_the_unit_may_write():
+    """`embedded:var/store` beside the configuration leads into the state directory, by a link."""
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]  # names keep their case
+    unit.read(UNIT)
+    commands = re.findall(r"(?m)^ln -s (\S+) (\S+)$", PAGE)
+
+    assert [(f"/var/lib/{unit['Service']['StateDirectory']}", "/etc/latchgate/var")] == commands
+    assert "LATCHGATE_CONFIG=/etc/latchgate/latchgate.yaml" in UNIT.read_text()
+    assert {"url": "embedded:var/store"} == yaml(render(Draft()))["store"]
 
 
 def test_systemd_understands_the_unit():

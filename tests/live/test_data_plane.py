@@ -107,6 +107,20 @@ async def test_an_answer_has_the_date_on_which_it_came(through):
     assert header(await gate.exchange(GET), b"date") == [told]
 
 
+async def test_an_answer_has_the_request_id_of_its_log_line(through):
+    """One, and the same that the server was sent; the server's own is replaced. A 1xx has none."""
+    early = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nX-Request-Id: theirs\r\n\r\n"
+    answer = b"HTTP/1.1 200 OK\r\nx-request-id: theirs\r\nContent-Length: 0\r\n\r\n"
+    gate, server = await through([REQUEST, early + answer])
+    raw = await gate.exchange(GET)
+    (told,) = header(bytes(server.seen[0].received), b"x-request-id")
+    hints, _, final = raw.partition(b"\r\n\r\n")
+
+    assert b"HTTP/1.1 103 Early Hints\r\nLink: </a>" == hints
+    assert [told] == header(final, b"x-request-id")
+    assert told.decode() == (await gate.next_record()).request_id
+
+
 async def test_hop_by_hop_headers_end_here(through):
     """RFC 9110 §7.6.1: Connection, what it names, Keep-Alive, TE and Proxy-* do not go on."""
     gate, server = await through([REQUEST, OK])
@@ -644,3 +658,56 @@ async def test_draining_ends_the_request_in_progress_well(through):
     assert raw.endswith(b"\r\n\r\nok")
     assert header(raw, b"connection") == [b"close"]
     writer.close()
+
+
+@pytest.mark.parametrize("method", [b"GET", b"POST"])
+async def test_a_request_that_the_drain_does_not_wait_for_is_told_so(through, method):
+    """503 `draining`, also in the log: it was not the client that left. A body may be under way."""
+    began = asyncio.Event()
+    gate, _ = await through([REQUEST, Say(began)])
+    reader, writer = await gate.connect()
+    lines = (b"Content-Length: 9",) if method == b"POST" else ()
+    writer.write(request(method, b"/", *lines))
+    await began.wait()
+    await gate.server.drain(0.05)
+    raw = await reader.read()
+    writer.close()
+    record = await gate.next_record()
+
+    assert raw.startswith(b"HTTP/1.1 503 ")
+    assert b'"code": "draining"' in raw
+    assert [b"close"] == header(raw, b"connection")
+    assert (503, "draining") == (record.status, record.code)
+    assert 0 == gate.server.connections
+
+
+@pytest.mark.parametrize("version", [b"1.1", b"1.0"])
+async def test_f6_an_answer_that_is_cut_off_by_the_drain_does_not_look_complete(through, version):
+    """Not even where only its end ends it: the client sees a reset. The log has the status and why."""
+    answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"
+    gate, _ = await through([REQUEST, answer])
+    reader, writer = await gate.connect()
+    writer.write(b"GET / HTTP/%b\r\nHost: gate\r\n\r\n" % version)
+    await reader.readuntil(b"abc")
+    await gate.server.drain(0.05)
+    with pytest.raises(ConnectionResetError):
+        await reader.read()
+    writer.close()
+    record = await gate.next_record()
+
+    assert (200, "draining") == (record.status, record.code)
+
+
+async def test_an_idle_connection_and_half_a_head_end_with_the_drain(through):
+    """Nothing was asked, so nothing is answered or logged."""
+    gate, _ = await through()
+    reader, writer = await gate.connect()
+    writer.write(b"GET / HTTP/1.1\r\nHo")
+    await asyncio.sleep(0.05)
+    async with asyncio.timeout(5):
+        await gate.server.drain(0.05)
+    with contextlib.suppress(ConnectionResetError):
+        assert b"" == await reader.read()
+    writer.close()
+
+    assert [] == gate.records

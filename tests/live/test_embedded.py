@@ -413,6 +413,20 @@ async def test_a_command_uses_the_running_store(tmp_path):
         assert server.endpoint() == address
 
 
+async def test_a_command_does_not_wait_long_for_a_store_that_hangs(tmp_path):
+    """People are told within about two seconds that it does not answer."""
+    async with running(tmp_path / "store") as server:
+        pid = server_pid(server.endpoint())
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            async with asyncio.timeout(5):
+                with pytest.raises(StoreUnavailable, match="but does not answer"):
+                    async with borrow(tmp_path / "store"):
+                        pass
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+
 async def test_a_command_runs_a_store_for_its_own_time(tmp_path):
     """Without a gate a command has the data all the same, and leaves nothing running."""
     async with borrow(tmp_path / "store") as address, opened(address) as store:

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import signal
+import socket
 import sys
 from contextlib import asynccontextmanager
 
@@ -41,12 +42,12 @@ async def application(aiohttp_server):
 
 
 @asynccontextmanager
-async def trial(*arguments, temporary):
+async def trial(*arguments, temporary, stderr=asyncio.subprocess.DEVNULL):
     """Run `latchgate serve …` with its temporary files in `temporary`."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "proxy", "serve", "--listen", "127.0.0.1:0", *arguments),
         stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
+        stderr=stderr,
         env={"PATH": "/usr/bin:/bin", "TMPDIR": str(temporary)},
     )
     try:
@@ -110,3 +111,30 @@ async def test_the_cookie_is_kept_over_plain_http(application, tmp_path):
             jar.update_cookies({name: value})
             async with client.get(told["url"]) as answer:
                 assert 200 == answer.status
+
+
+async def test_an_application_that_is_not_there_is_a_warning(tmp_path):
+    """One line, as `check --connect` has it; the gate runs, for the application may come."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        upstream = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    pipe = asyncio.subprocess.PIPE
+    async with trial("--upstream", upstream, "--json", temporary=tmp_path, stderr=pipe) as process:
+        await process.stderr.readuntil(
+            f"warning: {upstream} cannot be reached: Connection refused\n".encode()
+        )
+        told = json.loads(await process.stdout.readline())
+        async with (
+            aiohttp.ClientSession() as client,
+            client.get(told["url"], headers={"Cookie": told["cookie"]}) as answer,
+        ):
+            assert 502 == answer.status
+
+
+async def test_on_a_socket_nothing_is_said_of_browsers(application, tmp_path):
+    """None opens it; curl does."""
+    place = f"unix:{tmp_path}/gate.sock"
+    async with trial("--upstream", application, "--listen", place, temporary=tmp_path) as process:
+        text = (await process.stdout.readuntil(b"with it.\n")).decode()
+    assert f"{application} is guarded at {place}. " in text
+    assert f"curl -i --unix-socket {tmp_path}/gate.sock" in text
+    assert "document.cookie" not in text

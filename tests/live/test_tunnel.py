@@ -79,7 +79,7 @@ async def test_a_websocket_goes_through_with_its_subprotocol(start_gate):
 
 
 async def test_extensions_and_subprotocols_go_end_to_end(through):
-    """Sec-WebSocket-* headers are the two ends' own, both ways."""
+    """Sec-WebSocket-* headers are the two ends' own, both ways; the request id is the gate's."""
     switch = SWITCH.replace(b"\r\n\r\n", b"\r\nSec-WebSocket-Protocol: chat\r\n\r\n")
     gate, server = await through([REQUEST, switch, Close()])
     raw = await gate.exchange(
@@ -91,6 +91,8 @@ async def test_extensions_and_subprotocols_go_end_to_end(through):
     assert b"Sec-WebSocket-Extensions: e\r\n" in sent
     assert b"Upgrade: websocket\r\n" in sent
     assert b"Sec-WebSocket-Protocol: chat\r\n" in raw
+    (told,) = [line for line in sent.split(b"\r\n") if line.startswith(b"X-Request-Id: ")]
+    assert 1 == raw.count(b"X-Request-Id: ") == raw.count(told + b"\r\n")
     assert raw.startswith(b"HTTP/1.1 101 Switching Protocols\r\n")
 
 
@@ -255,6 +257,16 @@ async def test_f4_an_unasked_101_is_502(through):
 
     assert raw.startswith(b"HTTP/1.1 502 ")
     assert b"smuggled" not in raw
+    assert "a 101 response that was not asked for" == (await gate.next_record()).detail
+
+
+async def test_f4_a_101_that_does_not_say_for_what_is_502(through):
+    """And the log says what it lacks, in the gate's own words."""
+    gate, _ = await through([REQUEST, b"HTTP/1.1 101 Switching Protocols\r\n\r\nsmuggled", Close()])
+    raw = await gate.exchange(b"GET / HTTP/1.1\r\nHost: gate\r\nConnection: close\r\n\r\n")
+
+    assert raw.startswith(b"HTTP/1.1 502 ")
+    assert "a 101 without an Upgrade that Connection names" == (await gate.next_record()).detail
 
 
 async def test_a_client_that_leaves_ends_the_tunnel(through):

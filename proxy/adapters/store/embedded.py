@@ -54,6 +54,8 @@ _LOG_LINE: Final = re.compile(r"[0-9]+:[A-Za-z-]+ ")
 _NOT_TELLING: Final = ("WARNING Memory overcommit", "WARNING The TCP backlog")
 _LOG_LINE_BYTES: Final = 4096
 _POLL_S: Final = 0.02
+_ANSWER_TIMEOUT_S: Final = 1.0
+_MAX_SILENCES: Final = 2
 
 _log = logging.getLogger("latchgate.store")
 
@@ -100,7 +102,7 @@ class EmbeddedStore:
         """
         if lock is None:
             self._place.prepare()
-            lock = await self._place.wait_lock("owner", timeout_s=self._owner_timeout_s)
+            lock = await self._wait_for_owner()
             if lock is None:
                 raise StoreUnavailable(
                     f"the embedded store {self._place.path} is in use by {self._place.owner()}"
@@ -125,6 +127,17 @@ class EmbeddedStore:
             raise
         self._watcher = spawn(self._watch(), name="embedded store")
         return self._address
+
+    async def _wait_for_owner(self) -> Lock | None:
+        """Return the owner's lock; `None` where another process keeps it. Who waits says so."""
+        lock = self._place.try_lock("owner")
+        if lock is None:
+            _log.warning(
+                "the embedded store %s is in use by %s; waiting up to %g s for its end",
+                *(self._place.path, self._place.owner(), self._owner_timeout_s),
+            )
+            lock = await self._place.wait_lock("owner", timeout_s=self._owner_timeout_s)
+        return lock
 
     def endpoint(self) -> StoreAddress:
         """Return the address for workers; it stays the same when the server is started again."""
@@ -286,13 +299,16 @@ async def borrow(
 async def _running_or_ours(place: PrivateDirectory, timeout_s: float) -> StoreAddress | Lock:
     """Return the running store's address, or the owner's lock when there is none."""
     end = time.monotonic() + timeout_s
+    silences = 0
     while True:
         if (lock := place.try_lock("owner")) is not None:
             return lock
-        address = place.read_endpoint()
+        address, began = place.read_endpoint(), time.monotonic()
         if address is not None and await _answers(address):
             return address
-        if time.monotonic() > end:
+        # A server that starts refuses at once; one that says nothing twice will not say anything.
+        silences += time.monotonic() - began >= _ANSWER_TIMEOUT_S
+        if time.monotonic() > end or silences == _MAX_SILENCES:
             raise StoreUnavailable(
                 f"the embedded store {place.path} is in use by {place.owner()}, but does not answer"
             )
@@ -300,7 +316,7 @@ async def _running_or_ours(place: PrivateDirectory, timeout_s: float) -> StoreAd
 
 
 async def _answers(address: StoreAddress) -> bool:
-    store = open_store(address, timeout_s=1.0)
+    store = open_store(address, timeout_s=_ANSWER_TIMEOUT_S)
     try:
         await store.fetch(["ready"])
     except StoreUnavailable:

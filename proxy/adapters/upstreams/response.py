@@ -121,6 +121,8 @@ def _read_fields(raw: bytes) -> list[Header]:
     except HttpParserUpgrade:
         pass  # a 101: whether it was asked for is the connection's question
     except HttpParserError as error:
+        if fields.is_complete:  # llhttp stops behind every 101, and this one says not for what
+            raise UpstreamInvalid("a 101 without an Upgrade that Connection names") from None
         raise UpstreamInvalid(f"the response's head is not HTTP: {error}") from None
     if not fields.is_complete:
         raise UpstreamInvalid("the response's head ends in the middle")

@@ -11,7 +11,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -196,14 +196,17 @@ def directory() -> Any:
 
 @pytest.fixture
 async def serve(directory: Path) -> AsyncIterator[Serve]:
-    """Return a function that runs `latchgate serve` on a configuration's text."""
+    """Return a function that runs `latchgate serve` on a configuration's text.
+
+    `through` is a command that runs the rest of its line.
+    """
     gates: list[GateProcess] = []
 
-    async def start(text: str, *arguments: str) -> GateProcess:
+    async def start(text: str, *arguments: str, through: Sequence[str] = ()) -> GateProcess:
         file = directory / "latchgate.yaml"
         file.write_text(text)
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "proxy", "serve", "-c", str(file), *arguments),
+            *(*through, sys.executable, "-m", "proxy", "serve", "-c", str(file), *arguments),
             cwd=ROOT,
             env={**os.environ, "XDG_RUNTIME_DIR": str(directory), "TMPDIR": str(directory)},
             stderr=asyncio.subprocess.PIPE,
@@ -216,6 +219,44 @@ async def serve(directory: Path) -> AsyncIterator[Serve]:
         left = descendants(gate.process.pid)
         await gate.stop()
         await gone(left)
+
+
+class Shell:
+    """A shell of the gate's user, which knows nothing of the gate's environment."""
+
+    def __init__(self, directory) -> None:
+        self.directory = directory
+        self.environment = {**os.environ, "XDG_RUNTIME_DIR": str(directory)}
+
+    async def run(
+        self, *arguments: str, stdin: str = "", through: Sequence[str] = (), **environment: str
+    ) -> tuple[int, str, str]:
+        """Run `latchgate …`, `through` another command; return status, output and complaints."""
+        process = await asyncio.create_subprocess_exec(
+            *(*through, sys.executable, "-m", "proxy", *arguments),
+            *("-c", str(self.directory / "latchgate.yaml")),
+            cwd=ROOT,
+            env={**self.environment, **environment},
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        async with asyncio.timeout(60):
+            out, error = await process.communicate(stdin.encode())
+        assert process.returncode is not None
+        return process.returncode, out.decode(), error.decode()
+
+    async def json(self, *arguments: str, stdin: str = "", status: int = 0) -> Any:
+        """Run a command with `--json`; return what it prints."""
+        found, out, error = await self.run(*arguments, "--json", stdin=stdin)
+        assert status == found, out + error
+        return json.loads(out)
+
+
+@pytest.fixture
+def shell(directory: Path) -> Shell:
+    """Give a shell of the gate's user."""
+    return Shell(directory)
 
 
 class Application:

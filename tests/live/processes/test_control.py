@@ -11,6 +11,9 @@ from tests.live.processes.conftest import kill
 
 pytestmark = pytest.mark.slow
 
+UNABLE_TO_WRITE = ("sh", "-c", 'ulimit -f 0; exec "$@"', "sh")
+"""Runs a command that cannot put a byte into a file, as on a read-only root."""
+
 
 @pytest.fixture(autouse=True)
 def runtime(directory, monkeypatch):
@@ -60,3 +63,30 @@ async def test_a_gate_without_a_place_for_its_socket_runs_all_the_same(serve, pu
     await gate.ready()
 
     assert 200 == (await gate.get())[0]
+
+
+async def test_a_gate_that_can_write_no_file_runs_all_the_same(serve, public, directory, shell):
+    """A read-only root without /tmp is no obstacle, to the gate or to what explains it."""
+    (directory / "latchgate").write_text("in the way")
+    gate = await serve(public, through=UNABLE_TO_WRITE)
+    await gate.ready()
+
+    assert 200 == (await gate.get())[0]
+    for command in (("explain", "GET", "/"), ("routes",)):
+        status, out, error = await shell.run(*command, through=UNABLE_TO_WRITE)
+        assert (0, True) == (status, "latchgate.yaml (the file; " in out + error)
+
+
+@pytest.mark.parametrize("edited", ["routes: [", 'health: {listen: "unix:other"}'])
+async def test_a_running_gate_is_healthy_whatever_its_file_says_by_now(
+    serve, public, directory, shell, edited
+):
+    """The listener that it has is asked, and the change is told."""
+    gate = await serve(public)
+    await gate.ready()
+    file = directory / "latchgate.yaml"
+    assert (0, "ready\n", "") == await shell.run("health")
+    file.write_text(edited)
+
+    warning = f"warning: {file} has changed since the gate read it\n"
+    assert (0, "ready\n", warning) == await shell.run("health")

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import sys
-from typing import Any
 
 import pytest
 
-from tests.live.processes.conftest import ROOT, fetch
+from tests.live.processes.conftest import Shell, fetch
 
 pytestmark = pytest.mark.slow
 
@@ -29,41 +26,9 @@ routes:
 """
 
 
-class Shell:
-    """A shell of the gate's user, which knows nothing of the gate's environment."""
-
-    def __init__(self, directory) -> None:
-        self.directory = directory
-        self.environment = {**os.environ, "XDG_RUNTIME_DIR": str(directory)}
-        self.environment.pop("GATE_TEST_ID", None)
-
-    async def run(
-        self, *arguments: str, stdin: str = "", **environment: str
-    ) -> tuple[int, str, str]:
-        """Run `latchgate …`; return status, output and complaints."""
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "proxy", *arguments),
-            *("-c", str(self.directory / "latchgate.yaml")),
-            cwd=ROOT,
-            env={**self.environment, **environment},
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        async with asyncio.timeout(60):
-            out, error = await process.communicate(stdin.encode())
-        assert process.returncode is not None
-        return process.returncode, out.decode(), error.decode()
-
-    async def json(self, *arguments: str, stdin: str = "", status: int = 0) -> Any:
-        """Run a command with `--json`; return what it prints."""
-        found, out, error = await self.run(*arguments, "--json", stdin=stdin)
-        assert status == found, out + error
-        return json.loads(out)
-
-
 @pytest.fixture
 def shell(directory, monkeypatch) -> Shell:
+    """Give a shell that lacks a variable which the gate has."""
     made = Shell(directory)
     monkeypatch.setenv("GATE_TEST_ID", "gate-of-the-service")
     return made

@@ -34,6 +34,7 @@ async def test_a_store_that_another_gate_runs_is_status_3(serve, public, directo
     first = await serve(text)
     await first.ready()
     second = await serve(text.replace("unix:h", "unix:h2"))
+    await second.said(f"is in use by process {first.process.pid} (gate); waiting up to 10 s")
     assert 3 == await second.exit()
     assert f"is in use by process {first.process.pid} (gate)" in second.messages()[-1]
     assert not any("traceback" in line for line in second.lines)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import socket
 from contextlib import closing
@@ -83,8 +84,8 @@ async def test_a_second_sigint_hurries(serve, public, application):
     gate.send(signal.SIGINT)
     assert 0 == await gate.exit()
     assert asyncio.get_running_loop().time() - began < 8
-    with pytest.raises((IndexError, OSError)):  # broken off: no answer at all
-        await answer
+    status, body = await answer
+    assert (503, "draining") == (status, json.loads(body)["code"])
 
 
 async def test_a_signal_during_the_start_ends_it(serve, public):

@@ -30,7 +30,15 @@ def test_the_version_is_told():
 
 
 @pytest.mark.parametrize(
-    "arguments", [["nonsense"], ["check", "--nonsense"], ["session"], ["token", "mint"]]
+    "arguments",
+    [
+        ["nonsense"],
+        ["check", "--nonsense"],
+        ["session"],
+        ["token", "mint"],
+        ["demo", "--port", "70000"],
+        ["demo", "--port", "0"],
+    ],
 )
 def test_wrong_usage_is_status_2(arguments):
     """reference.md §3: 2 is configuration or usage."""

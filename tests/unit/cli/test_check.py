@@ -90,3 +90,11 @@ def test_policy_tests_are_run_and_counted(latchgate):
         assert f"{latchgate.file}:8:36: tests[0].expect: expected 401, but " in result.stderr
     found = latchgate.json("check", status=2)
     assert "tests[0].expect" == found["errors"][0]["path"]
+
+
+def test_without_a_file_people_are_told_how_to_get_one(latchgate):
+    """In every command that reads it."""
+    for command in ("check", "serve", "routes"):
+        result = latchgate.run(command)
+        assert 2 == result.exit_code
+        assert "No such file or directory; `latchgate init` writes one\n" in result.stderr

@@ -82,6 +82,28 @@ def test_nobody_is_told_to_sign_in(gate):
     assert [["WWW-Authenticate", 'Bearer realm="api"']] == found["answer"]["headers"]
 
 
+def test_a_url_is_asked_as_a_browser_sends_it(gate):
+    """Percent-encoded, where it is not ASCII; and so it is shown."""
+    found = gate.json("explain", "GET", "/open?q=\u00fc")
+    assert ("/open?q=%C3%BC", "/open?q=%C3%BC") == (
+        found["request"]["target"],
+        found["upstream"]["target"],
+    )
+
+
+def test_a_method_in_lower_case_is_another_method(gate):
+    """It is explained as it was given, with a warning."""
+    result = gate.run("explain", "get", "/open")
+    assert "warning: methods are upper case: get is not GET" in result.stderr
+    assert "warning" not in gate.run("explain", "GET", "/open").stderr
+
+
+def test_an_asterisk_is_no_path(gate):
+    """It is shown apart from the host."""
+    result = gate.run("explain", "OPTIONS", "*")
+    assert "OPTIONS * of https://shop.example.com from" in result.stdout
+
+
 def test_a_session_opens_a_route_and_is_taken_out(gate, cookie):
     """Who it is, what is set for the upstream; the cookie does not travel on, and is not shown."""
     result = gate.run("explain", "GET", "/a?b=1", cookie)
@@ -178,6 +200,29 @@ def test_nothing_is_changed(gate, valkey, cookie):
         gate.json("explain", "GET", "/a", "--bearer", "-", status=1, stdin=b"a.b.c")
         assert before == sorted(client.keys())
         assert not [key for key in before if b"seen" in key or b"epoch" in key]
+
+
+def test_a_session_that_is_bound_elsewhere_is_told_and_not_ended(gate, valkey, cookie):
+    """A request would end it; a question about one does not."""
+    gate.write(gate.file.read_text() + "login: {scheme: web}\n")
+    with valkey.client() as store:
+        (key,) = store.keys("latchgate:session:*")
+        record = json.loads(store.get(key)) | {"bound": {"network": "192.0.2.0/24"}}
+        store.set(key, json.dumps(record))
+        found = gate.json(
+            "explain",
+            "GET",
+            "https://shop.example.com/x",
+            cookie,
+            "--from",
+            "198.51.100.1",
+            status=1,
+        )
+
+        assert "session_moved" == found["answer"]["code"]
+        assert store.exists(key)
+    found = gate.json("explain", "GET", "https://shop.example.com/x", cookie, "--from", "192.0.2.9")
+    assert "forward" == found["decision"]
 
 
 def test_a_store_out_of_reach_is_status_3(gate, cookie, valkey):

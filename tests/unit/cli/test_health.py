@@ -61,3 +61,29 @@ def test_a_gate_without_health_listener_cannot_be_asked(latchgate):
     """`health: none` is a matter of configuration: status 2."""
     latchgate.write("health: none\n")
     assert 2 == latchgate.run("health").exit_code
+
+
+def test_a_mistake_elsewhere_in_the_file_makes_no_gate_unhealthy(latchgate):
+    """It is told, and the listener that the file names is asked; a gate does not read it again."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port = sock.getsockname()[1]
+        latchgate.write(f'health: {{listen: "127.0.0.1:{port}"}}\nroutes: [{{match: nonsense}}]\n')
+        with answering(sock, b"HTTP/1.1 200 OK\r\n\r\n"):
+            result = latchgate.run("health")
+    assert (0, "ready\n") == (result.exit_code, result.stdout)
+    assert result.stderr.startswith(f"warning: {latchgate.file}:2:")
+
+
+@pytest.mark.parametrize(
+    "text", ["health: {listen: nonsense}\n", "health: {port: 1}\n", "health: [\n", "- a\n"]
+)
+def test_a_listener_that_cannot_be_read_is_a_mistake(latchgate, text):
+    """Nobody is asked in its place: status 2."""
+    latchgate.write(text)
+    assert 2 == latchgate.run("health").exit_code
+
+
+def test_without_a_file_there_is_nobody_to_ask(latchgate):
+    """Status 2, and what cannot be read."""
+    result = latchgate.run("health")
+    assert (2, True) == (result.exit_code, "the file cannot be read" in result.stderr)

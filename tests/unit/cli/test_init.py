@@ -69,7 +69,11 @@ def test_without_a_terminal_it_names_its_options(here):
         ((*UPSTREAM, "--issuer", "http://a.example"), "--issuer: must be https://"),
         ((*UPSTREAM, "--issuer", "https://a.example"), "--issuer needs --audience"),
         ((*UPSTREAM, "--auth", "session", "--issuer", "https://a.example"), "--issuer is about"),
-        ((*UPSTREAM, "--auth", "nobody"), "nobody"),
+        ((*UPSTREAM, "--auth", "nobody"), "--auth: must be session, token or either\n"),
+        ((*UPSTREAM, "--auth", "sesion"), "or either; did you mean `session`?"),
+        ((*UPSTREAM, "--listen", "8080"), "--listen: must be host:port, such as 127.0.0.1:8080"),
+        ((*UPSTREAM, "--listen", ":8080"), "--listen: must be host:port, such as 127.0.0.1:8080"),
+        ((*UPSTREAM, "--issuer", "notaurl"), "--issuer: must be local, for the gate's own"),
     ],
 )
 def test_a_bad_option_is_status_2_and_writes_nothing(here, options, complaint):

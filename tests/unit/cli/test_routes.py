@@ -1,6 +1,11 @@
 from __future__ import annotations
 
+import io
+
 import pytest
+from rich.console import Console
+
+from proxy.cli.routes import say_policies
 
 POLICY = """
 upstreams: {app: {servers: ["http://127.0.0.1:1"]}, big: {servers: ["http://127.0.0.1:2"]}}
@@ -102,3 +107,23 @@ def test_mistakes_are_told_as_by_check(latchgate):
     assert 2 == latchgate.run("routes").exit_code
     latchgate.write(POLICY + 'tests: [{request: "GET /open", expect: 401}]\n')
     assert 0 == latchgate.run("routes").exit_code
+
+
+def test_a_terminal_that_is_too_narrow_shows_blocks(latchgate):
+    """Nothing is cut or broken at 80 columns; what fits is a table there too."""
+    latchgate.write(POLICY)
+    found = latchgate.json("routes")["routes"]
+
+    def shown(width):
+        console = Console(file=io.StringIO(), force_terminal=True, color_system=None, width=width)
+        say_policies(found, console)
+        return [line.rstrip() for line in console.file.getvalue().splitlines()]
+
+    narrow, wide = shown(80), shown(400)
+    assert all(len(line) <= 80 for line in narrow)
+    assert "\u2026" not in "".join(narrow)
+    assert ["ROUTE", "open"] == narrow[0].split()
+    assert "UPSTREAM    big (without /odd)" in narrow
+    assert 2 == narrow.count("")
+    assert ["ROUTE", "METHODS"] == wide[0].split()[:2]
+    assert len(found) + 1 == len(wide)

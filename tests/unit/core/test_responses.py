@@ -47,6 +47,14 @@ def test_what_belongs_to_the_connection_is_removed():
     assert OPEN.apply(headers) == named("X-End")
 
 
+def test_a_request_id_of_the_upstream_is_removed():
+    """In every spelling and place: the gate's is the one that the log has."""
+    headers = named("X-Request-Id", "x_request_id", "X-REQUEST-ID", "X-End")
+
+    assert OPEN.apply(headers) == named("X-End")
+    assert OPEN.trailers(headers) == OPEN.informational(headers) == named("X-End")
+
+
 @pytest.mark.parametrize(
     "name",
     ["X-Auth-Subject", "x_auth_roles", "X-Auth-New", "X-Remote-User", "X.Remote.User", "a b", ""],
@@ -175,8 +183,8 @@ def test_cors_of_the_upstream_is_replaced():
 
 def test_the_gates_own_headers_stand_alone():
     """Of the same name the upstream's goes, unless it is a list."""
-    upstream = [(b"x-request-id", b"theirs"), (b"Set-Cookie", b"a=1")]
-    own = [(b"X-Request-Id", b"ours"), (b"Set-Cookie", b"b=2")]
+    upstream = [(b"x-version", b"theirs"), (b"Set-Cookie", b"a=1")]
+    own = [(b"X-Version", b"ours"), (b"Set-Cookie", b"b=2")]
 
     assert OPEN.apply(upstream, own) == [(b"Set-Cookie", b"a=1"), *own]
     assert OPEN.apply(upstream, own[1:]) == [*upstream, *own[1:]]

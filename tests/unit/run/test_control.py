@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import socket
 import stat
 import tempfile
@@ -139,6 +140,19 @@ async def test_where_no_place_can_be_used_the_gate_is_told_why(runtime, monkeypa
     with pytest.raises(ControlError, match="too long"):
         await control.open()
     await control.close()
+
+
+def test_without_a_temporary_directory_the_other_places_remain(runtime, monkeypatch):
+    """Where no file can be written there is none, and nobody is told so by a traceback."""
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        found = directories()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    assert [runtime / "latchgate", Path(f"/run/user/{os.geteuid()}/latchgate")] == found
 
 
 async def test_an_older_gate_that_still_holds_a_connection_ends_all_the_same(runtime):
