@@ -201,20 +201,20 @@ class NativeRecords:
         if finding.binding is not None:
             broken = finding.binding.broken_by(found.address, found.agent)
             if broken is not None:
-                return self._moved(found, key, broken)
+                return self._moved(found, key, finding, broken)
         if found.is_request:
             self._use(finding, key, now)
         return finding.identity
 
-    def _moved(self, found: Found, key: Key, broken: str) -> Absent:
+    def _moved(self, found: Found, key: Key, verdict: Verdict, broken: str) -> Absent:
         """End a session that is used elsewhere: whoever has its cookie there took it along."""
         if found.is_request:
-            spawn(self._end(key), name="session used elsewhere")
+            spawn(self._end(key, verdict.identity.subject), name="session used elsewhere")
         return Absent("session_moved", broken)
 
-    async def _end(self, key: Key) -> None:
+    async def _end(self, key: Key, subject: str) -> None:
         with contextlib.suppress(StoreUnavailable):  # then the next request there ends it
-            await self.sessions.revoke(key[2].hex())
+            await self.sessions.end(key[2].hex(), subject)
 
     def use(self, found: Found, key: Key, now: float) -> bool:
         """Count a use of a session whose verdict is known, and not over."""
