@@ -12,6 +12,7 @@ import pytest
 
 from proxy.adapters.passwords import hash_password
 from proxy.core.own_cookies import SECOND_STEP
+from proxy.core.session_search import Search
 from proxy.services.attempts import TRIES
 from proxy.services.second_step import LIFE_S
 from tests.live.portal.test_factors import FORM, Person
@@ -231,7 +232,7 @@ async def test_s1_one_password_makes_one_session(begin, visitor):
     other.cookies = dict(ada.cookies)
     await asyncio.gather(ada.second_step(ada.recovery[0]), other.second_step(ada.recovery[1]))
     sessions = gates[0].runtime.own.login.sessions
-    live = [one async for one in sessions.listed(time.time(), subject="ada")]
+    live = [one async for one in sessions.listed(time.time(), Search("ada"))]
 
     assert (1, 1) == (ada.is_signed_in + other.is_signed_in, len(live))
 

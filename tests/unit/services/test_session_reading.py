@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from proxy.adapters.store import StoreAddress, open_store
 from proxy.core.session_search import Search
 from proxy.services.session_reading import SessionReader, is_id, session_key
 from proxy.services.sessions import Login, Sessions
@@ -13,15 +14,22 @@ LIVES = {"prefix": "latchgate:", "idle_timeout_s": 600, "lifetime_s": 3600}
 
 
 @pytest.fixture
-async def written(redis_store):
+async def store(valkey):
+    store = open_store(StoreAddress(socket_path=str(valkey.socket_path)), timeout_s=5)
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def written(store):
     """Give three sessions of two people."""
-    sessions = Sessions(redis_store, **LIVES)
+    sessions = Sessions(store, **LIVES)
     return [await sessions.create(Login(name), NOW) for name in ("alice", "bob", "alice")]
 
 
 @pytest.fixture
-def reader(redis_store):
-    return SessionReader(redis_store, **LIVES)
+def reader(store):
+    return SessionReader(store, **LIVES)
 
 
 async def test_a_session_is_found_by_cookie_id_person_and_among_all(reader, written):
