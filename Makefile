@@ -30,6 +30,7 @@ bench: $(VENV)/.installed ## what docs/benchmarks.md promises, measured (ARGS=--
 	$(BIN)/python benchmarks/revocation.py $(ARGS)
 	$(BIN)/python benchmarks/comparison.py $(ARGS)
 	$(BIN)/python benchmarks/memory.py $(ARGS)
+	$(BIN)/python benchmarks/many_sessions.py
 	$(BIN)/python benchmarks/store_link.py
 	$(BIN)/python benchmarks/routing.py
 	$(BIN)/python benchmarks/metrics.py

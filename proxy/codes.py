@@ -210,6 +210,12 @@ CODES: Final[dict[str, CodeInfo]] = {
         "The address leads nowhere on this site.",
         "Check the address. It may be mistyped, or the page may have moved.",
     ),
+    "session_not_found": CodeInfo(
+        404,
+        "There is no such session.",
+        "It has ended already, or it was never there.",
+        "Look at the list of sessions again.",
+    ),
     "method_not_allowed": CodeInfo(
         405,
         "This method is not allowed here.",

@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from proxy.adapters.store import Store
-from proxy.cli.opening import open_store_of, pick_session_scheme
+from proxy.cli.opening import open_store_of
 from proxy.config.models import Config
 from proxy.core.refresh import Holder
+from proxy.services.choice import pick_session_scheme
 from proxy.services.issuing import open_families, open_token_issuer
 from proxy.services.keyrings import open_signing_keys
 from proxy.services.refresh import Answer

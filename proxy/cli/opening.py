@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
-from typing import TypeVar
 
 from proxy.adapters.store import RedisStore, StoreAddress
 from proxy.adapters.store.embedded import borrow
 from proxy.cli import report
 from proxy.cli.options import config_path
 from proxy.config.loader import LoadedConfig
-from proxy.config.models import Config, JwtSchemeConfig, SessionSchemeConfig
+from proxy.config.models import Config
 from proxy.errors import ConfigErrors
 from proxy.run.loading import load
 from proxy.services.compile import needs_store
 from proxy.services.runtime import open_own_store
-
-T = TypeVar("T")
 
 
 def load_or_fail(config: str, *, runs_tests: bool = True) -> LoadedConfig:
@@ -56,33 +53,3 @@ async def open_store_of(config: Config) -> AsyncIterator[RedisStore]:
         if store is None:
             raise ValueError("nothing in this configuration uses a store")
         yield store
-
-
-def pick_session_scheme(config: Config, name: str | None) -> tuple[str, SessionSchemeConfig]:
-    """Return the native session scheme called `name`, or the only one. Raises `ValueError`."""
-    found = {
-        key: scheme
-        for key, scheme in config.schemes.items()
-        if isinstance(scheme, SessionSchemeConfig) and scheme.format == "native"
-    }
-    return _pick(found, name, "native session scheme")
-
-
-def pick_jwt_scheme(config: Config, name: str | None) -> tuple[str, JwtSchemeConfig]:
-    """Return the jwt scheme called `name`, or the only one. Raises `ValueError`."""
-    found = {
-        key: scheme for key, scheme in config.schemes.items() if isinstance(scheme, JwtSchemeConfig)
-    }
-    return _pick(found, name, "jwt scheme")
-
-
-def _pick(found: dict[str, T], name: str | None, kind: str) -> tuple[str, T]:
-    if name is not None:
-        if name not in found:
-            raise ValueError(f"there is no {kind} called {name}")
-        return name, found[name]
-    if not found:
-        raise ValueError(f"the configuration has no {kind}")
-    if len(found) > 1:
-        raise ValueError(f"there are several {kind}s ({', '.join(found)}): say --scheme")
-    return next(iter(found.items()))

@@ -9,7 +9,9 @@ import typer
 
 from proxy.cli import report
 from proxy.cli.credentials import make_session
-from proxy.cli.opening import load_or_fail, open_store_of, pick_session_scheme
+from proxy.cli.looking import looking_through
+from proxy.cli.noting import COMMAND_LINE, noting
+from proxy.cli.opening import load_or_fail, open_store_of
 from proxy.cli.options import (
     DEFAULT_CONFIG,
     AsJson,
@@ -23,9 +25,12 @@ from proxy.cli.options import (
     Scopes,
     Subject,
 )
-from proxy.config.models import Config
+from proxy.cli.session_list import list_
+from proxy.services.administration import Administration, details
+from proxy.services.choice import pick_session_scheme
 from proxy.services.schemes.build import open_sessions
-from proxy.services.sessions import ListedSession, Login
+from proxy.services.session_reading import ListedSession
+from proxy.services.sessions import Login
 
 app = typer.Typer(no_args_is_help=True, help="Make, list, show and end sessions.")
 
@@ -74,35 +79,7 @@ def new(
         report.say(f"expires:  {report.when(made.expires_at)}")
 
 
-@app.command("list")
-def list_(
-    subject: Annotated[
-        str | None, typer.Option("--subject", metavar="S", help="Only this person's.")
-    ] = None,
-    scheme: SchemeName = None,
-    config: ConfigFile = DEFAULT_CONFIG,
-    as_json: AsJson = False,
-) -> None:
-    """List the live sessions, the newest first."""
-    settings = load_or_fail(config, runs_tests=False).config
-    found = report.complete(_list(settings, scheme, subject))
-    if as_json:
-        report.say_json([_summary(item) for item in found])
-        return
-    report.say_table(
-        ["ID", "SUBJECT", "CREATED", "LAST SEEN", "ADDRESS", "AGENT"],
-        (
-            [
-                item.digest,
-                item.session.subject,
-                report.when(item.session.created_at),
-                report.when(item.last_seen),
-                item.session.address or "",
-                item.session.agent or "",
-            ]
-            for item in found
-        ),
-    )
+app.command("list")(list_)
 
 
 @app.command()
@@ -123,11 +100,11 @@ def show(
     item = report.complete(work())
     if item is None:
         report.fail("there is no such session")
-    details = _details(item)
+    shown = details(item)
     if as_json:
-        report.say_json(details)
+        report.say_json(shown)
         return
-    report.say_table(["", ""], ([name, _text(value)] for name, value in details.items()))
+    report.say_table(["", ""], ([name, _text(value)] for name, value in shown.items()))
 
 
 @app.command()
@@ -148,13 +125,15 @@ def revoke(
 
     async def work() -> int:
         _, found = pick_session_scheme(settings, scheme)
-        async with open_store_of(settings) as store:
-            sessions = open_sessions(settings, found, store)
+        async with open_store_of(settings) as store, noting(settings, store) as audit:
+            room = Administration(open_sessions(settings, found, store), audit)
+            now = time.time()
             if session_id is not None:
-                return int(await sessions.revoke(session_id))
-            if subject is not None:
-                return await sessions.revoke_subject(subject)
-            return await sessions.revoke_all()
+                return int(await room.end(session_id, COMMAND_LINE, now))
+            async with looking_through(store, "Ending sessions") as on_look:
+                if subject is not None:
+                    return await room.end_subject(subject, COMMAND_LINE, now, on_look=on_look)
+                return await room.end_all(COMMAND_LINE, now, on_look=on_look)
 
     count = report.complete(work())
     if not count and not every:
@@ -163,41 +142,6 @@ def revoke(
         report.say_json({"revoked": count})
     else:
         report.say("1 session ended" if count == 1 else f"{count} sessions ended")
-
-
-async def _list(config: Config, scheme: str | None, subject: str | None) -> list[ListedSession]:
-    _, found = pick_session_scheme(config, scheme)
-    async with open_store_of(config) as store:
-        sessions = open_sessions(config, found, store)
-        listed = [item async for item in sessions.listed(time.time(), subject=subject)]
-    return sorted(listed, key=lambda item: (-item.session.created_at, item.digest))
-
-
-def _summary(item: ListedSession) -> dict[str, Any]:
-    """Return what reference.md §3 says of `session list --json`."""
-    return {
-        "id": item.digest,
-        "subject": item.session.subject,
-        "created_at": item.session.created_at,
-        "last_seen": item.last_seen,
-        "address": item.session.address,
-        "agent": item.session.agent,
-    }
-
-
-def _details(item: ListedSession) -> dict[str, Any]:
-    session = item.session
-    return {
-        **_summary(item),
-        "expires_at": session.expires_at,
-        "auth_time": session.auth_time,
-        "amr": list(session.amr),
-        "email": session.email,
-        "name": session.name,
-        "roles": list(session.roles),
-        "scopes": list(session.scopes),
-        "claims": dict(session.claims),
-    }
 
 
 def _text(value: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated, Any
 
 import typer
@@ -12,12 +12,8 @@ import typer
 from proxy.adapters.store import RedisStore
 from proxy.cli import report
 from proxy.cli.credentials import begin_family, make_token
-from proxy.cli.opening import (
-    load_or_fail,
-    open_any_store_of,
-    open_store_of,
-    pick_jwt_scheme,
-)
+from proxy.cli.noting import COMMAND_LINE, noting
+from proxy.cli.opening import load_or_fail, open_any_store_of, open_store_of
 from proxy.cli.options import (
     DEFAULT_CONFIG,
     AsJson,
@@ -41,20 +37,18 @@ from proxy.core.strict_json import loads_object
 from proxy.errors import TokenExpired, TokenInvalid
 from proxy.model import Authenticated, Outcome
 from proxy.run.providers import Providers
+from proxy.services.choice import pick_jwt_scheme
 from proxy.services.coherence import Coherence
 from proxy.services.compile import scheme_issuer
 from proxy.services.keyrings import open_signing_keys
 from proxy.services.refresh import Answer
 from proxy.services.revocations import Revocations
 from proxy.services.runtime import make_watch
-from proxy.services.schemes.build import (
-    SchemeBuilder,
-    longest_marker_life_s,
-    scheme_marker_life_s,
-)
+from proxy.services.schemes.build import SchemeBuilder
 from proxy.services.schemes.jwt import JwtScheme
 from proxy.services.schemes.port import Found, Place
 from proxy.services.sessions import Login
+from proxy.services.token_revocation import TokenRevocation, revocable
 from proxy.services.tokens import MintedToken
 
 app = typer.Typer(no_args_is_help=True, help="Mint, inspect and revoke access tokens.")
@@ -183,11 +177,23 @@ def revoke(
     raw = None if token is None else _read_token(token, config)
     settings = load_or_fail(config, runs_tests=False).config
     if every:
-        what = report.complete(_revoke_all(settings))
+        what = report.complete(_revoke_named(settings, lambda it, now: it.revoke_all(now)))
     elif raw is not None:
         what = report.complete(_revoke_token(settings, raw, scheme))
+    elif jti is not None:
+        what = report.complete(
+            _revoke_named(settings, lambda it, now: it.revoke_jti(jti, now, scheme=scheme))
+        )
+    elif subject is not None:
+        what = report.complete(
+            _revoke_named(
+                settings, lambda it, now: it.revoke_subject(subject, now, scheme=scheme), subject
+            )
+        )
     else:
-        what = report.complete(_revoke_named(settings, scheme, jti, subject))
+        what = report.complete(
+            _revoke_named(settings, lambda it, now: it.revoke_issuer(now, scheme=scheme))
+        )
     if as_json:
         report.say_json({"revoked": what})
     else:
@@ -242,22 +248,18 @@ async def _judge(config: Config, token: bytes, wanted: str | None) -> tuple[str,
         return name, outcome, token
 
 
-async def _revoke_all(config: Config) -> str:
-    async with open_store_of(config) as store:
-        await _revocations(config, store).revoke_all(
-            time.time(), keep_s=longest_marker_life_s(config)
-        )
-    return "every token issued until now"
-
-
 async def _revoke_token(config: Config, token: bytes, wanted: str | None) -> str:
     """Revoke one token by its own name; only a good one has a name that can be believed.
 
     One whose time is over as well: with `streams: {on_expiry: keep}` its connections are still open.
     """
     name = _scheme_for(config, token, wanted)
-    settings = _revocable(config, name)
-    async with open_store_of(config) as store, _open_scheme(config, name, store) as scheme:
+    settings = revocable(config, name)
+    async with (
+        open_store_of(config) as store,
+        noting(config, store) as audit,
+        _open_scheme(config, name, store) as scheme,
+    ):
         now = time.time()
         try:
             verified = await scheme.verify(token, now)
@@ -265,45 +267,29 @@ async def _revoke_token(config: Config, token: bytes, wanted: str | None) -> str
         except TokenExpired:  # said after its signature and everything else were found good
             verified = await scheme.verify(token, _last_good(token))
             needed_until = None
-        await _revocations(config, store).revoke_token(
+        what = f"token {verified.jti_name}"
+        await Revocations(store, RevocationKeys(config.store.prefix)).revoke_token(
             scheme.verifier.issuer,
             verified.jti_name,
             now,
             keep_s=marker_life_s(settings.max_lifetime, settings.leeway),
             expires_at=needed_until,
         )
-    return f"token {verified.jti_name}"
+        audit.note(COMMAND_LINE.event("token_revoked", None, what), now)
+    return what
 
 
 async def _revoke_named(
-    config: Config, wanted: str | None, jti: str | None, subject: str | None
+    config: Config,
+    revoke: Callable[[TokenRevocation, float], Awaitable[str]],
+    subject: str | None = None,
 ) -> str:
-    """Revoke by `jti`, by subject, or, with neither, everything of the scheme's issuer."""
-    name, _ = pick_jwt_scheme(config, wanted)
-    settings = _revocable(config, name)
-    issuer = scheme_issuer(config, settings)
-    keep_s = scheme_marker_life_s(config, settings)
-    async with open_store_of(config) as store:
-        revocations = _revocations(config, store)
-        if jti is not None:
-            await revocations.revoke_token(issuer, jti, time.time(), keep_s=keep_s)
-            return f"token {jti} of {issuer}"
-        if subject is not None:
-            await revocations.revoke_subject(issuer, subject, time.time(), keep_s=keep_s)
-            return f"every token of {subject} of {issuer} issued until now"
-        await revocations.revoke_issuer(issuer, time.time(), keep_s=keep_s)
-    return f"every token of {issuer} issued until now"
-
-
-def _revocations(config: Config, store: RedisStore) -> Revocations:
-    return Revocations(store, RevocationKeys(config.store.prefix))
-
-
-def _revocable(config: Config, name: str) -> JwtSchemeConfig:
-    _, scheme = pick_jwt_scheme(config, name)
-    if scheme.revocation == "none":
-        raise ValueError(f"scheme {name} never asks for revocations (revocation: none)")
-    return scheme
+    """Revoke what needs no token to name it, and note it."""
+    async with open_store_of(config) as store, noting(config, store) as audit:
+        now = time.time()
+        what = await revoke(TokenRevocation(config, store), now)
+        audit.note(COMMAND_LINE.event("token_revoked", subject, what), now)
+    return what
 
 
 def _scheme_for(config: Config, token: bytes, wanted: str | None) -> str:

@@ -11,11 +11,13 @@ from proxy.config.provider_models import ProviderConfig
 from proxy.config.route_models import PlainPath
 from proxy.config.strict import Section
 from proxy.config.values import (
+    Count,
     Duration,
     FilePath,
     Flag,
     Name,
     NoneWord,
+    Text,
     matching,
     one_or_many,
 )
@@ -70,6 +72,8 @@ class BindConfig(Section):
 class LoginSessionsConfig(Section):
     """The sessions of people who sign in at the gate."""
 
+    per_user: Annotated[Count | None, NoneWord()] = 10
+    """How many one person may have at a time; a further login ends the oldest; or none."""
     remember: Annotated[Duration | None, NoneWord()] = 30 * 86_400.0
     """How long a session lives, used or not, for which it was asked at sign-in; or none."""
     bind: Annotated[BindConfig | None, NoneWord()] = BindConfig()
@@ -81,6 +85,16 @@ class OtpConfig(Section):
 
     at_login: Literal["required", "optional", "never"] = "optional"
     """required: nobody signs in with a password alone; optional: whoever has one is asked for it; never: only where a route wants it."""
+
+
+class AdministratorsConfig(Section):
+    """Who may list and end everybody's sessions in a browser."""
+
+    roles: Annotated[
+        list[Text],
+        BeforeValidator(one_or_many, json_schema_input_type=Text | list[Text]),
+    ] = Field(min_length=1)
+    """Whoever has one of these roles; each visit wants a sign-in that is not older than 5 minutes."""
 
 
 class LoginConfig(Section):
@@ -105,3 +119,5 @@ class LoginConfig(Section):
     """One login for every host below this domain; none: each host has its own."""
     providers: dict[Name, ProviderConfig] = Field(default={})
     """OpenID Connect providers with which people sign in, by name."""
+    administrators: AdministratorsConfig | None = None
+    """Who may administer sessions below it; absent: nobody, and there are no pages for it."""

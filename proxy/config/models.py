@@ -8,7 +8,7 @@ from pydantic import Field
 
 from proxy.config.addresses import Address, StoreUrl, UpstreamServer
 from proxy.config.client_models import ClientConfig
-from proxy.config.login_models import LoginConfig
+from proxy.config.login_models import LoginConfig, LoginSessionsConfig
 from proxy.config.policy_models import PolicyActor, PolicyTest
 from proxy.config.provider_models import ProviderConfig, ProviderIdentityMapping
 from proxy.config.route_models import (
@@ -31,6 +31,7 @@ from proxy.config.scheme_models import (
 )
 from proxy.config.secret import Secret
 from proxy.config.server_models import (
+    AdminConfig,
     BrandingConfig,
     HealthConfig,
     LimitsConfig,
@@ -58,6 +59,7 @@ from proxy.config.values import Name, NoneWord
 
 __all__ = [
     "Address",
+    "AdminConfig",
     "BrandingConfig",
     "ClaimRule",
     "ClientConfig",
@@ -72,6 +74,7 @@ __all__ = [
     "LimitsConfig",
     "LogConfig",
     "LoginConfig",
+    "LoginSessionsConfig",
     "MatchConfig",
     "PolicyActor",
     "PolicyTest",
@@ -109,6 +112,8 @@ class Config(Section):
     """Listeners and processes."""
     health: Annotated[HealthConfig | None, NoneWord()] = HealthConfig()
     """The listener for probes and metrics; none switches it off."""
+    admin: AdminConfig | None = None
+    """The listener of the admin API; absent: there is none."""
     store: StoreConfig = StoreConfig()
     """Where sessions and revocations are kept."""
     upstreams: dict[Name, UpstreamConfig] = Field(default={})

@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import Final
 
 from proxy.config.addresses import Address, UpstreamServer
+from proxy.config.models import JwtSchemeConfig
 from proxy.config.scheme_checks import jwt_schemes
 from proxy.config.survey import Survey
 from proxy.errors import Problem
+
+MIN_ADMIN_TOKEN: Final = 32
+"""Characters; nobody guesses it, however often."""
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -23,6 +27,8 @@ def listeners(survey: Survey) -> Iterator[tuple[tuple[str | int, ...], Address]]
         yield ("server", "listen", index), address
     if survey.config.health is not None:
         yield ("health", "listen"), survey.config.health.listen
+    if survey.config.admin is not None:
+        yield ("admin", "listen"), survey.config.admin.listen
 
 
 def check_listeners(survey: Survey) -> Iterator[Problem]:
@@ -44,6 +50,33 @@ def check_own_listeners(survey: Survey) -> Iterator[Problem]:
             if any(_is_own(server, address) for address in own):
                 path = ("upstreams", name, "servers", index)
                 yield Problem(path, "is a listener of this gate itself")
+
+
+def check_admin(survey: Survey) -> Iterator[Problem]:
+    """Find an admin API that anybody could use, or read along with (S11)."""
+    admin = survey.config.admin
+    if admin is None:
+        return
+    is_tcp = survey.is_whole("admin", "listen") and not admin.listen.is_unix
+    if is_tcp and admin.token is None and survey.is_whole("admin", "token"):
+        yield Problem(("admin", "token"), "is required on TCP: `token: {file: …}`")
+    if admin.token is not None and len(admin.token.reveal_bytes()) < MIN_ADMIN_TOKEN:
+        message = f"must have at least {MIN_ADMIN_TOKEN} characters (openssl rand -base64 32)"
+        yield Problem(("admin", "token"), message)
+    if is_tcp and not _is_loopback(admin.listen):
+        message = "is reached from other machines without TLS: whoever reads along has the token"
+        yield Problem(("admin", "listen"), message, is_warning=True)
+    is_useful = any(
+        isinstance(scheme, JwtSchemeConfig) or scheme.format == "native"
+        for scheme in survey.config.schemes.values()
+    )
+    if not is_useful and survey.is_whole("schemes"):
+        yield Problem(("admin",), "there are neither sessions of the gate's own nor tokens")
+
+
+def _is_loopback(address: Address) -> bool:
+    place = _as_ip(address.host)
+    return place is not None and place.is_loopback
 
 
 def check_trusted(survey: Survey) -> Iterator[Problem]:
@@ -211,6 +244,7 @@ def _resolved(path: Path | None) -> Path | None:
 CHECKS: Final = (
     check_listeners,
     check_own_listeners,
+    check_admin,
     check_trusted,
     check_server_tls,
     check_upstream_tls,

@@ -22,8 +22,7 @@ ANY_ITEM: Final = "[]"
 
 LATER: Final = frozenset(
     {
-        "admin", "decision",
-        "login.administrators", "login.sessions.per_user",
+        "decision",
         "store.durability",
         "schemes.*.secrets", "schemes.*.serializer", "schemes.*.signer",
         "routes[].dpop", "routes[].limits", "routes[].mode",

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
 
 from proxy.config.addresses import Address, AddressValue, PublicUrl, TrustedValue
+from proxy.config.secret import SecretValue
 from proxy.config.strict import Section
 from proxy.config.values import (
     VARIABLE,
@@ -107,6 +108,15 @@ class HealthConfig(Section):
 
     listen: AddressValue = Address("127.0.0.1", 9902)
     """host:port, [IPv6]:port or unix:path."""
+
+
+class AdminConfig(Section):
+    """The listener of the admin API: listing and ending sessions, revoking tokens."""
+
+    listen: AddressValue
+    """unix:path, which is made with mode 0600, or host:port or [IPv6]:port with a token."""
+    token: SecretValue | None = None
+    """What a program must send as `Authorization: Bearer`; required on TCP, 32 characters or more."""
 
 
 class LogConfig(Section):

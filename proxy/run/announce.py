@@ -15,6 +15,7 @@ def announce(
     workers: int,
     addresses: Iterable[Address],
     health: Iterable[Address],
+    admin: Iterable[Address] = (),
     has_store: bool,
 ) -> Iterator[str]:
     """Yield the lines to log at the start; the addresses are those that were bound."""
@@ -24,6 +25,8 @@ def announce(
         yield f"listening on {_url(address, has_tls=config.server.tls is not None)}"
     for address in health:
         yield f"health on {_url(address, has_tls=False)}: /healthz /readyz /metrics"
+    for address in admin:
+        yield f"admin API on {_url(address, has_tls=False)}"
     yield f"store: {config.store.url}" if has_store else "store: none needed"
     yield from public_lines(config)
 

@@ -14,7 +14,7 @@ import os
 import socket
 import stat
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -62,9 +62,9 @@ class Listeners:
             for own in self._own:
                 _listen(own[-1], address)
 
-    def add_unix(self, address: Address, path: Path) -> None:
+    def add_unix(self, address: Address, path: Path, *, is_private: bool = False) -> None:
         """Bind one socket for all workers to `path`. Raises `ListenError`."""
-        sock, file = bind_unix(path)
+        sock, file = bind_unix(path, is_private=is_private)
         self._shared.append(sock)
         self._files.append(file)
         self.addresses.append(address)
@@ -101,13 +101,16 @@ class SocketFile:
                 self.path.unlink()
 
 
-def bind_all(addresses: Iterable[Address], workers: int) -> Listeners:
-    """Bind every address for `workers` workers. Raises `ListenError`; nothing stays bound then."""
+def bind_all(addresses: Iterable[Address], workers: int, *, is_private: bool = False) -> Listeners:
+    """Bind every address for `workers` workers. Raises `ListenError`; nothing stays bound then.
+
+    `is_private`: only the gate's own user may connect to a unix socket.
+    """
     listeners = Listeners(workers)
     try:
         for address in addresses:
             if address.path is not None:
-                listeners.add_unix(address, address.path)
+                listeners.add_unix(address, address.path, is_private=is_private)
             else:
                 listeners.add_tcp(address)
     except BaseException:
@@ -117,10 +120,11 @@ def bind_all(addresses: Iterable[Address], workers: int) -> Listeners:
     return listeners
 
 
-def bind_unix(path: Path) -> tuple[socket.socket, SocketFile]:
+def bind_unix(path: Path, *, is_private: bool = False) -> tuple[socket.socket, SocketFile]:
     """Bind and listen on a unix socket; a file that a dead process left there is replaced.
 
-    The file's mode is what the umask leaves. Raises `ListenError`.
+    The file's mode is 0600 where it is private, from its first moment on, and else what the umask
+    leaves. Raises `ListenError`.
     """
     place = f"unix:{path}"
     length = len(os.fsencode(path))
@@ -133,13 +137,24 @@ def bind_unix(path: Path) -> tuple[socket.socket, SocketFile]:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.settimeout(0)  # non-blocking
-        sock.bind(os.fspath(path))
+        with _umask(0o177) if is_private else contextlib.nullcontext():
+            sock.bind(os.fspath(path))
         sock.listen(BACKLOG)
         made = path.lstat()
     except OSError as error:
         sock.close()
         raise _refused(place, error) from None
     return sock, SocketFile(path, made.st_dev, made.st_ino)
+
+
+@contextlib.contextmanager
+def _umask(mask: int) -> Iterator[None]:
+    """Have files made with a mask of their own; nothing else runs meanwhile that makes any."""
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def _remove_stale(path: Path) -> None:

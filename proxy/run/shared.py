@@ -1,4 +1,4 @@
-"""What all workers of a gate share, and the supervisor runs: store, keys, watch, health."""
+"""What all workers of a gate share, and the supervisor runs: store, keys, watch, health, admin API."""
 
 from __future__ import annotations
 
@@ -14,15 +14,21 @@ from proxy.adapters.store.embedded import EmbeddedStore
 from proxy.adapters.tasks import spawn
 from proxy.config.addresses import Address, StoreUrl
 from proxy.config.models import Config, SessionSchemeConfig
+from proxy.edge.admin import AdminServer, AdminServices, Guard
 from proxy.edge.health import HealthServer
 from proxy.errors import StoreUnavailable
 from proxy.run.listeners import Listeners, bind_all
 from proxy.run.metrics import Metrics
 from proxy.run.providers import OnDocument, Providers
 from proxy.run.readiness import Readiness
+from proxy.services.administration import Administration
+from proxy.services.audit import Audit
+from proxy.services.choice import pick_session_scheme
 from proxy.services.compile import needs_store
 from proxy.services.revocations import RevocationWatch
 from proxy.services.runtime import make_watch, open_own_store
+from proxy.services.schemes.build import open_sessions
+from proxy.services.token_revocation import TokenRevocation
 
 KEYS_TIMEOUT_S: Final = 3.0
 """How long the start waits for providers; the workers start without their keys then."""
@@ -35,6 +41,7 @@ class Shared:
         self._config = config
         self._stack = AsyncExitStack()
         self._health: Listeners | None = None
+        self._admin: Listeners | None = None
         self._metrics = metrics
         self.providers = Providers(config, on_document)
         self.store_address: StoreAddress | None = None
@@ -45,10 +52,20 @@ class Shared:
         """Bind the health listener, if there is one; return where. Raises `ListenError`."""
         if self._config.health is None:
             return []
-        self._health = bind_all([self._config.health.listen], 1)
-        self._stack.callback(self._health.remove_files)
-        self._stack.callback(self._health.close)
+        self._health = self._bound(bind_all([self._config.health.listen], 1))
         return self._health.addresses
+
+    def bind_admin(self) -> list[Address]:
+        """Bind the listener of the admin API, if there is one; return where. Raises `ListenError`."""
+        if self._config.admin is None:
+            return []
+        self._admin = self._bound(bind_all([self._config.admin.listen], 1, is_private=True))
+        return self._admin.addresses
+
+    def _bound(self, listeners: Listeners) -> Listeners:
+        self._stack.callback(listeners.remove_files)
+        self._stack.callback(listeners.close)
+        return listeners
 
     async def start(self, has_workers: Callable[[], bool]) -> None:
         """Start it all; wait for the store, and for the providers' keys a little.
@@ -61,6 +78,7 @@ class Shared:
         self.providers.start()
         self._stack.push_async_callback(self.providers.close)
         await self._start_health(has_workers)
+        await self._start_admin()
         await self.providers.wait(KEYS_TIMEOUT_S)
 
     def revocations(self) -> list[Any] | None:
@@ -112,6 +130,19 @@ class Shared:
         await server.start(self._health.of(0))
         self._stack.push_async_callback(server.close)
 
+    async def _start_admin(self) -> None:
+        """Answer the admin API here: what it looks through takes no worker's time from requests."""
+        store = open_own_store(self._config, self.store_address)
+        if self._admin is None or self._config.admin is None or store is None:
+            return
+        self._stack.push_async_callback(store.close)
+        audit = Audit(store, prefix=self._config.store.prefix)
+        self._stack.push_async_callback(audit.close)
+        services = admin_services(self._config, store, audit)
+        server = AdminServer(Guard(self._config.admin), services)
+        await server.start(self._admin.of(0))
+        self._stack.push_async_callback(server.close)
+
     def _open_stores(self) -> dict[str, tuple[Store, str]]:
         """Return each store with a key below the prefix that the gate reads there."""
         stores: dict[str, tuple[Store, str]] = {}
@@ -121,6 +152,17 @@ class Shared:
                 store = open_store(address, timeout_s=self._config.store.timeout)
                 stores[str(url)] = (store, f"{prefix}ready")
         return stores
+
+
+def admin_services(config: Config, store: Store, audit: Audit) -> AdminServices:
+    """Return what the admin API works with."""
+
+    def administration(scheme: str | None) -> Administration:
+        login = None if config.login is None else config.login.scheme
+        _, found = pick_session_scheme(config, scheme or login)
+        return Administration(open_sessions(config, found, store), audit)
+
+    return AdminServices(administration, TokenRevocation(config, store), audit)
 
 
 def store_prefixes(config: Config) -> dict[StoreUrl, str]:

@@ -114,9 +114,9 @@ class Supervisor:
         self._listeners = bind_all(self._config.server.listen, self._crew.size)
         stack.callback(self._listeners.remove_files)
         stack.callback(self._listeners.close)
-        health = self._shared.bind()
-        self._say_start(health)
-        for address in (*self._listeners.addresses, *health):
+        health, admin = self._shared.bind(), self._shared.bind_admin()
+        self._say_start(health, admin)
+        for address in (*self._listeners.addresses, *health, *admin):
             is_tcp = address.path is None
             self._own_addresses.append(
                 (address.host, address.port) if is_tcp else str(address.path)
@@ -167,13 +167,14 @@ class Supervisor:
             _log.info("%s: draining, for at most %g s", name, self._config.server.drain)
             self._stop.set()
 
-    def _say_start(self, health: list[Address]) -> None:
+    def _say_start(self, health: list[Address], admin: list[Address]) -> None:
         lines = announce(
             self._config,
             file=self._loaded.file,
             workers=self._crew.size,
             addresses=self._listeners.addresses,
             health=health,
+            admin=admin,
             has_store=needs_store(self._config),
         )
         for line in lines:

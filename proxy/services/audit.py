@@ -80,7 +80,7 @@ class Event:
     kind: str
     """One of `KINDS`."""
     subject: str | None = None
-    """Whose credential it is; of a failed login the name that was given."""
+    """Whose credential it is; of a failed login the account that was meant, where there is one."""
     address: str | None = None
     """The client's, as H5 sees it."""
     agent: str | None = None

@@ -16,6 +16,7 @@ from proxy.services.keyrings import can_keep_secrets
 
 if TYPE_CHECKING:
     from proxy.core.destination import Destinations
+    from proxy.services.administration import Administration
     from proxy.services.audit import Audit
     from proxy.services.login import LoginService
     from proxy.services.oidc_login import OidcLogin
@@ -87,6 +88,10 @@ class OwnServices:
     """The sign-ins that wait for a code; `None` where none ever does."""
     settings: PortalSettings
     """What the pages need to know."""
+    administration: Administration
+    """Lists and ends sessions, and notes it."""
+    administrators: frozenset[str]
+    """The roles that may do so with everybody's."""
     audit: Audit
     """Where it is noted who signed in, failed and signed out."""
     oidc: OidcLogin | None = None
@@ -146,9 +151,22 @@ def _providers(config: Config) -> Iterator[OwnEndpoint]:
     )
 
 
+def _sessions(_config: Config) -> Iterator[OwnEndpoint]:
+    yield OwnEndpoint("sessions", "/sessions", frozenset({"GET"}), is_destination=True)
+    yield OwnEndpoint("sessions_end", "/sessions/end", frozenset({"POST"}))
+
+
+def _administration(config: Config) -> Iterator[OwnEndpoint]:
+    if config.login is not None and config.login.administrators is not None:
+        yield OwnEndpoint("admin", "/admin", frozenset({"GET"}), is_destination=True)
+        yield OwnEndpoint("admin_end", "/admin/end", frozenset({"POST"}))
+
+
 _PARTS: Final[tuple[Callable[[Config], Iterator[OwnEndpoint]], ...]] = (
     _account,
     _login,
     _factors,
     _providers,
+    _sessions,
+    _administration,
 )

@@ -12,6 +12,7 @@ from proxy.adapters.users_file import WatchedUsers
 from proxy.config.models import Config
 from proxy.core.destination import Destinations
 from proxy.errors import StoreUnavailable
+from proxy.services.administration import Administration
 from proxy.services.attempts import Attempts
 from proxy.services.audit import Audit
 from proxy.services.factors import open_otp, open_second_step, open_step_up
@@ -60,6 +61,8 @@ def open_own_services(
         step_up=open_step_up(service, otp, None if oidc is None else oidc.move),
         second_step=second_step,
         settings=PortalSettings.from_config(config),
+        administration=Administration(service.sessions, audit),
+        administrators=frozenset(login.administrators.roles if login.administrators else ()),
         audit=audit,
         oidc=oidc,
     )

@@ -1,34 +1,26 @@
-"""Native sessions in the store (reference.md §4): made, looked up, kept in use, listed, ended.
+"""Native sessions in the store (reference.md §4): made, kept in use, ended.
 
-What a record says is core.formats.native's; this module knows keys, lives and scripts. The
-cookie's value exists in the answer of `create` and in the browser only: keys, lists and logs have
+What a record says is core.formats.native's; how records are found and read is
+services.session_reading's; this module knows lives, scripts and the order of steps. The cookie's value exists in the answer of `create` and in the browser only: keys, lists and logs have
 its digest (security.md, S10).
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import math
-import re
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from proxy.adapters.store.port import Argument, Script, Store
 from proxy.core.binding import Binding
-from proxy.core.formats.native import (
-    NativeSession,
-    cookie_digest,
-    encode,
-    end_of,
-    last_seen,
-    read,
-    read_time,
-)
+from proxy.core.formats.native import NativeSession, cookie_digest, encode, read_time
 from proxy.core.revocation import digest as digest_of
+from proxy.core.session_search import Search
 from proxy.errors import StoreUnavailable
+from proxy.services.session_reading import BATCH, OnLook, SessionReader, StoredSession, is_id
 
 COOKIE_BYTES: Final = 32
 """256 random bits, 43 characters of base64url."""
@@ -36,11 +28,6 @@ STEPS_OF_IDLE: Final = 10
 """The last use is written at most once in this part of the idle timeout."""
 ENDED_LIFE_S: Final = 3600.0
 """How long it is remembered that somebody's sessions were ended: no login takes so long (R6)."""
-_BATCH: Final = 100
-"""Sessions that one look-up of a list reads."""
-_ID: Final = re.compile(r"[0-9a-f]{64}")
-
-_log = logging.getLogger("latchgate.sessions")
 
 # R6: nothing resurrects. Does nothing when the session's key is gone, and nothing when the last
 # use was there at the look-up (ARGV[4]) and has run out since: the answer is then nothing. Written
@@ -112,15 +99,8 @@ class NewSession:
     digest: str
     """What the session is stored, listed and ended under."""
     expires_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class StoredSession:
-    """What the store holds for one cookie value; nothing is decoded."""
-
-    digest: str
-    record: bytes | None
-    seen: bytes | None
+    ended: tuple[str, ...] = ()
+    """The sessions of the same person that had to make room for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,21 +112,12 @@ class Use:
     seen_at: float
 
 
-@dataclass(frozen=True, slots=True)
-class ListedSession:
-    """A session as lists show it."""
-
-    digest: str
-    session: NativeSession
-    last_seen: float
-
-
 Follow = Callable[[str, str, float, float], Awaitable[bool]]
 """Takes along what is kept beside a session: old and new digest, the new one's end, now. False: the
 session was ended meanwhile, and the new one is ended too."""
 
 
-class Sessions:
+class Sessions(SessionReader):
     """The native sessions under one prefix of one store.
 
     Every method raises `StoreUnavailable`.
@@ -160,28 +131,27 @@ class Sessions:
         idle_timeout_s: float,
         lifetime_s: float,
         remember_s: float | None = None,
+        longest_idle_s: float | None = None,
+        per_user: int | None = None,
     ) -> None:
-        """Prepare; `remember_s` is the longest life of a remembered session, if there are any."""
-        self._store = store
-        self._remember_s = remember_s
-        self._prefix = prefix
-        self._idle_timeout_s = idle_timeout_s
-        self._lifetime_s = lifetime_s
+        """Prepare.
+
+        `remember_s`: the longest life of a remembered session, if there are any. `longest_idle_s`:
+        the longest idle timeout of any scheme that has its sessions here. `per_user`: how many live
+        sessions one person may have.
+        """
+        super().__init__(
+            store,
+            prefix=prefix,
+            idle_timeout_s=idle_timeout_s,
+            lifetime_s=lifetime_s,
+            remember_s=remember_s,
+        )
+        self._per_user = per_user
+        self._longest_idle_s = longest_idle_s or idle_timeout_s
         self._step_s = idle_timeout_s / STEPS_OF_IDLE
         self._idle_ms = max(1, math.ceil(idle_timeout_s * 1000))
         self._remember_ms = max(self._idle_ms, math.ceil((remember_s or 0.0) * 1000))
-
-    def session_key(self, digest: str) -> str:
-        """Return the key of the record; it and `seen_key` share one hash tag."""
-        return session_key(self._prefix, digest)
-
-    def seen_key(self, digest: str) -> str:
-        """Return the key of the last use."""
-        return f"{self._prefix}seen:{{{digest}}}"
-
-    def provider_key(self, digest: str) -> str:
-        """Return the key of the tokens of the provider that the session came from."""
-        return f"{self._prefix}provider:{{{digest}}}"
 
     def ended_keys(self, subject: str) -> tuple[str, str]:
         """Return the keys that say when all of somebody's sessions, and all there are, were ended."""
@@ -200,14 +170,14 @@ class Sessions:
         `old` may name nothing. `began`: where sessions of the subject were ended since, there is no
         new one either (R6); raises `LoginRevoked`. Raises `ValueError` as `create` does.
         """
-        made = await self.create(login, now)
+        made = await self._make(login, now)
         try:
             await self._make_way(old, began)
         except BaseException:
             with contextlib.suppress(StoreUnavailable):
                 await self.revoke(made.digest)  # nobody was told its cookie: it would only linger
             raise
-        return made
+        return replace(made, ended=await self._make_room(login.subject, now))
 
     async def succeed(
         self,
@@ -269,8 +239,13 @@ class Sessions:
     async def create(self, login: Login, now: float) -> NewSession:
         """Make a session under a new id and return it with its cookie's value.
 
-        Raises `ValueError` for what no record may say (an empty subject, a claim that is not JSON).
+        Where the person then has more than `per_user`, the oldest are ended. Raises `ValueError`
+        for what no record may say (an empty subject, a claim that is not JSON).
         """
+        made = await self._make(login, now)
+        return replace(made, ended=await self._make_room(login.subject, now))
+
+    async def _make(self, login: Login, now: float) -> NewSession:
         created_at = math.floor(now)
         life_s = self._lifetime_s if login.lifetime_s is None else login.lifetime_s
         expires_at = created_at + math.ceil(life_s)
@@ -295,24 +270,14 @@ class Sessions:
     async def _put(self, session: NativeSession, now: float) -> NewSession:
         """Store a session under a new id. Raises `ValueError` for what no record may say."""
         cookie = secrets.token_urlsafe(COOKIE_BYTES)
-        digest = cookie_digest(cookie)
-        is_new = await self._store.put(
-            self.session_key(digest), encode(session), ttl_s=session.expires_at - now, only="new"
-        )
+        digest, record = cookie_digest(cookie), encode(session)
+        life_s = session.expires_at - now
+        oldest = await self._index.add(session.subject, digest, made_at=now, life_s=life_s)
+        is_new = await self._store.put(self.session_key(digest), record, ttl_s=life_s, only="new")
         if not is_new:
             raise RuntimeError("256 random bits came twice")  # the random source is broken
+        await self._known(session.subject, oldest, now)
         return NewSession(cookie, digest, session.expires_at)
-
-    async def look_up(self, cookie: bytes | str) -> StoredSession:
-        """Read record and last use of the session that a cookie names, by one MGET."""
-        digest = cookie_digest(cookie)
-        record, seen = await self._store.fetch([self.session_key(digest), self.seen_key(digest)])
-        return StoredSession(digest, record, seen)
-
-    async def is_there(self, digest: str) -> bool:
-        """Tell whether there is a record of this name, by one MGET."""
-        (record,) = await self._store.fetch([self.session_key(digest)])
-        return record is not None
 
     def is_touch_due(self, seen_at: float, now: float) -> bool:
         """Tell whether a use at `now` has to be written, the last known one being at `seen_at`."""
@@ -344,108 +309,77 @@ class Sessions:
         at = read_time(reply[1])
         return Use(is_written=bool(reply[0]), seen_at=now if at is None else at)
 
-    async def listed(
-        self, now: float, *, subject: str | None = None
-    ) -> AsyncIterator[ListedSession]:
-        """Go through the live sessions, of `subject` or all, in no order, each once.
-
-        A record that does not fit is said in the log and left out.
-        """
-        done: set[str] = set()
-        async for digests in self._batches():
-            fresh = [digest for digest in digests if digest not in done]
-            done.update(fresh)
-            for listed in await self._read(fresh):
-                if (subject is None or listed.session.subject == subject) and self._is_live(
-                    listed, now
-                ):
-                    yield listed
-
-    async def show(self, digest: str, now: float) -> ListedSession | None:
-        """Return one live session, or `None`."""
-        if _ID.fullmatch(digest) is None:
-            return None
-        listed = await self._read([digest])
-        return listed[0] if listed and self._is_live(listed[0], now) else None
-
-    async def revoke(self, digest: str) -> bool:
-        """End one session; return whether there was one."""
-        if _ID.fullmatch(digest) is None:
+    async def revoke(self, digest: str, *, subject: str | None = None) -> bool:
+        """End one session, with `subject` only if it is theirs; return whether there was one."""
+        if not is_id(digest):
             return False
-        return await self._end([digest]) > 0
+        owner = await self.owner(digest)
+        if subject is not None and owner != subject:
+            return False
+        return await self._end([digest], owner) > 0
 
-    async def revoke_subject(self, subject: str) -> int:
+    async def end(self, digest: str, subject: str) -> None:
+        """End a session that was just read, and is known to be `subject`'s."""
+        await self._end([digest], subject)
+
+    async def revoke_subject(self, subject: str, *, on_look: OnLook | None = None) -> int:
         """End every session of `subject`, idle ones too; return how many there were.
 
         A login of theirs that has begun makes none any more (R6).
+        Those that the gate knows of end at once. Then the whole store is looked through for what
+        other programs wrote and nobody has used yet.
         """
         await self._mark_ended(self.ended_keys(subject)[0])
-        ended = 0
-        async for digests in self._batches():
-            theirs = [
-                listed.digest
-                for listed in await self._read(digests)
-                if listed.session.subject == subject
-            ]
-            ended += await self._end(theirs)
+        known = [listed.digest async for _, listed in self.of_subject(subject, -math.inf)]
+        ended = await self._end(known, subject)
+        search = Search(subject=subject)
+        async for digests in self._batches(on_look):
+            theirs = [listed.digest for listed in await self.read(digests, search)]
+            ended += await self._end(theirs, subject)
         return ended
 
-    async def revoke_all(self) -> int:
+    async def revoke_all(self, *, on_look: OnLook | None = None) -> int:
         """End every session, records that do not fit too; return how many there were.
 
         No login that has begun makes one any more (R6).
         """
         await self._mark_ended(self.ended_keys("")[1])
         ended = 0
-        async for digests in self._batches():
+        async for digests in self._batches(on_look):
             ended += await self._end(digests)
+        await self._index.clear()
+        return ended
+
+    async def _make_room(self, subject: str, now: float) -> tuple[str, ...]:
+        """End the oldest live sessions beyond the limit; return them.
+
+        Two logins at once end the same ones: both see every session, in the same order.
+        """
+        if self._per_user is None:
+            return ()
+        live = 0
+        over, idle = [], []
+        async for _, listed in self.of_subject(subject, now):
+            if not self.is_live(listed, now):
+                if self._is_over(listed, now, self._longest_idle_s):
+                    idle.append(listed.digest)  # nothing brings it back, and it costs each login
+                continue
+            live += 1
+            if live > self._per_user:
+                over.append(listed.digest)
+        await self._end([*over, *idle], subject)
+        return tuple(over)
+
+    async def _end(self, digests: Sequence[str], subject: str | None = None) -> int:
+        """Delete records, then what stands beside them, then entries of the index; count the records."""
+        ended = 0
+        for start in range(0, len(digests), BATCH):
+            batch = digests[start : start + BATCH]
+            ended += await self._store.delete(*map(self.session_key, batch))
+            await self._store.delete(*map(self.seen_key, batch), *map(self.provider_key, batch))
+            if subject is not None:
+                await self._index.remove(subject, batch)
         return ended
 
     async def _mark_ended(self, key: str) -> None:
         await self._store.put(key, secrets.token_bytes(16), ttl_s=ENDED_LIFE_S)
-
-    async def _end(self, digests: Sequence[str]) -> int:
-        """Delete records, then what stands beside them; count the records."""
-        ended = await self._store.delete(*map(self.session_key, digests))
-        await self._store.delete(*map(self.seen_key, digests), *map(self.provider_key, digests))
-        return ended
-
-    async def _batches(self) -> AsyncIterator[list[str]]:
-        """Go through the digests of all sessions that are there from beginning to end."""
-        start = f"{self._prefix}session:{{"
-        batch: list[str] = []
-        async for key in self._store.scan(start):
-            digest = key[len(start) : -1]
-            if key.endswith("}") and _ID.fullmatch(digest):
-                batch.append(digest)
-            if len(batch) >= _BATCH:
-                yield batch
-                batch = []
-        if batch:
-            yield batch
-
-    async def _read(self, digests: Sequence[str]) -> list[ListedSession]:
-        keys = [*map(self.session_key, digests), *map(self.seen_key, digests)]
-        values = await self._store.fetch(keys)
-        found = []
-        for digest, record, seen in zip(
-            digests, values[: len(digests)], values[len(digests) :], strict=True
-        ):
-            session = read(record)
-            if isinstance(session, NativeSession):
-                found.append(ListedSession(digest, session, last_seen(session, seen)))
-            elif record is not None:
-                _log.warning("session %s: %s", digest[:8], session.detail)
-        return found
-
-    def _is_live(self, listed: ListedSession, now: float) -> bool:
-        session = listed.session
-        ends_at = end_of(session, lifetime=self._lifetime_s, remember=self._remember_s)
-        is_remembered = session.is_remembered and self._remember_s is not None
-        is_idle = not is_remembered and now >= listed.last_seen + self._idle_timeout_s
-        return now < ends_at and not is_idle
-
-
-def session_key(prefix: str, digest: str) -> str:
-    """Return the key of the session record whose cookie has this digest."""
-    return f"{prefix}session:{{{digest}}}"

@@ -45,6 +45,7 @@ async def test_a_session_from_login_to_logout(sessions):
     assert "alice" == read(stored.record).subject
     assert await sessions.touch(stored, NOW + 300)
     assert [new.digest] == [each.digest async for each in sessions.listed(NOW + 301)]
+    assert [new.digest] == [it.digest async for _, it in sessions.of_subject("alice", NOW + 301)]
     assert 1 == await sessions.revoke_subject("alice")
     assert (None, None) == ((await sessions.look_up(new.cookie)).record, stored.seen)
 

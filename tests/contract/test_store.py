@@ -117,6 +117,23 @@ async def test_scan_takes_the_prefix_literally(store):
     assert {"s*?[a]\\:1", "s*?[a]\\:2"} == {key async for key in store.scan("s*?[a]\\:")}
 
 
+async def test_scan_goes_on_from_where_a_page_ended(store):
+    """Each page names the place of the next one; what is no place is refused."""
+    for number in range(1000):
+        await store.put(f"p:{number}", b"x")
+    found, cursor = set(), ""
+    while True:
+        cursor, keys = await store.scan_page("p:", cursor, 50)
+        found.update(keys)
+        assert len(keys) < 200
+        if not cursor:
+            break
+    assert {f"p:{number}" for number in range(1000)} == found
+    for place in ("x", "-1", "1 2", str(1 << 64), "*"):
+        with pytest.raises(ValueError, match="no such place"):
+            await store.scan_page("p:", place, 50)
+
+
 async def test_scan_finds_every_key_that_stays(store):
     """Many keys come over several steps, though others come and go meanwhile."""
     names = {f"stay:{number}" for number in range(1500)}
@@ -160,6 +177,14 @@ async def test_probe_tells_what_r4_needs(store):
     assert ("valkey", 0, "noeviction") == (info.server, info.maxmemory, info.maxmemory_policy)
     assert info.version >= (9,)
     assert (False, False) == (info.is_replica, info.is_cluster)
+
+
+async def test_probe_tells_how_many_keys_there_are(store):
+    """Who goes through the keys knows how far it is."""
+    assert 0 == (await store.probe()).keys
+    for number in range(3):
+        await store.put(f"k{number}", b"x")
+    assert 3 == (await store.probe()).keys
 
 
 async def test_many_at_once_get_their_own_answers(store):

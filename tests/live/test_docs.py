@@ -27,8 +27,9 @@ NO_CONFIGURATION = "no configuration: "
 SHOWN_ELSEWHERE = {
     # tests/live/test_getting_started.py
     "docs/getting-started.md",
-    # Commands that go on until Ctrl-C, or need an administrator: tests/live/test_audit.py and others.
+    # Commands that go on until Ctrl-C, or many people: tests/unit/cli runs them.
     "docs/admin.md",
+    "docs/sessions.md",
     # Commands for other machines: tests/container looks at the page.
     "docs/deploy.md",
 }

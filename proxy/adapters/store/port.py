@@ -40,6 +40,8 @@ class StoreInfo:
     is_replica: bool
     """True when it takes no writes of ours."""
     is_cluster: bool
+    keys: int | None = None
+    """Keys in the database, of any name; `None` is not told."""
 
 
 class Store(Protocol):
@@ -80,6 +82,14 @@ class Store(Protocol):
         """Go through the keys that begin with `prefix`, literally.
 
         Each key that is there from beginning to end comes at least once; one may come twice.
+        """
+        ...
+
+    async def scan_page(self, prefix: str, cursor: str, count: int) -> tuple[str, list[str]]:
+        """Return the next keys that begin with `prefix`, and the cursor behind them; "" is the end.
+
+        "" is the beginning, too. About `count` keys of any name are looked at: few of them, or
+        none, may fit. As in `scan` a key may come twice. Raises `ValueError` for what is no cursor.
         """
         ...
 

@@ -45,6 +45,10 @@ class ReadOnlyStore:
         async for key in (await self._opened()).scan(prefix):
             yield key
 
+    async def scan_page(self, prefix: str, cursor: str, count: int) -> tuple[str, list[str]]:
+        """Go one step through the keys that begin with `prefix`."""
+        return await (await self._opened()).scan_page(prefix, cursor, count)
+
     async def run(self, script: Script, keys: Sequence[str], args: Sequence[Argument] = ()) -> Any:
         """Refuse: a script may write."""
         del script, keys, args

@@ -34,6 +34,7 @@ RETRY_AFTER_S: Final = 0.05
 CLOSE_TIMEOUT_S: Final = 2.0
 _SCAN_STEP: Final = 500
 """Keys that one SCAN looks at: some 0.1 ms of the server's time."""
+_CURSOR: Final = re.compile(r"[0-9]{1,20}")
 _GLOB: Final = re.compile(r"([\\*?\[\]])")
 
 
@@ -85,14 +86,24 @@ class RedisStore:
 
     async def scan(self, prefix: str) -> AsyncIterator[str]:
         """Go through the keys under `prefix` by SCAN (see `Store`)."""
-        pattern = _encode(_GLOB.sub(r"\\\1", prefix) + "*")
-        cursor = b"0"
+        cursor = ""
         while True:
-            cursor, keys = await self._read("SCAN", cursor, "MATCH", pattern, "COUNT", _SCAN_STEP)
+            cursor, keys = await self.scan_page(prefix, cursor, _SCAN_STEP)
             for key in keys:
-                yield key.decode("utf-8", "surrogateescape")
-            if cursor == b"0":
+                yield key
+            if not cursor:
                 return
+
+    async def scan_page(self, prefix: str, cursor: str, count: int) -> tuple[str, list[str]]:
+        """Go one step of SCAN (see `Store`)."""
+        if cursor and (_CURSOR.fullmatch(cursor) is None or int(cursor) >= 1 << 64):
+            raise ValueError("no such place in the store")
+        pattern = _encode(_GLOB.sub(r"\\\1", prefix) + "*")
+        following, keys = await self._read(
+            "SCAN", cursor or "0", "MATCH", pattern, "COUNT", min(count, _SCAN_STEP)
+        )
+        end = "" if following == b"0" else following.decode()
+        return end, [key.decode("utf-8", "surrogateescape") for key in keys]
 
     async def run(self, script: Script, keys: Sequence[str], args: Sequence[Argument] = ()) -> Any:
         """Run `script` by its digest, and by its text where the server does not know it."""
@@ -107,12 +118,12 @@ class RedisStore:
     async def probe(self) -> StoreInfo:
         """Ask INFO (see `Store`)."""
         try:
-            return _store_info(await self._read("INFO"))
+            return _store_info(await self._read("INFO"), self.address.database)
         except _Refused as refused:
             if refused.kind != "NOPERM":
                 raise
         await self._read("PING")
-        return _store_info(b"")
+        return _store_info(b"", 0)
 
     async def close(self) -> None:
         """Close the connection; never raises."""
@@ -221,7 +232,7 @@ def _encode(key: str) -> bytes:
     return key.encode("utf-8", "surrogateescape")
 
 
-def _store_info(raw: bytes) -> StoreInfo:
+def _store_info(raw: bytes, database: int) -> StoreInfo:
     lines = raw.decode("utf-8", "replace").splitlines()
     info = dict(line.split(":", 1) for line in lines if ":" in line)
     valkey = info.get("valkey_version")
@@ -234,4 +245,13 @@ def _store_info(raw: bytes) -> StoreInfo:
         maxmemory_policy=info.get("maxmemory_policy"),
         is_replica=info.get("role") in ("slave", "replica"),
         is_cluster=info.get("cluster_enabled") == "1",
+        keys=_keys_of(info, database),
     )
+
+
+def _keys_of(info: dict[str, str], database: int) -> int | None:
+    """Read `db0:keys=12,expires=3,…`; an empty database has no such line."""
+    if "redis_version" not in info:
+        return None
+    count = info.get(f"db{database}", "keys=0").partition(",")[0].removeprefix("keys=")
+    return int(count) if count.isdigit() else None

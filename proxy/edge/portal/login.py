@@ -19,6 +19,7 @@ from proxy.edge.portal.pages import PortalPages
 from proxy.edge.portal.providers import origin_of
 from proxy.edge.portal.reply import Refused, Reply, json_reply, redirect
 from proxy.edge.portal.second_step import SecondStepPages
+from proxy.edge.portal.trail import note_room
 from proxy.errors import DependencyUnavailable
 from proxy.model import Authenticated, Header, Identity
 from proxy.services.attempts import retry_after
@@ -141,6 +142,7 @@ class _LoginEndpoints:
             self._note(
                 "login", visit, result.user.subject, "remembered" if result.lifetime_s else ""
             )
+            note_room(self._audit, visit, result.user.subject, result.session)
         elif result.half is None:
             why = "" if result.code == "login_failed" else result.code
             self._note("login_failed", visit, result.subject, why)

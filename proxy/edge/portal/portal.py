@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.core.cookies import expire_headers
 from proxy.edge.incoming import BodyTooLarge, Incoming
-from proxy.edge.portal import account, factors, login, oauth, providers, second_step
+from proxy.edge.portal import (
+    account,
+    administration,
+    factors,
+    login,
+    oauth,
+    providers,
+    second_step,
+    sessions,
+)
 from proxy.edge.portal.reply import Refused, Reply
 from proxy.edge.portal.visit import MAX_BODY_BYTES, Visit
 from proxy.services.decision import Own
@@ -31,6 +40,8 @@ _PARTS: Final[tuple[Callable[[OwnServices], Mapping[str, Endpoint]], ...]] = (
     factors.endpoints,
     second_step.endpoints,
     providers.endpoints,
+    sessions.endpoints,
+    administration.endpoints,
 )
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"

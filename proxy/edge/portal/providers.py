@@ -9,6 +9,7 @@ from proxy.core.formats.native import cookie_digest
 from proxy.core.oidc import CallbackInvalid
 from proxy.core.own_cookies import is_insecure, is_plain_local
 from proxy.edge.portal.reply import Refused, Reply, json_reply, redirect
+from proxy.edge.portal.trail import note_room
 from proxy.errors import ProxyError, TokenInvalid
 from proxy.services.audit import Event
 from proxy.services.login import Whereabouts
@@ -93,6 +94,7 @@ class _Providers:
             raise
         subject = finished.signed_in.person.subject
         self._note("login", visit, subject, f"provider {provider.name}")
+        note_room(self._audit, visit, subject, session)
         cookie = self._settings.cookie.set(session.cookie, visit.client)
         target = self._destinations.checked(finished.next, visit.host)
         return redirect(target, (cookie, *finished.headers), subject=subject)

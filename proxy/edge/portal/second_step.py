@@ -21,7 +21,7 @@ from proxy.edge.portal.language import duration, pick_language, texts
 from proxy.edge.portal.pages import PortalPages
 from proxy.edge.portal.qr import in_groups, qr_data_uri
 from proxy.edge.portal.reply import Refused, Reply, redirect
-from proxy.edge.portal.trail import note, whereabouts
+from proxy.edge.portal.trail import note, note_room, whereabouts
 from proxy.model import Header
 from proxy.services.attempts import retry_after
 from proxy.services.login import Half, NotSignedIn, SignedIn
@@ -116,6 +116,7 @@ class SecondStepPages:
             *self._step.expire(visit.client),
         )
         note(self._audit, visit, "login", subject, "remembered" if result.lifetime_s else "")
+        note_room(self._audit, visit, subject, result.session)
         if not sets_up:
             return redirect(wanted, headers, subject=subject)
         note(self._audit, visit, "otp_enrolled", subject, "at sign-in")

@@ -6,12 +6,11 @@ things, and is refused.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import parse_qsl
 
 from proxy.core.cookies import parse_cookies
+from proxy.core.fields import read_fields
 from proxy.core.hosts import parse_host
 from proxy.core.navigation import navigation
 from proxy.core.own_cookies import is_plain_local
@@ -22,10 +21,8 @@ from proxy.services.schemes.port import Carried
 
 MAX_BODY_BYTES: Final = 64 * 1024
 """Of a request to the gate itself; nothing that people type comes near it."""
-MAX_FIELDS: Final = 64
 _FORM: Final = b"application/x-www-form-urlencoded"
 _JSON: Final = b"application/json"
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,22 +103,7 @@ class Visit:
 
 
 def _fields(raw: bytes, where: str) -> dict[str, str]:
-    if not raw:
-        return {}
     try:
-        pairs = parse_qsl(
-            raw.decode("ascii"),
-            keep_blank_values=True,
-            strict_parsing=True,
-            encoding="utf-8",
-            errors="strict",
-            max_num_fields=MAX_FIELDS,
-        )
-    except ValueError:
-        raise Refused("bad_request", f"the {where} cannot be read") from None
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        raise Refused("bad_request", f"a name occurs twice in the {where}")
-    if any(map(_CONTROL.search, fields.values())):
-        raise Refused("bad_request", f"a control character in the {where}")
-    return fields
+        return read_fields(raw, where)
+    except ValueError as error:
+        raise Refused("bad_request", str(error)) from None

@@ -22,7 +22,8 @@ from proxy.services.schemes.jwt import JwtScheme
 from proxy.services.schemes.port import Place, Scheme
 from proxy.services.schemes.records import JsonRecords, NativeRecords, SessionRecords
 from proxy.services.schemes.session import SessionScheme
-from proxy.services.sessions import Sessions, session_key
+from proxy.services.session_reading import session_key
+from proxy.services.sessions import Sessions
 from proxy.services.subjects import Subjects
 
 SHORTEST_MARKER_S = 86_400.0
@@ -53,6 +54,11 @@ def scheme_marker_life_s(config: Config, scheme: JwtSchemeConfig) -> float:
 
 def open_sessions(config: Config, scheme: SessionSchemeConfig, store: Store) -> Sessions:
     """Return the native sessions of `scheme`."""
+    native = [
+        other.idle_timeout
+        for other in config.schemes.values()
+        if isinstance(other, SessionSchemeConfig) and other.format == "native"
+    ]
     login = config.login
     is_login = login is not None and config.schemes.get(login.scheme) is scheme
     return Sessions(
@@ -60,6 +66,8 @@ def open_sessions(config: Config, scheme: SessionSchemeConfig, store: Store) -> 
         prefix=config.store.prefix,
         idle_timeout_s=scheme.idle_timeout,
         lifetime_s=scheme.lifetime,
+        longest_idle_s=max(native),
+        per_user=login.sessions.per_user if login is not None and is_login else None,
         remember_s=login.sessions.remember if login is not None and is_login else None,
     )
 

@@ -211,22 +211,22 @@ class NativeRecords:
         if finding.binding is not None:
             broken = finding.binding.broken_by(found.address, found.agent)
             if broken is not None:
-                return self._moved(found, key, broken)
+                return self._moved(found, key, finding, broken)
         if found.is_request:
             self._use(finding, key, now)
         return finding.identity
 
-    def _moved(self, found: Found, key: Key, broken: str) -> Absent:
+    def _moved(self, found: Found, key: Key, verdict: Verdict, broken: str) -> Absent:
         """End a session that is used elsewhere, or have its owner prove that it is them."""
         if not self.ends_moved:
             return Absent("step_up_required", broken)
         if found.is_request:
-            spawn(self._end(key), name="session used elsewhere")
+            spawn(self._end(key, verdict.identity.subject), name="session used elsewhere")
         return Absent("session_moved", broken)
 
-    async def _end(self, key: Key) -> None:
+    async def _end(self, key: Key, subject: str) -> None:
         with contextlib.suppress(StoreUnavailable):  # then the next request there ends it
-            await self.sessions.revoke(key[2].hex())
+            await self.sessions.end(key[2].hex(), subject)
 
     def use(self, found: Found, key: Key, now: float) -> bool:
         """Count a use of a session whose verdict is known, and not over."""
@@ -246,16 +246,25 @@ class NativeRecords:
     async def _write_use(self, verdict: Verdict, key: Key, now: float) -> None:
         """Write the last use; its failure is not the request's."""
         with contextlib.suppress(StoreUnavailable):
+            digest = key[2].hex()
             use = await self.sessions.use(
-                key[2].hex(),
+                digest,
                 now,
                 had_seen=verdict.has_seen,
                 is_remembered=verdict.idle_s == math.inf,
             )
             if use is None:
                 self.ledger.drop_invalid(key)
-            else:
-                verdict.seen_at, verdict.has_seen = use.seen_at, True
+                return
+            verdict.seen_at, verdict.has_seen = use.seen_at, True
+            if use.is_written:  # once in a step: another program may have made it
+                await self.sessions.index(
+                    digest,
+                    verdict.identity.subject,
+                    now,
+                    made_at=verdict.not_before + native.CLOCK_SKEW_S,
+                    ends_at=verdict.not_after,
+                )
 
 
 def _size(record: bytes) -> int:

@@ -126,6 +126,23 @@ async def test_a_page_load_goes_to_the_step_up_and_comes_back(begin, person):
     assert ["pwd", "otp", "mfa"] == await ada.amr()
 
 
+async def test_s6_an_administrator_proves_a_factor_and_comes_back(begin, person):
+    """S6: the way to everybody's sessions leads by the code, and the new session is in the list."""
+    root = person(await begin(", administrators: {roles: [gate-admin]}"))
+    await root.enrol()
+    await root.sign_in_aged(age_s=301, roles=("gate-admin",))
+    answer, _ = await root.load("/_auth/admin")
+    place = answer.headers["Location"]
+    assert (303, "/_auth/step-up?next=%2F_auth%2Fadmin") == (answer.status, place)
+    answer, text = await root.load(place)
+    hidden = re.search(r'name="next" value="([^"]*)"', text)[1]
+    answer, _ = await root.post("/_auth/step-up", code=root.code(), next=hidden)
+    assert (303, "/_auth/admin") == (answer.status, answer.headers["Location"])
+    answer, text = await root.load(f"{answer.headers['Location']}?subject=ada")
+
+    assert (200, 1) == (answer.status, text.count(cookie_digest(root.cookies["sid"])))
+
+
 async def test_s1_a_step_up_makes_a_new_id_and_ends_the_old(begin, person):
     """S1: whoever had the old cookie, and whoever planted one, has nothing."""
     gate = await begin()

@@ -667,3 +667,18 @@ async def test_s15_a_name_cannot_write_into_the_log(begin, browse, caplog):
     assert "\x1b" not in caplog.text
     await browse(gate).submit(username="<script>evil-name</script>", password="wrong")
     assert "evil-name" not in caplog.text
+
+
+async def test_a_sign_in_beyond_the_limit_ends_the_oldest_session_and_says_so(begin, browse):
+    """`login.sessions.per_user`: the oldest browser is signed out, and the trail says by what."""
+    gate = await begin(", sessions: {per_user: 1}")
+    first, second = browse(gate), browse(gate)
+    await first.sign_in()
+    ended = cookie_digest(first.cookies["sid"])
+    await second.sign_in()
+    await gate.runtime.audit.close()
+    entries = await AuditTrail(gate.runtime.store, prefix="latchgate:").last(10)
+    (note,) = [entry.event for entry in entries if entry.event.kind == "session_ended"]
+
+    assert (401, 200) == ((await first.me())[0], (await second.me())[0])
+    assert ("alice", f"{ended[:8]}, by the limit of sessions") == (note.subject, note.detail)

@@ -11,8 +11,11 @@ import time
 import pytest
 
 from proxy.adapters.passwords import hash_password
+from proxy.core.formats.native import cookie_digest
 from proxy.core.own_cookies import SECOND_STEP
+from proxy.core.session_search import Search
 from proxy.services.attempts import TRIES
+from proxy.services.audit import AuditTrail
 from proxy.services.second_step import LIFE_S
 from tests.live.portal.test_factors import FORM, Person
 from tests.live.portal.test_login import HASH, PAGE, PASSWORD, put
@@ -24,7 +27,7 @@ secrets: {{key: "{key}"}}
 upstreams: {{app: {{servers: ["http://127.0.0.1:9"]}}}}
 schemes:
   web: {{type: session, format: native}}
-login: {{scheme: web, users: {{file: users.yaml}}, otp: {{at_login: {at_login}}}}}
+login: {{scheme: web, users: {{file: users.yaml}}, otp: {{at_login: {at_login}}}{login}}}
 routes:
   - {{match: {{path: /**}}, auth: web, upstream: app}}
 """
@@ -64,8 +67,8 @@ def file(tmp_path):
 
 @pytest.fixture
 async def begin(start_gate, valkey, file):
-    async def start(at_login="optional"):
-        text = CONFIG.format(store=valkey.url, key="ab" * 32, at_login=at_login)
+    async def start(at_login="optional", login=""):
+        text = CONFIG.format(store=valkey.url, key="ab" * 32, at_login=at_login, login=login)
         return await start_gate(text)
 
     return start
@@ -94,6 +97,24 @@ async def test_the_code_is_asked_on_a_second_page(begin, visitor):
     assert (303, "/orders?page=2") == (answer.status, answer.headers["Location"])
     assert ["pwd", "otp", "mfa"] == await ada.amr()
     assert "latchgate-step" not in ada.cookies
+
+
+async def test_a_second_step_beyond_the_limit_ends_the_oldest_session_and_says_so(begin, visitor):
+    """`login.sessions.per_user` counts those of a code as any other, and the trail says so."""
+    gate = await begin(login=", sessions: {per_user: 1}")
+    first, second = visitor(gate), visitor(gate)
+    await first.enrol()
+    await first.first_step()
+    await first.second_step(first.recovery[0])
+    ended = cookie_digest(first.cookies["sid"])
+    await second.first_step()
+    await second.second_step(first.recovery[1])
+    await gate.runtime.audit.close()
+    entries = await AuditTrail(gate.runtime.store, prefix="latchgate:").last(10)
+    (note,) = [entry.event for entry in entries if entry.event.kind == "session_ended"]
+
+    assert (401, 200) == ((await first.me())[0], (await second.me())[0])
+    assert ("ada", f"{ended[:8]}, by the limit of sessions") == (note.subject, note.detail)
 
 
 async def test_a_recovery_code_signs_in_once(begin, visitor):
@@ -231,7 +252,7 @@ async def test_s1_one_password_makes_one_session(begin, visitor):
     other.cookies = dict(ada.cookies)
     await asyncio.gather(ada.second_step(ada.recovery[0]), other.second_step(ada.recovery[1]))
     sessions = gates[0].runtime.own.login.sessions
-    live = [one async for one in sessions.listed(time.time(), subject="ada")]
+    live = [one async for one in sessions.listed(time.time(), Search("ada"))]
 
     assert (1, 1) == (ada.is_signed_in + other.is_signed_in, len(live))
 

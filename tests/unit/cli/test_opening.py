@@ -2,34 +2,15 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.cli.opening import open_any_store_of, open_store_of, pick_jwt_scheme, pick_session_scheme
+from proxy.cli.opening import open_any_store_of, open_store_of
 from proxy.config.models import Config
 
 WEB = {"type": "session", "format": "native"}
-API = {"type": "jwt", "keys": {"local": True}, "issuer": "i", "audience": ["a"]}
 
 
 def config(**sections: object) -> Config:
     """Return a configuration without checks."""
     return Config.model_validate({"upstreams": {}, "routes": [], **sections})
-
-
-def test_the_only_scheme_of_a_kind_needs_no_name():
-    """One of each: picked; a name must be one of the kind."""
-    found = config(schemes={"web": WEB, "api": API})
-    assert "web" == pick_session_scheme(found, None)[0]
-    assert "api" == pick_jwt_scheme(found, "api")[0]
-    with pytest.raises(ValueError, match="no jwt scheme called web"):
-        pick_jwt_scheme(found, "web")
-
-
-def test_none_and_several_are_said():
-    """Nothing is guessed."""
-    with pytest.raises(ValueError, match="has no native session scheme"):
-        pick_session_scheme(config(), None)
-    two = config(schemes={"a": WEB, "b": WEB})
-    with pytest.raises(ValueError, match=r"several native session schemes \(a, b\)"):
-        pick_session_scheme(two, None)
 
 
 async def test_a_configuration_without_need_of_a_store_starts_none(tmp_path):

@@ -218,3 +218,56 @@ def test_a_file_of_keys_is_there(reading):
     assert messages(reading, text) == ["schemes.a.keys.file: there is no such file"]
     (reading.base / "k.pem").write_text("x")
     assert messages(reading, text) == []
+
+
+ADMIN = """
+schemes: {{web: {{type: session, format: native, cookie: __Host-sid}}}}
+upstreams: {{app: {{servers: ["http://127.0.0.1:9001"]}}}}
+routes: [{{match: {{path: /}}, auth: [web], upstream: app}}]
+admin: {admin}
+"""
+LONG = "x" * 32
+
+
+@pytest.mark.parametrize(
+    ("admin", "expected"),
+    [
+        ('{listen: "unix:/run/a.sock"}', []),
+        (f'{{listen: "unix:/run/a.sock", token: {LONG}}}', []),
+        (f'{{listen: "127.0.0.1:9903", token: {LONG}}}', []),
+        ('{listen: "127.0.0.1:9903"}', ["admin.token: is required on TCP: `token: {file: …}`"]),
+        (
+            '{listen: "127.0.0.1:9903", token: short}',
+            ["admin.token: must have at least 32 characters (openssl rand -base64 32)"],
+        ),
+        (f'{{listen: "127.0.0.1:9902", token: {LONG}}}', None),
+        ("{}", ["admin.listen: is required"]),
+    ],
+)
+def test_s11_an_admin_api_that_anybody_could_use_is_a_mistake(reading, admin, expected):
+    """S11: on TCP a token is wanted, and one that nobody guesses."""
+    found = messages(reading, ADMIN.format(admin=admin))
+    if expected is None:
+        assert ["admin.listen: another listener has this address already"] == found
+    else:
+        assert expected == found
+
+
+def test_an_admin_api_in_the_clear_is_a_warning(reading):
+    """Whoever reads along between two machines has the token."""
+    text = ADMIN.format(admin=f'{{listen: "0.0.0.0:9903", token: {LONG}}}')
+
+    assert "admin.listen: is reached from other machines without TLS" in str(reading.warnings(text))
+
+
+def test_an_admin_api_without_anything_to_administer_is_a_mistake(reading):
+    """A gate without sessions of its own and without tokens has nothing to end."""
+    text = """
+upstreams: {app: {servers: ["http://127.0.0.1:9001"]}}
+routes: [{match: {path: /}, auth: none, upstream: app}]
+admin: {listen: "unix:/run/a.sock"}
+"""
+
+    assert ["admin: there are neither sessions of the gate's own nor tokens"] == messages(
+        reading, text
+    )

@@ -13,6 +13,7 @@ from proxy.adapters.store import StoreAddress, open_store
 from proxy.config.login_models import BindConfig
 from proxy.core.formats.native import NativeSession, cookie_digest
 from proxy.core.otp import code_at
+from proxy.core.session_search import Search
 from proxy.services.attempts import TRIES, Attempts
 from proxy.services.login import Whereabouts, bound_to
 from proxy.services.otp import OneTimePasswords
@@ -194,7 +195,7 @@ async def test_s1_of_two_step_ups_with_two_codes_one_gets_the_session(benches):
             for one, code in zip(benches, codes, strict=True)
         )
     )
-    live = [listed async for listed in bench.sessions.listed(time.time(), subject="ada")]
+    live = [listed async for listed in bench.sessions.listed(time.time(), Search("ada"))]
 
     assert 3 == made.count("gone")
     assert 1 == len(live)
@@ -219,7 +220,18 @@ async def test_r6_a_session_that_was_ended_meanwhile_does_not_come_back(bench):
         bench.otp.check = check
 
         assert answer == "gone"
-        assert [] == [one async for one in bench.sessions.listed(time.time(), subject="ada")]
+        assert [] == [one async for one in bench.sessions.listed(time.time(), Search("ada"))]
+
+
+async def test_the_successor_is_what_its_owner_finds_and_ends(bench):
+    """R6: a session of a step-up is in the person's list, in the place of the one before."""
+    await bench.enrol()
+    digest = await bench.sign_in()
+    made = await bench.step_up.prove(await bench.caller(digest), "code", bench.code(), time.time())
+    theirs = [entry.digest async for entry, _ in bench.sessions.of_subject("ada", time.time())]
+
+    assert made.digest in theirs
+    assert digest not in theirs
 
 
 async def test_a_new_place_is_what_the_session_is_bound_to_from_now_on(bench):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from proxy.edge.portal.trail import note, whereabouts
+from proxy.edge.portal.trail import note, note_room, whereabouts
 from proxy.edge.portal.visit import Visit
 from proxy.model import ClientInfo, Peer, RequestView
 from proxy.services.audit import Event
+from proxy.services.sessions import NewSession
 
 VISIT = Visit(
     view=RequestView(
@@ -40,6 +41,16 @@ def test_a_visit_is_noted_with_who_and_where_and_nothing_that_was_sent():
 
     expected = Event("otp_failed", "ada", "198.51.100.7", "Fox[2J", "r1", detail="setting up")
     assert [(expected, 5.0)] == notes.noted
+
+
+def test_sessions_that_made_room_are_noted_by_the_beginning_of_their_ids():
+    """Whoever loses a session to the limit can be told when and by which sign-in."""
+    notes = Notes()
+    note_room(notes, VISIT, "ada", NewSession("cookie", "c" * 64, 9.0, ("a" * 64, "b" * 64)))
+
+    assert [
+        ("session_ended", "ada", f"{8 * letter}, by the limit of sessions") for letter in "ab"
+    ] == [(event.kind, event.subject, event.detail) for event, _ in notes.noted]
 
 
 def test_a_visit_comes_from_the_client_and_not_from_the_proxy():

@@ -1,0 +1,118 @@
+"""The admin listener: one request for each connection, guarded before it is looked at."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from proxy.edge.admin.endpoints import AdminEndpoints, AdminServices
+from proxy.edge.admin.guard import Guard
+from proxy.edge.admin.request import HEAD_BYTES, AdminRequest, read_request
+from proxy.edge.answers import problem
+from proxy.edge.heads import own_response
+from proxy.edge.portal.reply import Refused
+from proxy.errors import ProxyError
+from proxy.model import Header
+from proxy.services.administration import Actor
+from proxy.services.gate import new_request_id
+
+READ_TIMEOUT_S: Final = 10.0
+"""For the whole request."""
+MAX_CONNECTIONS: Final = 64
+
+_log = logging.getLogger("latchgate.admin")
+
+Answer = tuple[int, list[Header], bytes]
+
+
+class AdminServer:
+    """Answers the admin API. Made and closed by the supervisor."""
+
+    def __init__(self, guard: Guard, services: AdminServices) -> None:
+        self._guard = guard
+        self._endpoints = AdminEndpoints(services)
+        self._servers: list[asyncio.Server] = []
+        self._connections: set[asyncio.StreamWriter] = set()
+
+    async def start(self, sockets: Sequence[socket.socket]) -> None:
+        """Answer on `sockets`, TCP or unix, which the caller has bound."""
+        for sock in sockets:
+            start = (
+                asyncio.start_unix_server if sock.family == socket.AF_UNIX else asyncio.start_server
+            )
+            self._servers.append(await start(self._serve, sock=sock, limit=HEAD_BYTES))
+
+    async def close(self) -> None:
+        """Answer no more."""
+        for server in self._servers:
+            server.close()
+        for writer in list(self._connections):
+            writer.transport.abort()
+        self._servers.clear()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._connections) >= MAX_CONNECTIONS:
+            writer.transport.abort()
+            return
+        self._connections.add(writer)
+        try:
+            data = await self._exchange(reader, _client_of(writer))
+            if data is not None:
+                writer.write(data)
+                await writer.drain()
+        except (TimeoutError, OSError):
+            pass  # a client that is slow or gone is not worth a line
+        finally:
+            self._connections.discard(writer)
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    async def _exchange(self, reader: asyncio.StreamReader, client: str) -> bytes | None:
+        request_id = new_request_id()
+        request: AdminRequest | None = None
+        try:
+            async with asyncio.timeout(READ_TIMEOUT_S):
+                request = await read_request(reader)
+            if request is None:
+                return None
+            self._guard.check(request)
+            status, headers, body = await self._answer(request, client, request_id)
+        except ProxyError as error:
+            status, headers, body = self._refuse(error, request, client, request_id)
+        except TimeoutError:
+            raise
+        except Exception:  # noqa: BLE001 - a bug of ours must not end the listener, nor tell anything
+            _log.error("a request of the admin API failed", exc_info=True)
+            status, headers, body = problem("internal_error", request_id)
+        method = "GET" if request is None else request.method
+        return own_response(status, headers, body, method=method, version=(1, 1), keeps_alive=False)
+
+    async def _answer(self, request: AdminRequest, client: str, request_id: str) -> Answer:
+        agent = request.headers.get(b"user-agent", b"").decode("utf-8", "backslashreplace")
+        actor = Actor("by the admin API", None, client, agent, request_id)
+        # What was begun is finished: nothing looks at the client until there is an answer for it.
+        reply = await self._endpoints.answer(request, actor, time.time())
+        _log.info("%s %s: %d (from %s)", request.method, request.path, reply.status, client)
+        return reply.status, [*reply.lines(), (b"X-Request-Id", request_id.encode())], reply.body
+
+    def _refuse(
+        self, error: ProxyError, request: AdminRequest | None, client: str, request_id: str
+    ) -> Answer:
+        what = "a request" if request is None else f"{request.method} {request.path}"
+        _log.warning("%s refused: %s %s (from %s)", what, error.code, error.detail, client)
+        status, headers, body = problem(
+            error.code, request_id, error.headers if isinstance(error, Refused) else ()
+        )
+        return status, list(headers), body
+
+
+def _client_of(writer: asyncio.StreamWriter) -> str:
+    """Return who is at the other end: an address, or `unix`."""
+    peer = writer.get_extra_info("peername")
+    return str(peer[0]) if isinstance(peer, tuple) and peer else "unix"
