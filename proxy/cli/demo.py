@@ -1,30 +1,37 @@
-"""`latchgate demo`: two guarded applications, two people, and commands to paste.
+"""`latchgate demo`: two guarded applications, two people who sign in, and commands to paste.
 
-Everything is in a directory of its own, which goes when the demo ends; so do the processes.
+Everything is in a directory of its own, which goes when the demo ends; so do the processes. Passwords
+and the secret of the one-time password are made at each start.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import json
+import secrets
 import shlex
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 from aiohttp import web
 
-from proxy.cli.credentials import make_session, make_token
-from proxy.cli.invocation import program_anywhere
+from proxy.adapters.passwords import hash_password
+from proxy.adapters.users_file import edit_users
+from proxy.cli.demo_walk import Person, Step, steps
+from proxy.cli.opening import open_store_of
 from proxy.cli.scratch import scratch_directory
 from proxy.config.addresses import Address
 from proxy.config.models import Config
+from proxy.core import otp
 from proxy.run import serve as serving
 from proxy.run.loading import load
-from proxy.services.sessions import Login
+from proxy.services.factors import open_otp
 from upstream_example.api import make_api
 from upstream_example.site import make_site
 
@@ -38,18 +45,33 @@ health: {{listen: "unix:health.sock"}}
 store: {{url: "embedded:store"}}
 tokens: {{issuer: "http://127.0.0.1:{port}", audience: demo}}
 
+# People sign in at /_auth/login. Who has set up an app is asked for its code where a route wants it;
+# `at_login: optional` would ask at the sign-in already.
+login:
+  scheme: web
+  users: {{file: users.yaml}}
+  otp: {{at_login: never}}
+
+# A program of theirs that gets tokens by name and password, and keeps no secret.
+clients:
+  app: {{public: true, grants: [password, refresh_token]}}
+
 upstreams:
   site: {{servers: ["unix:site.sock"]}}
   api: {{servers: ["unix:api.sock"]}}
 
 schemes:
-  web: {{type: session, format: native, cookie: sid}}
+  web: {{type: session, format: native}}
   token: {{type: jwt, audience: [demo], algorithms: [EdDSA], keys: {{local: true}}}}
 
 routes:
   - {{name: public, match: {{path: /public/**}}, auth: none, upstream: site}}
   - {{name: pages, match: {{path: /**}}, auth: web, upstream: site}}
-  - {{name: admin pages, match: {{path: /admin}}, auth: web, require: {{roles: [admin]}}, upstream: site}}
+  - name: admin pages
+    match: {{path: /admin}}
+    auth: web
+    require: {{roles: [admin], mfa_within: 15m}}
+    upstream: site
   - {{name: api, match: {{path: /api/**}}, auth: [token, web], strip_prefix: /api, upstream: api}}
   - name: admin api
     match: {{path: /api/admin/**}}
@@ -60,16 +82,16 @@ routes:
 """
 
 PEOPLE: Final = (("ada", "customer"), ("eve", "admin"))
+_HAS_CODES: Final = "eve"
+_EARLIER_S: Final = 300.0
+"""How long ago the app was set up: the code that did so is then none of those that count now."""
 
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One command to paste, and what it shows."""
-
-    shows: str
-    command: str
-    answer: str
-    """What the output has in it."""
+# Computes the code that an authenticator app would show.
+_CODE_SCRIPT: Final = """\
+#!/bin/sh
+exec {python} -P -c 'import pathlib, sys, pyotp
+print(pyotp.TOTP(pathlib.Path(sys.argv[1]).read_text()).now())' {secret}
+"""
 
 
 def demo(
@@ -98,14 +120,14 @@ def _run(port: int) -> int:
     with scratch_directory() as directory:
         file = directory / "latchgate.yaml"
         file.write_text(CONFIG.format(port=port))
-        # The only warning is of other sites below the same domain, and this machine has none.
-        loaded = replace(load(file), warnings=())
+        people = [person(directory, *who) for who in PEOPLE]
+        loaded = load(file)
 
         @contextlib.asynccontextmanager
         async def beside(_addresses: Sequence[Address]) -> AsyncIterator[None]:
             async with _applications(directory):
-                people = [await _person(loaded.config, directory, *who) for who in PEOPLE]
-                _print(directory, port, steps(directory, port, people))
+                uri = await _set_up_app(loaded.config, directory)
+                _print(directory, port, people, uri)
                 yield
 
         return serving.serve(loaded, beside=beside)
@@ -127,47 +149,57 @@ async def _applications(directory: Path) -> AsyncIterator[None]:
             await runner.cleanup()
 
 
-async def _person(config: Config, directory: Path, subject: str, role: str) -> dict[str, str]:
-    """Make a session and a token for one person, as the commands do that anybody would use."""
-    login = Login(subject, roles=[role], email=f"{subject}@example.com")
-    session = await make_session(config, login)
-    token = (await make_token(config, login)).token
-    (directory / f"{subject}.token").write_text(token)
-    return {"cookie": session.cookie, "id": session.digest, "token": token}
+def person(directory: Path, name: str, role: str) -> Person:
+    """Add somebody with a new password, as `latchgate user add` does.
+
+    Beside it stands what curl sends: a password on a command line could be read by everybody.
+    """
+    password = secrets.token_urlsafe(9)
+    hashed = hash_password(password).text
+
+    def change(users: dict[str, Any]) -> bool:
+        users[name] = {"password": hashed, "email": f"{name}@example.com", "roles": [role]}
+        return True
+
+    edit_users(directory / "users.yaml", change)
+    (directory / f"{name}.json").write_text(json.dumps({"username": name, "password": password}))
+    (directory / f"{name}.password").write_text(password)
+    return Person(name, role, password)
 
 
-def steps(directory: Path, port: int, people: list[dict[str, str]]) -> list[Step]:
-    """Return the commands that show what the gate does; `people`: customer, administrator."""
+async def _set_up_app(config: Config, directory: Path) -> str:
+    """Give one of them a one-time password; return its `otpauth:` address."""
+    then = time.time() - _EARLIER_S
+    async with open_store_of(config) as store:
+        codes = open_otp(config, store)
+        if codes is None:
+            raise ValueError("the demo's store seals no one-time passwords")
+        begun = await codes.begin(_HAS_CODES, then)
+        await codes.confirm(_HAS_CODES, otp.code_at(base64.b32decode(begun.secret), then), then)
+    secret = directory / f"{_HAS_CODES}.secret"
+    secret.write_text(begun.secret)
+    script = _CODE_SCRIPT.format(
+        python=shlex.quote(sys.executable), secret=shlex.quote(str(secret))
+    )
+    (directory / f"{_HAS_CODES}.code").write_text(script)
+    return begun.uri
+
+
+def _print(directory: Path, port: int, people: Sequence[Person], uri: str) -> None:
     base = f"http://127.0.0.1:{port}"
-    customer, admin = people
-    cookie = f"-H 'Cookie: {customer['cookie']}'"
-    token = f'-H "Authorization: Bearer $(cat {shlex.quote(str(directory))}/ada.token)"'
-    admin_cookie = f"-H 'Cookie: {admin['cookie']}'"
-    upgrade = (
-        "-H 'Connection: Upgrade' -H 'Upgrade: websocket' -H 'Sec-WebSocket-Version: 13'"
-        " -H 'Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg=='"
-    )
-    command = f"{program_anywhere()} session revoke {customer['id']}"
-    config = shlex.quote(str(directory / "latchgate.yaml"))
-    return [
-        Step("No credential: 401", f"curl -i {base}/account", "401 Unauthorized"),
-        Step("A session opens; the application is told who it is", f"curl -i {cookie} {base}/api/whoami", '"subject": "ada"'),
-        Step("A token opens the same route: either key", f"curl -i {token} {base}/api/whoami", '"X-Auth-Scheme": "token"'),
-        Step("The customer has not the role: 403", f"curl -i {cookie} {base}/api/admin/report", "role_missing"),
-        Step("The administrator has it: 200", f"curl -i {admin_cookie} {base}/api/admin/report", '"for": "eve"'),
-        Step("A spoofed identity header is removed", f"curl -i {cookie} -H 'X-Auth-Subject: root' -H 'X_Auth_Roles: admin' {base}/api/whoami", '"subject": "ada"'),
-        Step("A WebSocket goes through (ends after 2 s)", f"curl -sN -i --max-time 2 {cookie} {upgrade} {base}/chat/socket --output -", "101 Switching Protocols"),
-        Step("Revoke the customer's session …", f"{command} -c {config}", ""),
-        Step("… and it is refused with the next request: 401", f"curl -i {cookie} {base}/api/whoami", "session_unknown"),
-    ]  # fmt: skip
-
-
-def _print(directory: Path, port: int, lines: list[Step]) -> None:
-    typer.echo(
-        f"\nThe gate listens on http://127.0.0.1:{port}. Paste these into another terminal:\n"
-    )
-    for step in lines:
-        typer.echo(f"# {step.shows}\n{step.command}\n")
+    typer.echo(f"\nThe gate listens on {base}. In a browser: {base}/_auth/login, or any page.\n")
+    for person in people:
+        typer.echo(f"  {person.name} ({person.role}), password {person.password}")
+    code = f"sh {shlex.quote(str(directory / f'{_HAS_CODES}.code'))}"
+    typer.echo(f"\n/admin asks {_HAS_CODES} for a code too, which counts once. An app takes")
+    typer.echo(f"  {uri}\nand without one this prints it:\n  {code}\n")
+    typer.echo("Or paste these into another terminal, in this order:\n")
+    for step in steps(directory, port):
+        _print_step(step)
     typer.echo(f"The configuration is {directory / 'latchgate.yaml'}. Below: one line per request.")
     typer.echo("Ctrl-C ends everything and leaves nothing.\n")
     sys.stdout.flush()
+
+
+def _print_step(step: Step) -> None:
+    typer.echo(f"# {step.shows}\n{step.command}\n")

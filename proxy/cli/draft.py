@@ -48,6 +48,8 @@ class Draft:
     """What the tokens are for; empty: the name."""
     public: tuple[str, ...] = ()
     """Path patterns that want no key."""
+    login: bool = False
+    """True where people sign in at the gate, with a name and a password."""
     is_trial: bool = False
     """True for `serve --upstream`: over http, on this machine, for an hour or so."""
 
@@ -83,7 +85,9 @@ def mistakes(draft: Draft) -> Iterator[str]:
         yield from (error.message for error in errors.errors)
     else:
         if not draft.is_trial:  # a trial's cookie is what `check` warns of, and on purpose
-            yield from (warning.message for warning in loaded.warnings)
+            # That nobody can sign in yet is for whoever has the file: `user add` comes after it.
+            told = (one for one in loaded.warnings if not one.path.startswith("login."))
+            yield from (warning.message for warning in told)
 
 
 def read_place(text: str, directory: Path) -> str:
@@ -125,6 +129,7 @@ def _values(draft: Draft) -> dict[str, object]:
         "has_sessions": has_sessions,
         "has_tokens": has_tokens,
         "has_local_tokens": draft.has_local_tokens,
+        "has_login": draft.login,
         "kept": "Sessions and revocations" if has_sessions else "Revocations",
         "guard": "[api, web]" if has_sessions and has_tokens else "web" if has_sessions else "api",
         "listen": quote(draft.listen),

@@ -48,6 +48,10 @@ def init(
         list[str] | None,
         typer.Option(metavar="PATH", help="Open to anybody, such as /static/**. Repeatable."),
     ] = None,
+    login: Annotated[
+        bool,
+        typer.Option("--login", help="People sign in at the gate: names and passwords in a file."),
+    ] = False,
     listen: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Where the gate listens.")
     ] = None,
@@ -69,6 +73,7 @@ def init(
         "audience": audience,
         "public": tuple(public) if public else None,
         "listen": listen,
+        "login": login or None,
     }
     given = {field: value for field, value in answers.items() if value is not None}
     target = None if output == STANDARD_OUTPUT else Path(output)
@@ -96,11 +101,15 @@ def next_commands(draft: Draft, loaded: LoadedConfig, target: Path) -> list[tupl
     program = shown_program()
     suffix = "" if str(target) == DEFAULT_CONFIG else f" -c {shlex.quote(str(target))}"
     address = loaded.config.server.listen[0]
+    added = [(f"{program} user add ada{suffix}", "somebody who may sign in")]
     commands = [
+        *(added if draft.login else ()),
         (f"{program} check --connect{suffix}", "is everything in reach?"),
         (f"{program} serve{suffix}", "in a terminal of its own, until Ctrl-C"),
         (curl(address), "no key: 401, and why"),
     ]
+    if draft.login:
+        commands.append((curl(address, "/_auth/login"), "the page where people sign in"))
     if draft.auth != "token":
         made = f'"Cookie: $({program} session new --subject ada --quiet{suffix})"'
         commands.append((curl(address, header=made), "a session opens"))
@@ -119,7 +128,7 @@ def _drafted(given: dict[str, Any]) -> Draft:
             report.fail(
                 "there is no terminal to ask at: give --upstream SERVER, and where the defaults do "
                 "not fit --auth session|token|either, --issuer URL, --audience TEXT, "
-                "--public PATH, --listen ADDRESS, --name N",
+                "--public PATH, --login, --listen ADDRESS, --name N",
                 report.EXIT_USAGE,
             )
         try:

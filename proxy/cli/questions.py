@@ -23,6 +23,7 @@ FLAGS: Final = {
     "audience": "--audience",
     "public": "--public",
     "listen": "--listen",
+    "login": "--login",
 }
 """Field of the draft and the option that gives it, in the order in which they are looked at."""
 
@@ -68,6 +69,8 @@ def accept(draft: Draft, given: Mapping[str, Any]) -> Draft:
         draft = replace(draft, **{field: value})
         if field in {"issuer", "audience"} and draft.auth == "session":
             report.fail(f"{flag} is about tokens: not with --auth session", report.EXIT_USAGE)
+        if field == "login" and draft.auth == "token":
+            report.fail(f"{flag} is about sessions: not with --auth token", report.EXIT_USAGE)
         if (reason := next(mistakes(draft), None)) is not None:
             report.fail(f"{flag}: {reason}", report.EXIT_USAGE)
     return draft

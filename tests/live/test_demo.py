@@ -15,10 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy.cli.demo import steps
+from proxy.cli.demo_walk import steps
 
 ROOT = Path(__file__).parents[2]
-PEOPLE = [{"cookie": "sid=x", "id": "y", "token": "z"}] * 2
 LAST_LINE = "Ctrl-C ends everything"
 
 # What an installation makes of `latchgate`; the interpreter that runs the tests may have none.
@@ -96,7 +95,7 @@ def test_every_printed_command_does_what_it_says(home, tmp_path_factory):
     try:
         printed = _until_printed(process)
         commands = re.findall(r"^# (.+)\n(.+)\n$", printed, re.MULTILINE)
-        expected = {step.shows: step.answer for step in steps(Path("/x"), port, PEOPLE)}
+        expected = {step.shows: step.answer for step in steps(Path("/x"), port)}
         assert list(expected) == [title for title, _ in commands]
         state = Path(
             re.search(r"^The configuration is (\S+)/latchgate.yaml", printed, re.MULTILINE)[1]

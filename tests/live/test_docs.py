@@ -56,6 +56,7 @@ def test_every_configuration_loads(block, tmp_path):
     """A block of YAML is a configuration without a mistake, and its policy tests pass."""
     (tmp_path / "partner.pem").write_bytes(pem("Ed25519"))
     (tmp_path / "report.secret").write_text("s" * 32)
+    (tmp_path / "users.yaml").write_text("users: {}")
     file = tmp_path / "latchgate.yaml"
     file.write_text(completed(block))
 

@@ -22,11 +22,11 @@ def test_every_command_of_the_page_does_what_it_says(reader):
 
 
 def test_only_the_installation_is_not_run():
-    """Whoever adds a command adds its proof; a browser's line is no command."""
+    """Whoever adds a command adds its proof."""
     found = blocks(PAGE)
     skipped = [block.text for block in found if block.note.startswith(NOT_RUN)]
     assert ["python3 -m venv venv\nvenv/bin/pip install .\n"] == skipped
-    assert {"sh", "text", "js", "ctrl-c"} == {block.kind for block in found}
+    assert {"sh", "text", "ctrl-c"} == {block.kind for block in found}
 
 
 def test_the_codes_of_the_page_exist():

@@ -3,10 +3,11 @@ from __future__ import annotations
 import json
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from proxy import __version__
-from proxy.cli.app import app
+from proxy.cli.app import SECTIONS, app
 from proxy.config.schema import json_schema
 
 
@@ -16,6 +17,21 @@ def test_every_command_of_the_reference_that_is_due_is_there():
     for command in ("serve", "check", "schema", "session", "token", "health"):
         assert f"  {command} " in shown
         assert 0 == CliRunner().invoke(app, [command, "--help"]).exit_code
+
+
+def test_help_lists_every_command_once_in_sections_and_whole():
+    """In the order in which they are needed; no line of it is cut off."""
+    shown = CliRunner().invoke(app, ["--help"]).stdout
+    _, *sections = shown.split("\n\n")
+    titles = [title for part in sections for title in SECTIONS if part.startswith(f"{title}:")]
+    listed = [line.split()[0] for part in sections for line in part.splitlines()[1:]
+              if line.startswith("  ") and not line.startswith("  --")]  # fmt: skip
+    expected = [name for names in SECTIONS.values() for name in names]
+
+    assert list(SECTIONS) == titles
+    assert expected == [name for name in listed if name in expected]
+    assert {*expected} == {*typer.main.get_command(app).commands}
+    assert "..." not in shown.partition("\n\nOptions")[2]
 
 
 def test_the_schema_is_printed():

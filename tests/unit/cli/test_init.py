@@ -48,10 +48,46 @@ def test_what_it_writes_check_accepts_without_warnings(here, options):
     assert ["latchgate.yaml"] == left(here)
 
 
+@pytest.mark.parametrize("auth", ["session", "either"])
+def test_with_login_people_sign_in_once_somebody_is_added(here, auth):
+    """The section is there, the first command adds somebody, and nothing is warned of after it."""
+    told = json.loads(init(*UPSTREAM, "--auth", auth, "--login", "--json").stdout)
+    before = CliRunner().invoke(app, ["check"])
+    added = CliRunner().invoke(
+        app, ["user", "add", "ada", "--password", "-"], input="correct horse"
+    )
+    after = CliRunner().invoke(app, ["check"])
+
+    assert told["next"][0].endswith("user add ada")
+    assert any(line.endswith("/_auth/login") for line in told["next"])
+    assert "latchgate user add" in before.stderr
+    assert 0 == added.exit_code
+    assert (0, "") == (after.exit_code, after.stderr)
+    assert ["latchgate.yaml", "users.yaml"] == left(here)
+
+
+def test_without_login_the_file_says_how_to_have_it(here):
+    """As a comment where there are sessions, and not a word where there are none."""
+    either = init(*UPSTREAM, "-o", "-").stdout
+    uncommented = either.replace("# login: {", "login: {")
+
+    assert 0 == CliRunner().invoke(app, ["check", "-c", "-"], input=uncommented).exit_code
+    assert uncommented != either
+    assert "login" not in init(*UPSTREAM, "--auth", "token", "-o", "-").stdout
+
+
 def test_without_a_terminal_it_names_its_options(here):
     """A script that gives nothing is told what to give, and gets no file."""
     complaint = init("--auth", "session", status=2).stderr
-    for option in ("--upstream", "--auth", "--issuer", "--audience", "--public", "--listen"):
+    for option in (
+        "--upstream",
+        "--auth",
+        "--issuer",
+        "--audience",
+        "--public",
+        "--login",
+        "--listen",
+    ):
         assert option in complaint
     assert [] == left(here)
 
@@ -69,6 +105,7 @@ def test_without_a_terminal_it_names_its_options(here):
         ((*UPSTREAM, "--issuer", "http://a.example"), "--issuer: must be https://"),
         ((*UPSTREAM, "--issuer", "https://a.example"), "--issuer needs --audience"),
         ((*UPSTREAM, "--auth", "session", "--issuer", "https://a.example"), "--issuer is about"),
+        ((*UPSTREAM, "--auth", "token", "--login"), "--login is about sessions"),
         ((*UPSTREAM, "--auth", "nobody"), "--auth: must be session, token or either\n"),
         ((*UPSTREAM, "--auth", "sesion"), "or either; did you mean `session`?"),
         ((*UPSTREAM, "--listen", "8080"), "--listen: must be host:port, such as 127.0.0.1:8080"),

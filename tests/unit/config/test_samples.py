@@ -13,7 +13,14 @@ from tests.live.test_tls import Authority
 CONFIG = Path(__file__).parents[3] / "config"
 SAMPLES = sorted(path.name for path in CONFIG.glob("*.yaml"))
 
-WANTED = {"sidecar.yaml", "gateway.yaml", "behind-nginx.yaml", "compose.yaml", "minimal.yaml"}
+WANTED = {
+    "sidecar.yaml",
+    "gateway.yaml",
+    "behind-nginx.yaml",
+    "compose.yaml",
+    "minimal.yaml",
+    "login.yaml",
+}
 
 WARNINGS = {
     # It is for http://localhost, and its comment says what to do elsewhere.
@@ -34,6 +41,7 @@ def deployed(tmp_path, monkeypatch):
         monkeypatch.setenv(name, value)
     (tmp_path / "redis_url").write_text("rediss://redis.internal:6379/0\n")
     (tmp_path / "key").write_text("00" * 32)
+    (tmp_path / "users.yaml").write_text("users: {}\n")
     cert, key = Authority(tmp_path).issue("gate")
     (tmp_path / "tls").mkdir()
     cert.rename(tmp_path / "tls" / "fullchain.pem")
@@ -42,7 +50,7 @@ def deployed(tmp_path, monkeypatch):
 
 
 def test_there_is_a_sample_for_every_place():
-    """Beside one application, at the edge, behind nginx, in compose, and the least of all."""
+    """Beside one application, at the edge, behind nginx, in compose, with people who sign in, and the least of all."""
     assert set(SAMPLES) >= WANTED
 
 
