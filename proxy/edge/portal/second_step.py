@@ -52,6 +52,11 @@ class _Asked:
     pending: PendingLogin
     language: str
 
+    @property
+    def step(self) -> str:
+        """The digest by which an app that is set up here is this sign-in's."""
+        return cookie_digest(self.cookie)
+
     def text(self, name: str, **values: object) -> str:
         """Return a message in their language."""
         return texts(self.language)[name].format(**values)
@@ -100,7 +105,9 @@ class SecondStepPages:
         sets_up = await self._steps.wanted(half.subject) == "enrolment"
         found = self._visitors.find(visit.carried())
         old = None if found is None else cookie_digest(found.value)
-        result = await self._service.second(half, code, whereabouts(visit), old, visit.now)
+        result = await self._service.second(
+            half, asked.step, code, whereabouts(visit), old, visit.now
+        )
         if isinstance(result, NotSignedIn):
             return await self._failed(asked, result)
         if not await self._steps.end(asked.cookie):  # somebody else has finished this sign-in (S1)
@@ -151,8 +158,9 @@ class SecondStepPages:
         }
         if await self._steps.wanted(half.subject) == "enrolment":
             otp, account = self._otp(), half.name
-            begun = await otp.pending(half.subject, visit.now, account=account)
-            begun = begun or await otp.begin(half.subject, visit.now, account=account)
+            whose = half.subject, asked.step, visit.now
+            begun = await otp.pending(*whose, account=account)
+            begun = begun or await otp.begin(*whose, account=account)
             values |= {
                 "enrolment": True,
                 "qr": qr_data_uri(begun.uri),

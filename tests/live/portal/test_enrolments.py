@@ -1,0 +1,95 @@
+"""Whose an enrolment is that waits for its first code: of the session or sign-in that began it, alone."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import time
+
+import pytest
+
+from proxy.core.formats.native import cookie_digest
+from tests.live.portal.test_factors import Person
+from tests.live.portal.test_login import HASH, PASSWORD, put
+from tests.live.portal.test_second_step import CONFIG, Visitor
+
+SECRET = re.compile(r"<code>([A-Z2-7 ]+)</code>")
+
+
+@pytest.fixture
+async def begin(start_gate, valkey, tmp_path):
+    put(tmp_path / "users.yaml", "ada", password=HASH)
+
+    async def start(at_login="optional"):
+        text = CONFIG.format(store=valkey.url, key="ab" * 32, at_login=at_login)
+        return await start_gate(text)
+
+    return start
+
+
+@pytest.fixture
+def person(client):
+    return lambda gate: Visitor(client, gate)
+
+
+def scan(person: Person, text: str) -> str:
+    """Let the person's app read the secret of a page, and return it as it stands there."""
+    (shown,) = SECRET.findall(text)
+    person.secret = base64.b32decode(shown.replace(" ", ""))
+    return shown
+
+
+async def test_s6_another_session_neither_sees_nor_confirms_an_enrolment(begin, person):
+    """S6: a stolen session without a fresh factor gets nothing of what its owner sets up."""
+    gate = await begin()
+    ada, thief = person(gate), person(gate)
+    await ada.sign_in_aged()
+    await thief.sign_in_aged(age_s=3600)
+    _, text = await ada.post("/_auth/otp", action="begin")
+    secret = scan(ada, text)
+    answer, text = await thief.post("/_auth/otp", action="confirm", code="000000")
+    assert (403, [], False) == (answer.status, SECRET.findall(text), secret in text)
+    answer, told = await thief.send("/_auth/otp", action="confirm", code=ada.code())
+    assert (403, "factor_wrong") == (answer.status, told["code"])
+    assert not await gate.runtime.own.step_up.otp.is_enrolled("ada")
+    answer, _ = await ada.post("/_auth/otp", action="confirm", code=ada.code())
+
+    assert 200 == answer.status
+    assert ["pwd", "otp", "mfa"] == await ada.amr()
+
+
+async def test_s6_a_secret_is_shown_again_only_while_it_could_be_begun_again(begin, person):
+    """S6: six minutes after the factor a wrong code shows no secret; the right one still counts."""
+    ada = person(await begin())
+    await ada.sign_in_aged(age_s=360)
+    otp, here = ada.gate.runtime.own.step_up.otp, cookie_digest(ada.cookies["sid"])
+    begun = await otp.begin("ada", here, time.time() - 300)
+    ada.secret = base64.b32decode(begun.secret)
+    answer, text = await ada.post("/_auth/otp", action="confirm", code="000000")
+    assert (403, 1, []) == (answer.status, text.count('name="code"'), SECRET.findall(text))
+    answer, _ = await ada.post("/_auth/otp", action="confirm", code=ada.code())
+
+    assert 200 == answer.status
+
+
+async def test_s6_two_sign_ins_are_shown_two_secrets(begin, person):
+    """S6, `required`: who knows the password sees nothing of the app that its owner sets up."""
+    gate = await begin("required")
+    ada, thief = person(gate), person(gate)
+    await thief.first_step()
+    await ada.first_step()
+    _, text = await thief.second_page()
+    old = scan(thief, text)
+    _, text = await ada.second_page()
+    assert old != scan(ada, text)
+    answer, _ = await thief.second_step(ada.code())
+    assert (401, False) == (answer.status, thief.is_signed_in), "and this one has begun its own"
+    answer, text = await ada.second_step(ada.code())
+    assert (401, False) == (answer.status, ada.is_signed_in), "which replaced what ada was shown"
+    scan(ada, text)
+    answer, _ = await ada.second_step(ada.code())
+
+    assert (200, True) == (answer.status, ada.is_signed_in)
+    answer, text = await person(gate).sign_in("ada", password=PASSWORD)
+    assert (401, "otp_required") == (answer.status, json.loads(text)["code"])
