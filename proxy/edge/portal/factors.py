@@ -99,6 +99,8 @@ class _Desk:
         """
         if is_insecure(visit.client, self._public_url):  # S5
             raise Refused("insecure_origin", "a factor would travel in the clear")
+        if visit.view.method == "POST":
+            visit.refuse_script()
         said = visit.input() if visit.view.method == "POST" else visit.parameters()
         wanted = self._destinations.checked(said.get("next"), visit.host)
         found = self._visitors.find(visit.carried())

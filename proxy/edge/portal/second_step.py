@@ -88,6 +88,7 @@ class SecondStepPages:
         """Show what is wanted, or take the code."""
         if is_insecure(visit.client, self._public_url):  # S5
             raise Refused("insecure_origin", "a code would travel in the clear")
+        visit.refuse_script()  # the page as well: it may show the secret of an app
         is_post = visit.view.method == "POST"
         said = visit.form() if is_post else visit.parameters()
         language = pick_language(said.get("lang"), visit.view.first(b"accept-language"))

@@ -11,7 +11,7 @@ import pytest
 
 from proxy.core.formats.native import cookie_digest
 from tests.live.portal.test_factors import Person
-from tests.live.portal.test_login import HASH, PASSWORD, put
+from tests.live.portal.test_login import HASH, PAGE, PASSWORD, SAME_ORIGIN, put
 from tests.live.portal.test_second_step import CONFIG, Visitor
 
 SECRET = re.compile(r"<code>([A-Z2-7 ]+)</code>")
@@ -93,3 +93,53 @@ async def test_s6_two_sign_ins_are_shown_two_secrets(begin, person):
     assert (200, True) == (answer.status, ada.is_signed_in)
     answer, text = await person(gate).sign_in("ada", password=PASSWORD)
     assert (401, "otp_required") == (answer.status, json.loads(text)["code"])
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"},
+        {"Sec-Fetch-Mode": "no-cors"},
+        {"Sec-Fetch-Mode": "same-origin"},
+        {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"},
+    ],
+)
+async def test_s6_a_script_of_the_same_origin_changes_no_factor(begin, person, said):
+    """S6: neither by form nor by JSON, though a factor was given just now; the page still does."""
+    ada = person(await begin())
+    await ada.enrol()
+    await ada.sign_in_aged(amr=("pwd", "otp", "mfa"))
+    before = dict(ada.cookies)
+    headers = {**PAGE, "Sec-Fetch-Site": "same-origin", **said}
+    for path, fields in (
+        ("/_auth/otp", {"action": "begin"}),
+        ("/_auth/otp", {"action": "confirm", "code": "000000"}),
+        ("/_auth/otp", {"action": "renew"}),
+        ("/_auth/otp", {"action": "remove"}),
+        ("/_auth/step-up", {"code": ada.code()}),
+    ):
+        for body in ({"data": fields}, {"json": fields}):
+            answer, text = await ada.ask("POST", path, headers=headers, **body)
+            assert (403, False) == (answer.status, "factor_wrong" in text)
+    assert before == ada.cookies
+    answer, _ = await ada.post("/_auth/otp", action="remove")
+
+    assert 200 == answer.status
+    assert not await ada.gate.runtime.own.step_up.otp.is_enrolled("ada")
+
+
+async def test_s6_a_script_of_the_same_origin_reads_and_sends_no_second_page(begin, person):
+    """S6, `required`: the page that shows a secret is for who looks at it, and so is its form."""
+    ada = person(await begin("required"))
+    await ada.first_step()
+    _, text = await ada.second_page()
+    secret = scan(ada, text)
+    script = {**SAME_ORIGIN, "Sec-Fetch-Mode": "cors"}
+    answer, text = await ada.ask("GET", "/_auth/login/code", headers=script)
+    assert (403, False) == (answer.status, secret in text)
+    data = {**ada.hidden, "code": ada.code()}
+    answer, _ = await ada.ask("POST", "/_auth/login/code", headers=script, data=data)
+    assert (403, False) == (answer.status, ada.is_signed_in)
+    answer, _ = await ada.second_step(ada.code())
+
+    assert (200, True) == (answer.status, ada.is_signed_in)
