@@ -12,13 +12,13 @@ import stat
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path as FilePath
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field, PlainValidator, ValidationError, WithJsonSchema
 from pydantic_core import ErrorDetails
 
-from proxy.config.document import MappingNode, Position, read_document
+from proxy.config.document import MappingNode, Path, Position, read_document
 from proxy.config.messages import KEY_MARK, describe, did_you_mean, show_path
 from proxy.config.strict import Section
 from proxy.config.tree import Tree
@@ -122,7 +122,7 @@ class UsersFile(Section):
     """The people, by the name that they sign in with."""
 
 
-def read_users(path: Path) -> UsersFile:
+def read_users(path: FilePath) -> UsersFile:
     """Return what the file at `path` says.
 
     Raises `FileNotFoundError` where there is none yet, and `ConfigErrors` with every mistake, also
@@ -131,7 +131,7 @@ def read_users(path: Path) -> UsersFile:
     return parse_users(read_raw(path), str(path))
 
 
-def read_raw(path: Path) -> bytes:
+def read_raw(path: FilePath) -> bytes:
     """Return the file's bytes; raises as `read_users` does."""
 
     def wrong(message: str) -> ConfigErrors:
@@ -155,10 +155,13 @@ def read_raw(path: Path) -> bytes:
 
 
 def parse_users(raw: bytes, file: str) -> UsersFile:
-    """Return what `raw` says. Raises `ConfigErrors`; no message repeats a value."""
+    """Return what `raw` says. Raises `ConfigErrors`.
+
+    No message repeats a value, nor a key that may be one.
+    """
     found = read_document(raw, {})
     errors = [
-        ConfigError(file, *mistake.position, show_path(mistake.path), mistake.message)
+        ConfigError(file, *mistake.position, _place(mistake.path), mistake.message)
         for mistake in found.mistakes
     ]
     if not errors and isinstance(found.root, MappingNode):
@@ -186,7 +189,29 @@ def _mistake(file: str, tree: Tree, item: ErrorDetails) -> ConfigError:
     if is_unknown:
         fields = UserConfig.model_fields if len(path) > 1 else UsersFile.model_fields
         message = f"unknown key{did_you_mean(str(path[-1]), fields)}"
-    return ConfigError(file, at.line, at.column, show_path(path), message)
+    return ConfigError(file, at.line, at.column, _place(path), message)
+
+
+def _place(path: Path) -> str:
+    """Return where a mistake is, without the keys that nobody knows and all below them.
+
+    A hash without quotes in `{…}` falls apart at its commas, and its salt and digest become a key.
+    """
+    known = 0
+    while known < len(path) and _is_harmless(path[: known + 1]):
+        known += 1
+    if known == len(path):
+        return show_path(path)
+    return f"{show_path(path[:known])}.…" if known else "…"
+
+
+def _is_harmless(path: Path) -> bool:
+    key = path[-1]
+    if isinstance(key, int):
+        return True
+    if len(path) == 2:
+        return "$" not in key  # a name; in the place of one a hash may stand, too
+    return len(path) < 4 and key in (UsersFile if len(path) == 1 else UserConfig).model_fields
 
 
 def _shared_subjects(file: str, tree: Tree, users: UsersFile) -> Iterator[ConfigError]:
@@ -198,4 +223,4 @@ def _shared_subjects(file: str, tree: Tree, users: UsersFile) -> Iterator[Config
             path = ("users", name)
             at = tree.source_map.position(path, is_key=True)
             message = "another user has this subject already"
-            yield ConfigError(file, at.line, at.column, show_path(path), message)
+            yield ConfigError(file, at.line, at.column, _place(path), message)

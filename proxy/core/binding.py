@@ -16,6 +16,9 @@ from typing import Final
 MAX_BITS: Final = 32
 """Longest prefix of an IPv4 block; one of IPv6 is twice as long, so that /24 and /48 go together."""
 
+UNKNOWN: Final = "unknown"
+"""In the place of a block: the session began at an address that nobody could tell."""
+
 _VERSION: Final = re.compile(rb"[0-9][0-9._]*")
 """What changes in a User-Agent when a browser is updated."""
 
@@ -25,14 +28,14 @@ class Binding:
     """Where a session may be used; `None` means wherever."""
 
     network: str | None = None
-    """An address block as CIDR text (RFC 4632)."""
+    """An address block as CIDR text (RFC 4632), or `UNKNOWN`."""
     agent: str | None = None
     """Digest of the User-Agent without its version numbers."""
 
     def broken_by(self, address: str | None, agent: bytes | None) -> str | None:
         """Return what of a request does not fit, for the log; `None` where all of it does.
 
-        An address that is not known is in no block.
+        An address that is not known is in no block, and one that is known is not `UNKNOWN`.
         """
         if self.network is not None and not _is_in(address, self.network):
             return "another address block"
@@ -46,9 +49,11 @@ def bind(
 ) -> Binding | None:
     """Return what a session that begins here is bound to; `None` where it is bound to nothing.
 
-    `bits` is the prefix of an IPv4 block, as `block_of` takes it; `None` binds to no address.
+    `bits` is the prefix of an IPv4 block, as `block_of` takes it; `None` binds to no address. Where
+    the address is not known, nobody with a known one may use the session: else it would be good
+    everywhere.
     """
-    network = None if bits is None else block_of(address, bits)
+    network = None if bits is None else block_of(address, bits) or UNKNOWN
     bound = agent_digest(agent) if has_agent else None
     return None if network is None and bound is None else Binding(network, bound)
 
@@ -78,6 +83,8 @@ def agent_digest(agent: bytes | None) -> str:
 
 
 def _is_in(address: str | None, network: str) -> bool:
+    if network == UNKNOWN:
+        return block_of(address, MAX_BITS) is None
     length = network.rpartition("/")[2]
     if not length.isdecimal():
         return False

@@ -45,6 +45,16 @@ def navigation(view: RequestView) -> Navigation | None:
     return Navigation.FORM if view.method == "POST" else Navigation.LOAD
 
 
+def is_by_script(view: RequestView) -> bool:
+    """Tell whether a browser says that no page of its own window asks, but a script or a frame.
+
+    Programs, and browsers on plain http, say nothing: False. What is said twice is believed to be
+    the worse (Fetch Metadata, `Sec-Fetch-Mode` and `Sec-Fetch-Dest`).
+    """
+    modes, places = view.values(b"sec-fetch-mode"), view.values(b"sec-fetch-dest")
+    return modes not in ([], [b"navigate"]) or places not in ([], [b"document"])
+
+
 def _accepts_html(values: list[bytes]) -> bool:
     return any(
         _WEIGHT_ZERO.search(found["parameters"]) is None

@@ -54,6 +54,8 @@ class OtpRecord:
     """The latest step whose code was taken: neither it nor an earlier one is taken again."""
     recovery: tuple[str, ...] = ()
     """Hashes of the recovery codes that are left."""
+    holder: str = ""
+    """While nothing confirms it: the digest of who began it, and alone may see and confirm it."""
 
     @property
     def base32(self) -> str:
@@ -64,9 +66,9 @@ class OtpRecord:
         return f"OtpRecord({self.subject!r})"
 
 
-def new_record(subject: str, now: float) -> tuple[OtpRecord, tuple[str, ...]]:
+def new_record(subject: str, now: float, *, holder: str = "") -> tuple[OtpRecord, tuple[str, ...]]:
     """Return a record with a new secret, and its recovery codes in the clear."""
-    record = OtpRecord(subject, secrets.token_bytes(SECRET_BYTES), now)
+    record = OtpRecord(subject, secrets.token_bytes(SECRET_BYTES), now, holder=holder)
     return with_new_recovery(record)
 
 
@@ -117,6 +119,7 @@ def encode(record: OtpRecord) -> bytes:
             "since": record.since,
             "step": record.used_step,
             "recovery": record.recovery,
+            "holder": record.holder,
         }
     )
 
@@ -136,6 +139,7 @@ def decode(raw: bytes, subject: str) -> OtpRecord:
             since=float(members["since"]),
             used_step=int(members["step"]),
             recovery=_hashes(members["recovery"]),
+            holder=str(members.get("holder", "")),
         )
     except (KeyError, TypeError, ValueError):
         raise NoOtpRecord("a member is missing or of another kind") from None

@@ -41,8 +41,8 @@ class SecondFactor(Protocol):
         """Say whether `code` is right, and use it up. Does not count attempts."""
         ...
 
-    async def confirm(self, subject: str, code: str, now: float) -> bool:
-        """Say whether `code` is of an app that `subject` is setting up, which then is in force."""
+    async def confirm(self, subject: str, holder: str, code: str, now: float) -> bool:
+        """Say whether `code` is of an app that `holder` is setting up, which then is in force."""
         ...
 
 
@@ -160,24 +160,34 @@ class LoginService:
             return NotSignedIn("otp_missing", subject=user.subject, half=half)
         if not said.otp:
             return NotSignedIn("otp_required", subject=user.subject, half=half)
-        return await self._prove(half, said.otp, factor.check, where, old, now)
+        otp = said.otp
+        return await self._prove(
+            half, lambda: factor.check(user.subject, otp, now), where, old, now
+        )
 
     async def second(
-        self, half: Half, code: str, where: Whereabouts, old: str | None, now: float
+        self, half: Half, step: str, code: str, where: Whereabouts, old: str | None, now: float
     ) -> SignedIn | NotSignedIn:
-        """Take the code that a sign-in has waited for: of the app, or the first of one set up now."""
+        """Take the code that a sign-in has waited for: of the app, or the first of one set up now.
+
+        `step` is the digest of this second step, in which alone that app may have been set up.
+        """
         factor = self.second_factor
         if factor is None:
             return NotSignedIn("login_failed", subject=half.subject)
         wanted = await factor.wanted(half.subject)
-        check = factor.confirm if wanted == "enrolment" else factor.check
-        return await self._prove(half, code, check, where, old, now)
+
+        async def is_right() -> bool:
+            if wanted == "enrolment":
+                return await factor.confirm(half.subject, step, code, now)
+            return await factor.check(half.subject, code, now)
+
+        return await self._prove(half, is_right, where, old, now)
 
     async def _prove(
         self,
         half: Half,
-        code: str,
-        check: Callable[[str, str, float], Awaitable[bool]],
+        is_right: Callable[[], Awaitable[bool]],
         where: Whereabouts,
         old: str | None,
         now: float,
@@ -186,7 +196,7 @@ class LoginService:
         wait_s = await self.attempts.take(half.name, where.network, now)
         if wait_s > 0:
             return NotSignedIn("too_many_attempts", wait_s, half.subject)
-        if not await check(half.subject, code, now):
+        if not await is_right():
             return NotSignedIn("login_failed", subject=half.subject)
         return await self._finish(half, amr_with_code(), where, old, now)
 

@@ -186,10 +186,18 @@ class OidcLogin:
     async def move(self, old: str, new: str, expires_at: float, now: float) -> bool:
         """Let a session's tokens and its place in the index follow it to a new id (S1).
 
-        To be confirmed before the new cookie leaves, and before the old session is ended. False:
-        the provider has ended the session meanwhile, and it is ended here.
+        To be confirmed before the new cookie leaves, and before the old session is ended, with
+        which its tokens go: several may move one session, and one of them ends it. False: the
+        provider has ended the session meanwhile, or nobody can tell any more which provider would
+        end it; it is ended here.
         """
-        tokens = await self.vault.move(old, new, expires_at)
+        try:
+            tokens = await self.vault.copy(old, new, expires_at)
+        except SecretsError as error:
+            _log.error("session %s: provider tokens are not accepted: %s", old[:8], error)
+            await self._end(old)
+            await self._end(new)
+            return False
         if tokens is None:
             return True
         if await self._sessions.add(new, tokens, expires_at=expires_at, now=now):

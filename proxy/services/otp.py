@@ -7,9 +7,10 @@ never belongs here: counting attempts (S8), which callers do before they ask.
 
 from __future__ import annotations
 
+import hmac
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from proxy.adapters.secrets import SecretBox
@@ -116,38 +117,42 @@ class OneTimePasswords:
                 return True
         return False
 
-    async def begin(self, subject: str, now: float, *, account: str | None = None) -> Enrolment:
+    async def begin(
+        self, subject: str, holder: str, now: float, *, account: str | None = None
+    ) -> Enrolment:
         """Make a secret and recovery codes, which replace nothing until they are confirmed.
 
-        `account` is what apps call the person; the subject where absent. An enrolment that was
-        begun before is forgotten.
+        `holder` is the digest of the session, or of the second step of a sign-in, in which it is
+        begun: no other sees or confirms it (S6). `account` is what apps call the person; the
+        subject where absent. An enrolment that was begun before is forgotten, whoever held it.
         """
-        record, codes = otp.new_record(subject, now)
+        record, codes = otp.new_record(subject, now, holder=holder)
         key = self.pending_key(subject)
         await self._store.put(key, self._sealed(key, record), ttl_s=PENDING_S)
         return self._enrolment(record, codes, account)
 
     async def pending(
-        self, subject: str, now: float, *, account: str | None = None
+        self, subject: str, holder: str, now: float, *, account: str | None = None
     ) -> Enrolment | None:
-        """Return what was begun and waits for its first code; its recovery codes were told once."""
+        """Return what `holder` began and waits for its first code; its recovery codes were told once."""
         found = await self._read(self.pending_key(subject), subject)
-        if found is None or not _is_pending(found[1], now):
+        if found is None or not _is_pending(found[1], holder, now):
             return None
         return self._enrolment(found[1], (), account)
 
-    async def confirm(self, subject: str, code: str, now: float) -> bool:
-        """Put what was begun in force, if `code` is one of its app's. The code is then used.
+    async def confirm(self, subject: str, holder: str, code: str, now: float) -> bool:
+        """Put what `holder` began in force, if `code` is one of its app's. The code is then used.
 
         A recovery code confirms nothing: it says nothing of the app.
         """
         pending_key, key = self.pending_key(subject), self.record_key(subject)
         found = await self._read(pending_key, subject)
-        if found is None or not _is_pending(found[1], now):
+        if found is None or not _is_pending(found[1], holder, now):
             return False
         after = otp.spend(found[1], code, now)
         if after is None or after.used_step == found[1].used_step:
             return False
+        after = replace(after, holder="")
         return await self._run(_CONFIRM, [key, pending_key], [found[0], self._sealed(key, after)])
 
     async def renew_recovery(self, subject: str) -> tuple[str, ...] | None:
@@ -196,5 +201,6 @@ class OneTimePasswords:
         return self._box.seal(otp.encode(record), key)
 
 
-def _is_pending(record: OtpRecord, now: float) -> bool:
-    return 0 <= now - record.since < PENDING_S
+def _is_pending(record: OtpRecord, holder: str, now: float) -> bool:
+    is_theirs = holder != "" and hmac.compare_digest(record.holder.encode(), holder.encode())
+    return is_theirs and 0 <= now - record.since < PENDING_S

@@ -213,12 +213,18 @@ class TokenVault:
         """Delete the tokens of a session that is over."""
         await self._store.delete(self.key(digest))
 
-    async def move(self, old: str, new: str, expires_at: float) -> ProviderTokens | None:
-        """Take the tokens along to a new id of the session (S1); `None` where there are none."""
-        tokens = await self.read(old)
-        if tokens is None or not await self.keep(new, tokens, expires_at):
+    async def copy(self, old: str, new: str, expires_at: float) -> ProviderTokens | None:
+        """Keep the tokens under a new id of the session too (S1); `None` where it has none.
+
+        Those of the old id go with its record, not before: whoever finds none can then not be the
+        one who ends it, and of several who move one session each finds them. Raises `SecretsError`
+        where there are some that cannot be opened.
+        """
+        (sealed,) = await self._store.fetch([self.key(old)])
+        if sealed is None:
             return None
-        await self.forget(old)
+        tokens = self._opened(self.key(old), sealed)
+        await self.keep(new, tokens, expires_at)
         return tokens
 
     async def access_token(self, digest: str) -> str | None:
@@ -334,10 +340,17 @@ class TokenVault:
         if sealed is None:
             return None
         try:
-            return sealed, ProviderTokens.decode(self._box.open(sealed, key))
-        except (SecretsError, ValueError) as error:
+            return sealed, self._opened(key, sealed)
+        except SecretsError as error:
             _log.error("provider tokens in the store are not accepted: %s", error)
             return None
+
+    def _opened(self, key: str, sealed: bytes) -> ProviderTokens:
+        """Return what was sealed for `key`. Raises `SecretsError`."""
+        try:
+            return ProviderTokens.decode(self._box.open(sealed, key))
+        except ValueError as error:
+            raise SecretsError(str(error)) from None
 
     def _lock_key(self, digest: str) -> str:
         return f"{self.key(digest)}:lock"

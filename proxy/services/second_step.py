@@ -58,9 +58,9 @@ class SecondStep:
         """Take a code, once (see services.otp)."""
         return self.otp is not None and await self.otp.check(subject, code, now)
 
-    async def confirm(self, subject: str, code: str, now: float) -> bool:
-        """Put an app in force that was set up in this step (see services.otp)."""
-        return self.otp is not None and await self.otp.confirm(subject, code, now)
+    async def confirm(self, subject: str, holder: str, code: str, now: float) -> bool:
+        """Put an app in force that was set up in the step of this digest (see services.otp)."""
+        return self.otp is not None and await self.otp.confirm(subject, holder, code, now)
 
     async def begin(self, pending: PendingLogin, now: float) -> str:
         """Keep a sign-in, and return the value of the cookie by which it is found again."""

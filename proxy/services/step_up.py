@@ -96,7 +96,10 @@ class StepUp:
         if factor not in await self.factors(caller.subject):
             return "wrong"
         if factor == "code":
-            return await self._prove_code(caller, given, now, self._otp().check)
+            otp = self._otp()
+            return await self._prove_code(
+                caller, lambda: otp.check(caller.subject, given, now), now
+            )
         name = self.name_of(caller.subject)
         assert name is not None  # noqa: S101 - they have a password: it is among their factors
         users = self._users
@@ -109,19 +112,18 @@ class StepUp:
         return await self._prove(caller, is_right, PASSWORD, now)
 
     async def confirm(self, caller: Caller, code: str, now: float) -> NewSession | Failure:
-        """Put an enrolment that was begun in force; its first code is a factor as any other."""
-        return await self._prove_code(caller, code, now, self._otp().confirm)
+        """Put an enrolment that this session began in force; its first code is a factor as any other.
+
+        Another session of the same person has not proved what this one had when it began (S6).
+        """
+        otp = self._otp()
+        return await self._prove_code(
+            caller, lambda: otp.confirm(caller.subject, caller.digest, code, now), now
+        )
 
     async def _prove_code(
-        self,
-        caller: Caller,
-        code: str,
-        now: float,
-        check: Callable[[str, str, float], Awaitable[bool]],
+        self, caller: Caller, is_right: Callable[[], Awaitable[bool]], now: float
     ) -> NewSession | Failure:
-        async def is_right() -> bool:
-            return await check(caller.subject, code, now)
-
         return await self._prove(caller, is_right, amr_with_code(caller.session.amr), now)
 
     async def _prove(

@@ -99,8 +99,8 @@ async def test_a_person_proves_a_factor_again_and_is_back_where_they_were(gate, 
     watch = Watch(page)
     otp = gate.runtime.own.step_up.otp
     then = time.time() - 300
-    begun = await otp.begin("ada", then)
-    assert await otp.confirm("ada", code_at(base64.b32decode(begun.secret), then), then)
+    begun = await otp.begin("ada", "d", then)
+    assert await otp.confirm("ada", "d", code_at(base64.b32decode(begun.secret), then), then)
     sessions = gate.runtime.own.login.sessions
     made = await sessions.create(Login("ada", amr=("pwd",)), time.time())
     await page.context.add_cookies([{"name": "sid", "value": made.cookie, "url": gate.url}])

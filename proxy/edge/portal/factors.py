@@ -99,6 +99,8 @@ class _Desk:
         """
         if is_insecure(visit.client, self._public_url):  # S5
             raise Refused("insecure_origin", "a factor would travel in the clear")
+        if visit.view.method == "POST":
+            visit.refuse_script()
         said = visit.input() if visit.view.method == "POST" else visit.parameters()
         wanted = self._destinations.checked(said.get("next"), visit.host)
         found = self._visitors.find(visit.carried())
@@ -248,9 +250,10 @@ class _Otp:
         return await action(asked)
 
     async def _may(self, asked: _Asked) -> bool:
-        """S6. What was begun with a fresh factor is confirmed by its own code: an app may take a while."""
-        if asked.said["action"] == "confirm":
-            return True
+        """S6. What this session began with a fresh factor it confirms by a code: an app may take a while."""
+        return asked.said["action"] == "confirm" or await self._is_fresh(asked)
+
+    async def _is_fresh(self, asked: _Asked) -> bool:
         is_enrolled = await self._otp.is_enrolled(asked.subject)
         return may_change(asked.caller.session, asked.visit.now, is_enrolled=is_enrolled)
 
@@ -287,7 +290,9 @@ class _Otp:
     async def _begin(self, asked: _Asked) -> Reply:
         session = asked.caller.session
         account = session.email or session.name
-        begun = await self._otp.begin(asked.subject, asked.visit.now, account=account)
+        begun = await self._otp.begin(
+            asked.subject, asked.caller.digest, asked.visit.now, account=account
+        )
         if asked.wants_page:
             return self._enrolment_page(asked, begun)
         told = {
@@ -316,15 +321,19 @@ class _Otp:
             raise Refused(code, "", headers)
         session = asked.caller.session
         begun = await self._otp.pending(
-            asked.subject, asked.visit.now, account=session.email or session.name
+            asked.subject,
+            asked.caller.digest,
+            asked.visit.now,
+            account=session.email or session.name,
         )
         status = CODES[code].status
         if begun is None:
             why = asked.text("error_enrolment_over")
             return await self._show(asked, error=why, status=status, headers=headers, code=code)
         why = self._desk.said_why(asked, made)
+        shown = begun if await self._is_fresh(asked) else None
         return self._enrolment_page(
-            asked, begun, error=why, status=status, headers=headers, code=code
+            asked, shown, error=why, status=status, headers=headers, code=code
         )
 
     async def _renew(self, asked: _Asked) -> Reply:
@@ -339,11 +348,12 @@ class _Otp:
             self._desk.note(asked, "otp_removed")
         return await self._show(asked, notice=asked.text("otp_removed"))
 
-    def _enrolment_page(self, asked: _Asked, begun: Enrolment, **said: Any) -> Reply:
+    def _enrolment_page(self, asked: _Asked, begun: Enrolment | None, **said: Any) -> Reply:
+        """Ask for the first code; the secret is shown again only while it could be begun again (S6)."""
         values = {
             "enrolment": True,
-            "qr": qr_data_uri(begun.uri),
-            "secret": in_groups(begun.secret),
+            "qr": "" if begun is None else qr_data_uri(begun.uri),
+            "secret": "" if begun is None else in_groups(begun.secret),
             "error": said.pop("error", ""),
         }
         return self._page(asked, values, **said)

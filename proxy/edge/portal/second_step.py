@@ -52,6 +52,11 @@ class _Asked:
     pending: PendingLogin
     language: str
 
+    @property
+    def step(self) -> str:
+        """The digest by which an app that is set up here is this sign-in's."""
+        return cookie_digest(self.cookie)
+
     def text(self, name: str, **values: object) -> str:
         """Return a message in their language."""
         return texts(self.language)[name].format(**values)
@@ -83,6 +88,7 @@ class SecondStepPages:
         """Show what is wanted, or take the code."""
         if is_insecure(visit.client, self._public_url):  # S5
             raise Refused("insecure_origin", "a code would travel in the clear")
+        visit.refuse_script()  # the page as well: it may show the secret of an app
         is_post = visit.view.method == "POST"
         said = visit.form() if is_post else visit.parameters()
         language = pick_language(said.get("lang"), visit.view.first(b"accept-language"))
@@ -100,7 +106,9 @@ class SecondStepPages:
         sets_up = await self._steps.wanted(half.subject) == "enrolment"
         found = self._visitors.find(visit.carried())
         old = None if found is None else cookie_digest(found.value)
-        result = await self._service.second(half, code, whereabouts(visit), old, visit.now)
+        result = await self._service.second(
+            half, asked.step, code, whereabouts(visit), old, visit.now
+        )
         if isinstance(result, NotSignedIn):
             return await self._failed(asked, result)
         if not await self._steps.end(asked.cookie):  # somebody else has finished this sign-in (S1)
@@ -152,8 +160,9 @@ class SecondStepPages:
         }
         if await self._steps.wanted(half.subject) == "enrolment":
             otp, account = self._otp(), half.name
-            begun = await otp.pending(half.subject, visit.now, account=account)
-            begun = begun or await otp.begin(half.subject, visit.now, account=account)
+            whose = half.subject, asked.step, visit.now
+            begun = await otp.pending(*whose, account=account)
+            begun = begun or await otp.begin(*whose, account=account)
             values |= {
                 "enrolment": True,
                 "qr": qr_data_uri(begun.uri),

@@ -12,7 +12,7 @@ from typing import Any, Final
 from proxy.core.cookies import parse_cookies
 from proxy.core.fields import read_fields
 from proxy.core.hosts import parse_host
-from proxy.core.navigation import navigation
+from proxy.core.navigation import is_by_script, navigation
 from proxy.core.own_cookies import is_plain_local
 from proxy.core.strict_json import BadJson, loads_object
 from proxy.edge.portal.reply import Refused
@@ -60,6 +60,15 @@ class Visit:
     def is_json(self) -> bool:
         """True where the body says that it is JSON."""
         return self.content_type == _JSON
+
+    def refuse_script(self) -> None:
+        """Refuse what a script in a browser asks for, of the same origin too (S6). Raises `Refused`.
+
+        An application may have its pages on the gate's own host: its scripts must not give the
+        person who looks at them another app, or take theirs away.
+        """
+        if is_by_script(self.view):
+            raise Refused("cross_site", "a script or a frame asks, by Sec-Fetch-Mode or -Dest")
 
     def carried(self) -> Carried:
         """Return the request's credentials for a scheme."""

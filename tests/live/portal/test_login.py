@@ -474,6 +474,18 @@ async def test_r1_a_session_ends_where_it_is_not_bound_to(begin, browse):
     await browser.is_signed_out()
 
 
+async def test_r1_a_session_of_an_unknown_address_is_used_at_no_known_one(begin, browse):
+    """R1, fail closed: a hop that names no address gives nobody a session that is good everywhere."""
+    gate = await begin()
+    browser = browse(gate, **{"X-Forwarded-For": "nonsense"})
+    await browser.sign_in()
+    assert 200 == (await browser.ask("GET", "/orders"))[0].status
+    browser.headers["X-Forwarded-For"] = "192.0.2.7"
+    answer, text = await browser.ask("GET", "/orders")
+
+    assert (401, "session_moved") == (answer.status, json.loads(text)["code"])
+
+
 async def test_logout_ends_this_session_and_no_other(begin, browse):
     """H8: the record is gone, the cookie expires, and the browser's cache is emptied."""
     gate = await begin()

@@ -38,9 +38,9 @@ def with_otp(people, work):
 def enrol(people, subject):
     async def work(otp):
         now = time.time()
-        enrolment = await otp.begin(subject, now)
+        enrolment = await otp.begin(subject, "d", now)
         code = code_at(base64.b32decode(enrolment.secret), now)
-        return await otp.confirm(subject, code, now)
+        return await otp.confirm(subject, "d", code, now)
 
     assert with_otp(people, work)
 

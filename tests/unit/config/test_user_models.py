@@ -50,6 +50,30 @@ def test_a_mistake_has_its_place(entry, message):
     assert found.startswith("users.yaml:2:")
 
 
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("users:\n  eve: {{password: {hash}}}\n", "users.eve.…: the value is missing"),
+        ("users:\n  eve:\n    {hash}: x\n", "users.eve.…: unknown key"),
+        ("users:\n  eve: {{password: {{{hash}}}}}\n", "users.eve.password.…: the value is missing"),
+        ("users:\n  eve: {{roles: [{{{hash}}}]}}\n", "users.eve.roles[0].…: the value is missing"),
+        ("users:\n  eve: {{{hash}}}\n", "users.eve.…: the value is missing"),
+        ("users:\n  eve: {{{hash}: x, {hash}: x}}\n", "users.eve.…: this key stands in line"),
+        ("users: {{eve: {hash}}}\n", "users.…: the value is missing"),
+        ("users: {{{hash}: {{password: x}}}}\n", "users.…"),
+        ("{{users: {{}}, password: {hash}}}\n", "…: the value is missing"),
+        ("users: {{}}\n{hash}: x\n", "…: unknown key"),
+    ],
+)
+def test_s15_a_hash_without_quotes_is_in_no_message(text, place):
+    """S15: what falls apart at its commas becomes keys, and keys of that kind are not shown."""
+    found = "\n".join(mistakes(text.format(hash=HASH)))
+
+    assert place in found
+    assert "$" not in found
+    assert "AAAA" not in found
+
+
 @pytest.mark.parametrize("name", ["' a'", "'a\u0308'", "'" + "a" * 257 + "'"])
 def test_a_name_has_one_spelling(name):
     """What looks the same is the same: composed, without spaces around it."""

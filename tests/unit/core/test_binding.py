@@ -47,10 +47,20 @@ def test_an_update_of_the_browser_fits_and_another_browser_does_not():
     assert "another browser" == binding.broken_by(None, None)
 
 
-def test_where_nothing_is_known_nothing_is_bound():
-    """Without an address there is no block, and with neither no binding."""
-    assert None is bind(None, b"x", bits=24, has_agent=False)
-    assert Binding(None, bind(None, b"x", bits=24, has_agent=True).agent)
+@pytest.mark.parametrize("address", [None, "", "nonsense", "192.0.2.1:4711"])
+def test_r1_what_begins_at_an_unknown_address_is_used_at_no_known_one(address):
+    """R1, fail closed: it is no session for everywhere."""
+    binding = bind(address, b"x", bits=24, has_agent=False)
+
+    assert "another address block" == binding.broken_by("192.0.2.1", b"x")
+    assert "another address block" == binding.broken_by("2001:db8::1", b"x")
+    assert None is binding.broken_by(None, b"x")
+
+
+def test_where_nothing_is_wanted_nothing_is_bound():
+    """To no address where none is to be looked at, and with no browser either to nothing."""
+    assert None is bind("192.0.2.1", b"x", bits=None, has_agent=False)
+    assert None is bind(None, b"x", bits=None, has_agent=True).network
 
 
 @pytest.mark.parametrize("network", ["", "192.0.2.0", "192.0.2.0/x", "192.0.2.0/99", "x/24"])

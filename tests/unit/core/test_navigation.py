@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.core.navigation import Navigation, navigation
+from proxy.core.navigation import Navigation, is_by_script, navigation
 from proxy.model import Peer, RequestView
 
 PEER = Peer("127.0.0.1", 4, is_unix=False, is_tls=False)
@@ -73,3 +73,24 @@ def test_browsers_navigate_with_no_other_method(method):
 def test_a_hostile_accept_is_read_in_time(value):
     """Every byte is looked at a bounded number of times."""
     navigation(view("GET", (b"Accept", b"text/html" + value + b'"')))
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ([], False),
+        ([(b"Accept", b"application/json")], False),
+        ([(b"Sec-Fetch-Mode", b"navigate")], False),
+        ([(b"Sec-Fetch-Mode", b"navigate"), (b"Sec-Fetch-Dest", b"document")], False),
+        ([(b"Sec-Fetch-Mode", b"navigate"), (b"Sec-Fetch-Dest", b"iframe")], True),
+        ([(b"Sec-Fetch-Mode", b"cors"), (b"Accept", BROWSER)], True),
+        ([(b"Sec-Fetch-Mode", b"no-cors")], True),
+        ([(b"Sec-Fetch-Mode", b"same-origin")], True),
+        ([(b"Sec-Fetch-Mode", b"")], True),
+        ([(b"Sec-Fetch-Mode", b"navigate"), (b"Sec-Fetch-Mode", b"navigate")], True),
+        ([(b"Sec-Fetch-Dest", b"empty")], True),
+    ],
+)
+def test_a_script_is_known_by_what_its_browser_says(headers, expected):
+    """Who says nothing is a program, or a browser on plain http; a doubled word is the worse one."""
+    assert expected is is_by_script(view("POST", *headers))

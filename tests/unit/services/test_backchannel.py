@@ -8,7 +8,7 @@ import time
 import pytest
 
 from proxy.errors import KeysUnavailable, TokenInvalid
-from proxy.services.sessions import Login
+from proxy.services.sessions import Login, Proof
 from tests import token_workshop as workshop
 
 
@@ -213,6 +213,64 @@ async def test_a_session_that_moves_is_found_under_its_new_id(worker, small):
     await worker.login.vault.keep(old.digest, tokens, old.expires_at)
     assert not await worker.login.move(old.digest, new.digest, new.expires_at, time.time())
     assert not await worker.is_alive(new)
+
+
+async def test_r6_racing_step_ups_leave_no_session_that_a_logout_misses(
+    worker, start_worker, small
+):
+    """R6: the second of two wins while the first is on its way; the provider's logout finds it."""
+    old, finished, _ = await worker.sign_in(small)
+    other, proof, won = start_worker(), Proof(("pwd",), None), []
+
+    async def move_and_lose(*told):
+        is_moved = await worker.login.move(*told)
+        won.append(
+            await other.sessions.succeed(old.digest, proof, time.time(), follow=other.login.move)
+        )
+        return is_moved
+
+    lost = await worker.sessions.succeed(old.digest, proof, time.time(), follow=move_and_lose)
+    (winner,) = won
+    assert (None, True) == (lost, await worker.is_alive(winner))
+    assert finished.tokens == await worker.login.vault.read(winner.digest)
+
+    assert 1 == await log_out(worker, small, sub="ann")
+    assert not await worker.is_alive(winner)
+    assert [] == [one async for one in worker.sessions.listed(time.time())]
+
+
+async def test_r6_step_ups_at_once_leave_one_session_that_a_logout_ends(
+    worker, start_worker, small
+):
+    """R6: whatever the order of their steps, round after round."""
+    workers = [worker, *(start_worker() for _ in range(3))]
+    for _ in range(20):
+        small.id_token["iat"] = int(time.time()) + 1  # later than the logout of the round before
+        old, _, _ = await worker.sign_in(small)
+        made = await asyncio.gather(
+            *(
+                one.sessions.succeed(
+                    old.digest, Proof(("pwd",), None), time.time(), follow=one.login.move
+                )
+                for one in workers
+            )
+        )
+        assert 3 == made.count(None)
+        assert 1 == await log_out(worker, small, sub="ann", jti=old.digest)
+        assert [] == [one async for one in worker.sessions.listed(time.time())]
+
+
+async def test_r6_a_session_whose_provider_nobody_can_tell_gets_no_successor(valkey, worker, small):
+    """R6, fail closed: tokens that cannot be opened are not "came from no provider"."""
+    old, _, _ = await worker.sign_in(small)
+    with valkey.client() as store:
+        store.set(worker.login.vault.key(old.digest), b"planted")
+    made = await worker.sessions.succeed(
+        old.digest, Proof(("pwd",), None), time.time(), follow=worker.login.move
+    )
+
+    assert made is None
+    assert [] == [one async for one in worker.sessions.listed(time.time())]
 
 
 async def test_a_planted_time_ends_logins(valkey, worker, small):

@@ -15,6 +15,7 @@ from proxy.errors import StoreUnavailable
 from proxy.services.otp import PENDING_S, OneTimePasswords
 
 NOW = 1_800_000_015.0
+HERE = "ab" * 32
 KEY, OLD_KEY = b"k" * 32, b"o" * 32
 
 
@@ -54,20 +55,20 @@ def shown(enrolment, at=NOW):
 async def enrolled(otp, subject="ada", at=NOW):
     """Enrol `subject` an hour before `at`; the code that confirmed is used."""
     before = at - 3600
-    enrolment = await otp.begin(subject, before)
-    assert await otp.confirm(subject, shown(enrolment, before), before)
+    enrolment = await otp.begin(subject, HERE, before)
+    assert await otp.confirm(subject, HERE, shown(enrolment, before), before)
     return enrolment
 
 
 async def test_an_enrolment_counts_when_it_is_confirmed(otp):
     """Until then no code is asked, and none would be taken."""
-    enrolment = await otp.begin("ada", NOW, account="ada@example.com")
+    enrolment = await otp.begin("ada", HERE, NOW, account="ada@example.com")
 
     assert not await otp.is_enrolled("ada")
     assert not await otp.check("ada", shown(enrolment), NOW)
-    assert not await otp.confirm("ada", "000000", NOW)
-    assert not await otp.confirm("ada", enrolment.recovery_codes[0], NOW)
-    assert await otp.confirm("ada", shown(enrolment), NOW)
+    assert not await otp.confirm("ada", HERE, "000000", NOW)
+    assert not await otp.confirm("ada", HERE, enrolment.recovery_codes[0], NOW)
+    assert await otp.confirm("ada", HERE, shown(enrolment), NOW)
     assert await otp.is_enrolled("ada")
     assert "/S:ada%40example.com?" in enrolment.uri
     state = await otp.state("ada")
@@ -76,22 +77,22 @@ async def test_an_enrolment_counts_when_it_is_confirmed(otp):
 
 async def test_the_code_that_confirms_is_used(otp):
     """It is not good for a step-up as well."""
-    enrolment = await otp.begin("ada", NOW)
-    assert await otp.confirm("ada", shown(enrolment), NOW)
+    enrolment = await otp.begin("ada", HERE, NOW)
+    assert await otp.confirm("ada", HERE, shown(enrolment), NOW)
 
     assert not await otp.check("ada", shown(enrolment), NOW)
-    assert not await otp.confirm("ada", shown(enrolment, NOW + 30), NOW)
+    assert not await otp.confirm("ada", HERE, shown(enrolment, NOW + 30), NOW)
     assert await otp.check("ada", shown(enrolment, NOW + 30), NOW)
 
 
 async def test_an_unconfirmed_enrolment_replaces_nothing(otp):
     """The app that was there goes on; the last that was begun is the one that can be confirmed."""
     first = await enrolled(otp)
-    forgotten, pending = await otp.begin("ada", NOW), await otp.begin("ada", NOW)
+    forgotten, pending = await otp.begin("ada", HERE, NOW), await otp.begin("ada", HERE, NOW)
 
-    assert not await otp.confirm("ada", shown(forgotten), NOW)
+    assert not await otp.confirm("ada", HERE, shown(forgotten), NOW)
     assert await otp.check("ada", shown(first), NOW)
-    assert await otp.confirm("ada", shown(pending), NOW)
+    assert await otp.confirm("ada", HERE, shown(pending), NOW)
     assert not await otp.check("ada", shown(first, NOW + 30), NOW)
     assert not await otp.check("ada", first.recovery_codes[0], NOW)
     assert await otp.check("ada", pending.recovery_codes[0], NOW)
@@ -99,20 +100,20 @@ async def test_an_unconfirmed_enrolment_replaces_nothing(otp):
 
 async def test_an_enrolment_that_nobody_confirms_is_forgotten(otp, admin):
     """By the store, and by the gate's own clock."""
-    enrolment = await otp.begin("ada", NOW)
+    enrolment = await otp.begin("ada", HERE, NOW)
     life_ms = admin.pttl(otp.pending_key("ada"))
 
     assert 0 < life_ms <= PENDING_S * 1000
     assert enrolment.expires_at == NOW + PENDING_S
     late = NOW + PENDING_S
-    assert await otp.pending("ada", late) is None
-    assert not await otp.confirm("ada", shown(enrolment, late), late)
+    assert await otp.pending("ada", HERE, late) is None
+    assert not await otp.confirm("ada", HERE, shown(enrolment, late), late)
 
 
 async def test_what_was_begun_is_shown_again_without_its_recovery_codes(otp):
     """Who has mistyped a code scans no second one; recovery codes are told once."""
-    begun = await otp.begin("ada", NOW, account="Ada")
-    again = await otp.pending("ada", NOW + 1, account="Ada")
+    begun = await otp.begin("ada", HERE, NOW, account="Ada")
+    again = await otp.pending("ada", HERE, NOW + 1, account="Ada")
 
     assert (begun.uri, begun.secret, begun.expires_at) == (
         again.uri,
@@ -120,8 +121,8 @@ async def test_what_was_begun_is_shown_again_without_its_recovery_codes(otp):
         again.expires_at,
     )
     assert () == again.recovery_codes
-    assert await otp.confirm("ada", shown(begun), NOW)
-    assert await otp.pending("ada", NOW) is None
+    assert await otp.confirm("ada", HERE, shown(begun), NOW)
+    assert await otp.pending("ada", HERE, NOW) is None
 
 
 async def test_s8_of_two_workers_with_one_code_one_wins(worker):
@@ -175,7 +176,7 @@ async def test_somebody_elses_code_is_refused(otp):
 
 async def test_s10_nothing_usable_is_in_the_store(otp, admin):
     """S10: neither a secret nor a recovery code nor a name is in the dump, pending or not."""
-    enrolments = [await enrolled(otp), await otp.begin("ada", NOW)]
+    enrolments = [await enrolled(otp), await otp.begin("ada", HERE, NOW)]
     dump = b"".join(key + admin.get(key) for key in admin.keys("*"))
 
     for enrolment in enrolments:
@@ -190,7 +191,7 @@ async def test_s10_a_planted_record_is_not_accepted(otp, worker, admin, caplog):
     """S10: neither one under other keys, nor another person's, nor a pending one, opens anything."""
     mine = await enrolled(otp)
     eves = await enrolled(otp, "eve")
-    begun = await otp.begin("ada", NOW)
+    begun = await otp.begin("ada", HERE, NOW)
     foreign = worker(b"x" * 32)
     forged = await enrolled(foreign, "mallory")
     key = otp.record_key("ada")
@@ -216,14 +217,14 @@ async def test_s10_a_planted_record_is_not_accepted(otp, worker, admin, caplog):
 async def test_s10_a_planted_enrolment_cannot_be_confirmed(otp, admin):
     """S10: a pending record of somebody else, or the one in force, is none of this person's."""
     mine = await enrolled(otp)
-    eves = await otp.begin("eve", NOW)
+    eves = await otp.begin("eve", HERE, NOW)
     for planted, enrolment in (
         (admin.get(otp.pending_key("eve")), eves),
         (admin.get(otp.record_key("ada")), mine),
     ):
         admin.set(otp.pending_key("ada"), planted)
 
-        assert not await otp.confirm("ada", shown(enrolment), NOW)
+        assert not await otp.confirm("ada", HERE, shown(enrolment), NOW)
 
 
 async def test_records_move_to_the_first_key_as_they_are_used(worker):
@@ -238,7 +239,7 @@ async def test_records_move_to_the_first_key_as_they_are_used(worker):
 async def test_r6_a_removed_one_time_password_stays_removed(otp, admin):
     """R6: neither a check under way nor an enrolment that was begun brings it back."""
     enrolment = await enrolled(otp)
-    begun = await otp.begin("ada", NOW)
+    begun = await otp.begin("ada", HERE, NOW)
     store, key = otp._store, otp.record_key("ada")
     fetch = store.fetch
 
@@ -252,7 +253,7 @@ async def test_r6_a_removed_one_time_password_stays_removed(otp, admin):
     store.fetch = fetch
     assert not await otp.is_enrolled("ada")
     assert not await otp.remove("ada")
-    assert not await otp.confirm("ada", shown(begun), NOW)
+    assert not await otp.confirm("ada", HERE, shown(begun), NOW)
 
 
 async def test_removal_takes_secret_and_recovery_codes(otp):
@@ -287,8 +288,8 @@ async def test_a_store_that_is_out_is_no_answer():
     for ask in (
         gone.is_enrolled("ada"),
         gone.check("ada", "123456", NOW),
-        gone.begin("ada", NOW),
-        gone.confirm("ada", "123456", NOW),
+        gone.begin("ada", HERE, NOW),
+        gone.confirm("ada", HERE, "123456", NOW),
         gone.remove("ada"),
     ):
         with pytest.raises(StoreUnavailable):

@@ -10,6 +10,7 @@ import pytest
 
 from proxy.errors import ProviderUnavailable
 from proxy.services import provider_tokens
+from proxy.services.sessions import Proof
 from tests.unit.services.oidc_bench import BOX
 
 
@@ -252,8 +253,9 @@ async def test_a_provider_that_tells_no_time_is_never_asked_again(worker, small,
 async def test_tokens_follow_a_session_to_its_new_id(worker, small):
     """A rise in privilege makes a new id (S1); the old one keeps nothing."""
     old, finished, _ = await worker.sign_in(small)
-    new, _, _ = await worker.sign_in(small)
-    await worker.login.move(old.digest, new.digest, new.expires_at, time.time())
+    new = await worker.sessions.succeed(
+        old.digest, Proof(("pwd",), None), time.time(), follow=worker.login.move
+    )
 
     assert finished.tokens == await worker.login.vault.read(new.digest)
     assert await worker.login.vault.read(old.digest) is None

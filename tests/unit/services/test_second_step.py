@@ -17,6 +17,7 @@ from proxy.services.second_step import LIFE_S, PendingLogin, SecondStep
 from proxy.services.sessions import Beginning
 
 NOW = 1_800_000_000.5
+HERE = "ab" * 32
 PENDING = PendingLogin(
     half=Half(
         name="ada@example.com",
@@ -65,8 +66,8 @@ async def test_what_a_sign_in_wants_after_the_password(
     store, otp, at_login, enrolled, not_enrolled
 ):
     """As `login.otp.at_login` says; who has an app is always asked, unless nobody is."""
-    begun = await otp.begin("ada", NOW)
-    assert await otp.confirm("ada", code_at(base64.b32decode(begun.secret), NOW), NOW)
+    begun = await otp.begin("ada", HERE, NOW)
+    assert await otp.confirm("ada", HERE, code_at(base64.b32decode(begun.secret), NOW), NOW)
     steps = SecondStep(store, otp, prefix="p:", at_login=at_login)
 
     assert enrolled == await steps.wanted("ada")

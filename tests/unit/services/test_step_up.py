@@ -70,8 +70,8 @@ class Bench:
     async def enrol(self, subject="ada"):
         """Enrol somebody; the code that the app shows is still unused."""
         then = time.time() - 300
-        self.enrolment = await self.otp.begin(subject, then)
-        assert await self.otp.confirm(subject, self.code(then), then)
+        self.enrolment = await self.otp.begin(subject, "d", then)
+        assert await self.otp.confirm(subject, "d", self.code(then), then)
 
     def code(self, at=None):
         return code_at(base64.b32decode(self.enrolment.secret), at or time.time())
@@ -259,7 +259,7 @@ async def test_an_enrolment_is_a_step_up(bench):
     """Its first code proves a second factor, and is counted like any other."""
     old = await bench.sign_in()
     now = time.time()
-    bench.enrolment = await bench.otp.begin("ada", now)
+    bench.enrolment = await bench.otp.begin("ada", old, now)
     caller = await bench.caller(old)
     assert "wrong" == await bench.step_up.confirm(caller, "000000", now)
     made = await bench.step_up.confirm(caller, bench.code(now), now)
