@@ -83,6 +83,8 @@ routes:
 
 PEOPLE: Final = (("ada", "customer"), ("eve", "admin"))
 _HAS_CODES: Final = "eve"
+_SET_UP_BY: Final = "demo"
+"""Holds the enrolment in the place of a session."""
 _EARLIER_S: Final = 300.0
 """How long ago the app was set up: the code that did so is then none of those that count now."""
 
@@ -174,8 +176,9 @@ async def _set_up_app(config: Config, directory: Path) -> str:
         codes = open_otp(config, store)
         if codes is None:
             raise ValueError("the demo's store seals no one-time passwords")
-        begun = await codes.begin(_HAS_CODES, then)
-        await codes.confirm(_HAS_CODES, otp.code_at(base64.b32decode(begun.secret), then), then)
+        begun = await codes.begin(_HAS_CODES, _SET_UP_BY, then)
+        code = otp.code_at(base64.b32decode(begun.secret), then)
+        await codes.confirm(_HAS_CODES, _SET_UP_BY, code, then)
     secret = directory / f"{_HAS_CODES}.secret"
     secret.write_text(begun.secret)
     script = _CODE_SCRIPT.format(
