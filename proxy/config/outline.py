@@ -26,7 +26,7 @@ LATER: Final = frozenset(
         "login.administrators", "login.sessions.per_user",
         "store.durability",
         "schemes.*.secrets", "schemes.*.serializer", "schemes.*.signer",
-        "routes[].dpop", "routes[].limits", "routes[].mode",
+        "routes[].limits", "routes[].mode",
     }
 )  # fmt: skip
 """Keys of the product that this version does not have yet. They are refused like unknown ones."""

@@ -15,6 +15,7 @@ from proxy.core.cookies import parse_cookies
 from proxy.core.hosts import parse_host
 from proxy.core.navigation import navigation
 from proxy.core.own_cookies import is_plain_local
+from proxy.core.paths import parse_target
 from proxy.core.strict_json import BadJson, loads_object
 from proxy.edge.portal.reply import Refused
 from proxy.model import ClientInfo, RequestView
@@ -73,6 +74,8 @@ class Visit:
             cookies,
             self.client.address,
             is_local=is_plain_local(self.client),
+            path=parse_target(self.view.target, self.view.method).path,
+            client=self.client,
         )
 
     def parameters(self) -> dict[str, str]:
