@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from proxy.core.refresh import Holder
 from proxy.model import Peer, RequestView
+from proxy.services.gate import decide_again
 from proxy.services.schemes.build import open_sessions
 from proxy.services.sessions import Login
 from tests import node_provider
@@ -422,6 +423,28 @@ async def test_r8_no_connection_of_a_bound_token_bridges_an_outage(gate):
     sent = (b"Authorization", b"DPoP " + token.encode())
     assert await decide(sent, (b"DPoP", made)) == (False, [False])
     assert await decide((b"Authorization", b"Bearer " + bearer.encode())) == (True, [True])
+
+
+async def test_r7_an_open_connection_ends_where_a_proof_is_wanted_from_now_on(gate):
+    """R7: decided again, a bearer's is refused, and one that a proof has opened asks for no other."""
+    peer = Peer("127.0.0.1", 1, is_unix=False, is_tls=False)
+
+    async def opened(path, *headers):
+        view = RequestView("GET", path, ((b"Host", b"a.example"), *headers), peer)
+        return await gate.gate.runtime.gate.decide(view, time.time())
+
+    async def by_proof(path, token):
+        made = proof("GET", f"http://a.example{path.decode()}", token).encode()
+        sent = (b"Authorization", b"DPoP " + token.encode())
+        return await opened(path, sent, (b"DPoP", made))
+
+    bearer = (b"Authorization", b"Bearer " + (await gate.bearer()).encode())
+    loose, bound = await opened(b"/any", bearer), await by_proof(b"/bound/x", await gate.token())
+    now = time.time()
+
+    refusal = await decide_again(bound.route, loose.held, loose.identity, now)
+    assert refusal.code == "proof_missing"
+    assert await decide_again(bound.route, bound.held, bound.identity, now) == bound.identity
 
 
 @pytest.mark.parametrize(("dpop", "status"), [("optional", 401), ("required", 200)])
