@@ -136,6 +136,18 @@ CODES: Final[dict[str, CodeInfo]] = {
         "It comes from somebody whose word does not count here.",
         "Get a token from the issuer that this service works with.",
     ),
+    "proof_missing": CodeInfo(
+        401,
+        "The token has to come with a proof of its key.",
+        "What your program showed is good together with a key only, and it did not show that it has one.",
+        "Send the token as DPoP, with a proof made for this request.",
+    ),
+    "proof_invalid": CodeInfo(
+        401,
+        "The proof of the token's key is not valid for this request.",
+        "It was made for another request, too long ago, or it was used before.",
+        "Make a new proof for each request; check the clock of the device.",
+    ),
     # 403: known, but not allowed
     "role_missing": CodeInfo(
         403,

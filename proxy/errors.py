@@ -94,6 +94,12 @@ class TokenExpired(TokenInvalid):
     code = "token_expired"
 
 
+class ProofInvalid(ProxyError):
+    """A DPoP proof that proves nothing; the text tells the log why."""
+
+    code = "proof_invalid"
+
+
 class ProviderUnavailable(DependencyUnavailable):
     """An OpenID provider did not answer in time, or not at all."""
 

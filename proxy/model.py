@@ -97,6 +97,8 @@ class Identity:
     """Epoch seconds after which the credential is worth nothing."""
     auth_time: float | None = None
     amr: tuple[str, ...] = ()
+    jkt: str | None = None
+    """Thumbprint of the key that the credential is bound to: each request has to prove it (K5)."""
 
 
 @dataclass(frozen=True, slots=True)

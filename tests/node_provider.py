@@ -113,6 +113,28 @@ class NodeProvider:
                 await self._process.wait()
 
 
+async def run_client(place: Path, script: str, told: dict[str, object]) -> dict[str, object]:
+    """Run a client of its own from beside the provider, and return what it says in the end."""
+    shutil.copy(HERE / script, place)
+    process = await asyncio.create_subprocess_exec(
+        "node",
+        script,
+        cwd=place,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(START_S):
+            said, wrong = await process.communicate(json.dumps(told).encode() + b"\n")
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        raise
+    assert process.returncode == 0, wrong.decode()[-2000:]
+    return json.loads(said)
+
+
 async def led(session, url, *, ends_at=None, **fields):
     """Go where a provider leads, filling in its forms, until it leads back; return that address.
 

@@ -40,6 +40,14 @@ def explain(
         str | None,
         typer.Option("--bearer", metavar="-|@FILE", help="A token, read in the same way."),
     ] = None,
+    proof: Annotated[
+        str | None,
+        typer.Option(
+            "--proof",
+            metavar="-|@FILE",
+            help="A DPoP proof, read in the same way: the token is sent as DPoP. It is not used up.",
+        ),
+    ] = None,
     header: Annotated[
         list[str] | None,
         typer.Option("--header", metavar="'NAME: VALUE'", help="Repeatable: Origin, Accept, …"),
@@ -56,11 +64,11 @@ def explain(
 
     Status 1 if it is refused, 3 if the store is out of reach.
     """
-    if [cookie, bearer, config].count("-") > 1:
+    if [cookie, bearer, proof, config].count("-") > 1:
         report.fail("standard input can be one of them only", report.EXIT_USAGE)
     try:
         line = make_request_line(method, url)
-        headers = [*_headers(header or []), *_credentials(cookie, bearer)]
+        headers = [*_headers(header or []), *_credentials(cookie, bearer, proof)]
         connects = _peer(peer)
     except ValueError as error:
         report.fail(str(error), report.EXIT_USAGE)
@@ -102,21 +110,27 @@ def _headers(lines: list[str]) -> Iterator[Header]:
         raw = name.strip().encode()
         if not colon or not is_token(raw):
             raise ValueError("--header takes 'Name: value'")
-        if raw.lower() in (b"cookie", b"authorization") and value.strip():
+        if raw.lower() in (b"cookie", b"authorization", b"dpop") and value.strip():
             raise ValueError(
-                f"{name.strip()} is a credential: give it with --cookie or --bearer, as - or @file"
+                f"{name.strip()} is a credential: give it with --cookie, --bearer or --proof, as - or"
+                " @file"
             )
         yield raw, _value(value.strip().encode("utf-8", "surrogateescape"))
 
 
-def _credentials(cookie: str | None, bearer: str | None) -> Iterator[Header]:
+def _credentials(cookie: str | None, bearer: str | None, proof: str | None) -> Iterator[Header]:
     if cookie is not None:
         value = _value(report.read_credential(cookie))
         if b"=" not in value:
             raise ValueError("--cookie reads name=value, as `session new` prints it")
         yield b"Cookie", value
     if bearer is not None:
-        yield b"Authorization", b"Bearer " + _value(report.read_credential(bearer))
+        kind = b"Bearer " if proof is None else b"DPoP "
+        yield b"Authorization", kind + _value(report.read_credential(bearer))
+    if proof is not None:
+        if bearer is None:
+            raise ValueError("--proof is of the token that --bearer gives")
+        yield b"DPoP", _value(report.read_credential(proof))
 
 
 def _value(raw: bytes) -> bytes:

@@ -95,6 +95,7 @@ def policy_of(route: RouteConfig) -> dict[str, Any]:
         "auth": route.auth or "none",
         "both": route.both,
         "same_subjects": route.same_subjects,
+        "dpop": route.dpop,
         "require": _require(route.require),
         "cross_site": route.cross_site
         if isinstance(route.cross_site, str)
@@ -190,6 +191,8 @@ def _deviations(policy: dict[str, Any]) -> list[str]:
         found.append(f"on_expiry: {policy['streams']['on_expiry']}")
     if policy["cache"] != "private":
         found.append(f"cache: {policy['cache']}")
+    if policy["dpop"] != "optional":
+        found.append(f"dpop: {policy['dpop']}")
     if policy["same_subjects"]:
         found.append("same_subjects")
     return found

@@ -25,7 +25,7 @@ LATER: Final = frozenset(
         "decision",
         "store.durability",
         "schemes.*.secrets", "schemes.*.serializer", "schemes.*.signer",
-        "routes[].dpop", "routes[].limits", "routes[].mode",
+        "routes[].limits", "routes[].mode",
     }
 )  # fmt: skip
 """Keys of the product that this version does not have yet. They are refused like unknown ones."""

@@ -75,6 +75,28 @@ def check_freshness(survey: Survey) -> Iterator[Problem]:
                 yield Problem(("routes", index, "require", key), message)
 
 
+def check_proofs(survey: Survey) -> Iterator[Problem]:
+    """Find routes that want a proof with a credential that cannot have one."""
+    config = survey.config
+    for index, route in enumerate(config.routes):
+        if route.dpop != "required":
+            continue
+        path = ("routes", index, "dpop")
+        if not route.auth and survey.is_whole("routes", index, "auth"):
+            yield Problem(path, "a public route (`auth: none`) asks for no token")
+        for name in route.auth:
+            scheme = config.schemes.get(name)
+            if isinstance(scheme, SessionSchemeConfig):
+                message = f"scheme `{name}` is of sessions, which are bound to no key, so it could never pass"
+                yield Problem(path, message)
+            elif scheme is not None and all(source.kind != "bearer" for source in scheme.from_):
+                message = (
+                    f"scheme `{name}` reads no Authorization, where a token is sent with its proof, so"
+                    " it could never pass: add bearer to its `from`"
+                )
+                yield Problem(path, message)
+
+
 def check_roles_rules(survey: Survey) -> Iterator[Problem]:
     """Find rules that say neither `any` nor `all`, or both."""
     for index, route in enumerate(survey.config.routes):
@@ -294,6 +316,7 @@ CHECKS: Final = (
     check_public,
     check_requirements,
     check_freshness,
+    check_proofs,
     check_roles_rules,
     check_both,
     check_shared_upstreams,

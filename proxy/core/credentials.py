@@ -43,6 +43,11 @@ def bearer_token(authorization: bytes | None) -> bytes | None:
     return _after(b"bearer", authorization)
 
 
+def dpop_token(authorization: bytes | None) -> bytes | None:
+    """Return what stands behind `DPoP` (RFC 9449 §7.1), as `bearer_token` does."""
+    return _after(b"dpop", authorization)
+
+
 def basic_password(authorization: bytes | None) -> bytes | None:
     """Return the password of `Basic` (RFC 7617); `None` where nothing says Basic.
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from proxy.core.compact import decode_segment
+from proxy.core.dpop import bound_key
 from proxy.core.keyset import (
     MAX_ATTEMPTS,
     Key,
@@ -82,6 +83,8 @@ class VerifiedToken:
     """Epoch seconds from which on it is accepted: the later of `iat` and `nbf`, less the leeway."""
     algorithm: str = ""
     """The algorithm of the signature, in the configuration's word."""
+    jkt: str | None = None
+    """Thumbprint of the key that it is bound to: without a proof of that key it opens nothing (K5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +103,11 @@ class TokenVerifier:
     """The rules of one jwt scheme, compiled. Holds nothing of a request but headers proved good.
 
     Constructor: `audiences` None accepts any; `leeway` and `max_lifetime` are seconds; `is_local`
-    is for access tokens of this gate's own issuer. A contradiction in them is a `ValueError`.
+    is for access tokens of this gate's own issuer; `accepts_bound` is for callers who have the proof
+    of a bound token checked. A contradiction in them is a `ValueError`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is one setting of a scheme, by name
         self,
         *,
         issuer: str,
@@ -113,6 +117,7 @@ class TokenVerifier:
         max_lifetime: float | None = None,
         requires_iat: bool = True,
         is_local: bool = False,
+        accepts_bound: bool = False,
         kind: Kind = "access",
     ) -> None:
         self._algorithms = check_algorithms(algorithms)
@@ -129,6 +134,7 @@ class TokenVerifier:
         self._leeway = leeway
         self._max_lifetime = max_lifetime
         self._requires_iat = requires_iat
+        self._accepts_bound = accepts_bound
         self._types = _LOCAL_TYPES if is_local else _FOREIGN_TYPES[kind]
         self._kind = kind
         self._headers: dict[bytes, _Header] = {}
@@ -161,6 +167,7 @@ class TokenVerifier:
             expires_at=expires_at,
             begins_at=begins_at,
             algorithm=header.algorithm,
+            jkt=bound_key(claims["cnf"]) if "cnf" in claims else None,
         )
 
     def _remember(self, segment: bytes, header: _Header) -> None:
@@ -196,7 +203,7 @@ class TokenVerifier:
         if claims.get("iss") != self.issuer:
             raise TokenInvalid("iss is not the issuer of this scheme")
         self._check_audience(claims.get("aud"))
-        if "cnf" in claims:
+        if "cnf" in claims and not self._accepts_bound:
             raise TokenInvalid("the token is bound to a proof that is not checked (cnf)")
         events = claims.get("events")
         is_logout = isinstance(events, dict) and LOGOUT_EVENT in events

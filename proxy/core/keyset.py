@@ -253,6 +253,11 @@ def public_members(public: PublicKey) -> dict[str, str]:
     return {"kty": "OKP", "crv": "Ed25519", "x": encode_segment(raw).decode()}
 
 
+def public_key(member: object, algorithm: str) -> Key:
+    """Return the key of one JWK for one asymmetric algorithm; `ValueError` says why there is none."""
+    return _read_jwk(member, _asymmetric([algorithm]))
+
+
 def _asymmetric(algorithms: Iterable[str]) -> frozenset[str]:
     allowed = check_algorithms(algorithms)
     if allowed & SYMMETRIC:

@@ -23,8 +23,9 @@ ErrorName = Literal[
     "unauthorized_client",
     "unsupported_grant_type",
     "invalid_scope",
+    "invalid_dpop_proof",
 ]
-"""RFC 6749 §5.2."""
+"""RFC 6749 §5.2, RFC 9449 §5."""
 
 SESSION_GRANT: Final = "urn:latchgate:grant:session"
 """An access token from a live session (RFC 6749 §4.5; security.md, S6)."""

@@ -94,6 +94,7 @@ class Family:
     repeats: int = 0
     """How often the answer to `spent` was told again."""
     jkt: str | None = None
+    """Thumbprint of the one key whose holder may use it; `None`: it is bound to none."""
     place: str | None = None
     """Digest of where the last use came from: address block and user agent."""
 
@@ -101,7 +102,9 @@ class Family:
         """Return what presenting a token of this family means at `now`."""
         if now >= self.expires_at:
             return "over"
-        if not _same(presented.client, self.client) or not _same(presented.jkt, self.jkt):
+        if not _same(presented.client, self.client):
+            return "reused"
+        if self.jkt is not None and not _same(presented.jkt, self.jkt):
             return "reused"
         if _same(presented.digest, self.current):
             return "current"

@@ -35,6 +35,7 @@ from proxy.services.coherence import Coherence
 from proxy.services.compile import needs_store
 from proxy.services.decision import Decision
 from proxy.services.keyrings import SECRET_FILE, open_signing_keys
+from proxy.services.proofs import open_prover
 from proxy.services.rehearsal import assemble_rehearsal
 from proxy.services.runtime import StoreHealth
 from proxy.services.schemes.build import SchemeBuilder
@@ -166,7 +167,8 @@ async def open_bystander(config: Config) -> AsyncIterator[Bystander]:
             coherence=coherence,
             cipher=None if plan is None else plan.cipher,
         )
-        assembly = assemble_rehearsal(config, builder.build())
+        prover = open_prover(config, store, is_looking=True)
+        assembly = assemble_rehearsal(config, builder.build(), prover)
         yield Bystander(config, assembly, store, health, keys, providers)
 
 

@@ -16,6 +16,7 @@ from proxy.core.headers import HeaderRules
 from proxy.core.routing import Router
 from proxy.services import compile as compiling
 from proxy.services.gate import Gate, Payload
+from proxy.services.proofs import Prover
 from proxy.services.route import ProviderToken
 from proxy.services.routes import Minter, build_router
 from proxy.services.schemes.port import Scheme
@@ -44,15 +45,19 @@ def assemble(
     published: Callable[[], bytes],
     gate_id: str,
     provider_token: ProviderToken | None = None,
+    prover: Prover | None = None,
 ) -> Assembly:
     """Return the gate of `config` over these schemes and upstreams.
 
     `minter` signs the assertions of the routes that want them, `published` gives the key set,
-    `provider_token` the access tokens of the providers that people signed in with.
+    `provider_token` the access tokens of the providers that people signed in with; `prover` checks
+    what tokens are bound to, and without it no bound token is good.
     """
     rules = HeaderRules(compiling.identity_names(config))
     forwarding = ForwardingPolicy(config.server.trusted_proxies, config.server.forwarded)
-    router = build_router(config, schemes, upstreams, rules, minter, published, provider_token)
+    router = build_router(
+        config, schemes, upstreams, rules, minter, published, provider_token, prover
+    )
     destinations = open_destinations(config, router)
     gate = Gate(
         router=router,

@@ -14,6 +14,7 @@ from proxy.core.credentials import unverified_issuer
 from proxy.core.rules import is_same_subject
 from proxy.errors import DependencyUnavailable
 from proxy.model import Absent, Authenticated, Identity, Outcome, Refusal, Rejected
+from proxy.services.proofs import proved, unproved
 from proxy.services.route import Both, Route
 from proxy.services.schemes.port import Carried, Found, Scheme
 from proxy.services.trace import Trace, Verdict
@@ -52,13 +53,14 @@ async def authenticate(
 
     Raises `Ambiguous` (S2) and `DependencyUnavailable`.
     """
+    asked = _Asked(route, carried, now, trace)
     candidates = _assign(route.schemes, carried)
     guesses: list[_Candidate] = []
     try:
         if route.both == "first":
-            opened = await _first(candidates, now, trace, guesses)
+            opened = await _first(candidates, asked, guesses)
         else:
-            opened = await _all(candidates, route, now, trace, guesses)
+            opened = await _all(candidates, asked, guesses)
     except DependencyUnavailable:
         if (held_back := await _hold_back(guesses)) is not None:
             return held_back
@@ -86,6 +88,16 @@ class _Candidate:
     scheme: Scheme
     found: Found | None
     refused: Rejected | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a candidate is judged for."""
+
+    route: Route
+    carried: Carried
+    now: float
+    trace: Trace | None
 
 
 def _assign(schemes: Sequence[Scheme], carried: Carried) -> list[_Candidate]:
@@ -118,16 +130,16 @@ def _assign(schemes: Sequence[Scheme], carried: Carried) -> list[_Candidate]:
     return candidates
 
 
-def _judging(
-    candidate: _Candidate, now: float, trace: Trace | None
-) -> Coroutine[Any, Any, Outcome]:
-    return _judge(candidate, now) if trace is None else _witnessed(candidate, now, trace)
+def _judging(candidate: _Candidate, asked: _Asked) -> Coroutine[Any, Any, Outcome]:
+    if asked.trace is None:
+        return _judge(candidate, asked)
+    return _witnessed(candidate, asked, asked.trace)
 
 
-async def _witnessed(candidate: _Candidate, now: float, trace: Trace) -> Outcome:
+async def _witnessed(candidate: _Candidate, asked: _Asked, trace: Trace) -> Outcome:
     place = None if candidate.found is None else candidate.found.place
     try:
-        outcome = await _judge(candidate, now)
+        outcome = await _judge(candidate, asked)
     except DependencyUnavailable as down:
         trace.judged(Verdict(candidate.scheme, place, None, down.code, down.detail))
         raise
@@ -135,13 +147,18 @@ async def _witnessed(candidate: _Candidate, now: float, trace: Trace) -> Outcome
     return outcome
 
 
-async def _judge(candidate: _Candidate, now: float) -> Outcome:
+async def _judge(candidate: _Candidate, asked: _Asked) -> Outcome:
     if candidate.refused is not None:
         return candidate.refused
     if candidate.found is None:
         return Absent()
     try:
-        return await candidate.scheme.judge(candidate.found, now)
+        outcome = await candidate.scheme.judge(candidate.found, asked.now)
+        if isinstance(
+            outcome, Authenticated
+        ):  # R1: a verdict says what is to be proved, not that it was
+            return await proved(outcome, candidate.found, asked.carried, asked.route, asked.now)
+        return outcome
     except DependencyUnavailable as down:
         down.scheme = candidate.scheme.name
         raise
@@ -149,14 +166,13 @@ async def _judge(candidate: _Candidate, now: float) -> Outcome:
 
 async def _first(
     candidates: Sequence[_Candidate],
-    now: float,
-    trace: Trace | None,
+    asked: _Asked,
     guesses: list[_Candidate],
 ) -> Opened | Refusal:
     """Ask one scheme after the other; `guesses` takes whose credential nobody had seen."""
     missing = Refusal("credential_missing")
     for candidate in candidates:
-        outcome = await _judging(candidate, now, trace)
+        outcome = await _judging(candidate, asked)
         match outcome:
             case Authenticated():
                 assert candidate.found is not None  # noqa: S101 - only a found credential is judged
@@ -172,16 +188,14 @@ async def _first(
 
 async def _all(
     candidates: Sequence[_Candidate],
-    route: Route,
-    now: float,
-    trace: Trace | None,
+    asked: _Asked,
     guesses: list[_Candidate],
 ) -> Opened | Refusal:
     """Ask every scheme; `refuse` takes one credential, `same_subject` several of one person."""
     opened: list[Opened] = []
     missing = Refusal("credential_missing")
     for candidate in candidates:
-        outcome = await _judging(candidate, now, trace)
+        outcome = await _judging(candidate, asked)
         match outcome:
             case Authenticated():
                 assert candidate.found is not None  # noqa: S101 - only a found credential is judged
@@ -195,6 +209,7 @@ async def _all(
     if not opened:
         return missing
     identities = [one.outcome.identity for one in opened]
+    route = asked.route
     refusal = _disagreement(identities, route.both, route.has_same_subjects)
     if refusal is not None:
         return refusal
@@ -226,13 +241,16 @@ async def authenticate_again(
     """Return who holds a connection open that `held` opened, or why it may not stay open (R7).
 
     Every one of the credentials must still be good, and they must still be those of `told`, whom
-    the upstream believes to be there. Raises `DependencyUnavailable`.
+    the upstream believes to be there. What a token is bound to was proved by the request that opened
+    the connection, and is not asked again. Raises `DependencyUnavailable`.
     """
     identities: list[Identity] = []
     for one in held:
         outcome = await one.scheme.judge(one.found, now)
         if not isinstance(outcome, Authenticated):
             return Refusal(outcome.code, f"{one.scheme.name}: {outcome.detail}")
+        if (rejected := unproved(outcome, route)) is not None:
+            return _refusal(rejected, one.scheme.name)
         identities.append(outcome.identity)
     refusal = _disagreement(identities, route.both, route.has_same_subjects)
     if refusal is not None:

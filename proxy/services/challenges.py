@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from proxy.codes import CODES
+from proxy.core.credentials import authorization_scheme
 from proxy.model import Header, Refusal
 from proxy.services.decision import Forward, RefusalKind, Refuse
 from proxy.services.route import Route
@@ -45,15 +46,26 @@ _TOKEN_ERRORS: Mapping[str, bytes] = {
     "token_expired": b"invalid_token",
     "token_revoked": b"invalid_token",
     "token_issuer_unknown": b"invalid_token",
+    "proof_missing": b"invalid_token",
+    "proof_invalid": b"invalid_dpop_proof",
 }
 
 
-def challenges(route: Route, code: str) -> tuple[Header, ...]:
-    """Add `error` to the Bearer challenge where a token was sent (RFC 6750 §3.1)."""
+def challenges(route: Route, code: str, *, sent: bytes | None = None) -> tuple[Header, ...]:
+    """Add `error` to the challenge of the kind of token that was sent (RFC 6750 §3.1, RFC 9449 §7.1).
+
+    `sent`: the request's Authorization. Where a proof was sent, or should have been, a way to send one
+    comes first.
+    """
     error = _TOKEN_ERRORS.get(code)
+    is_dpop = sent is not None and authorization_scheme(sent) == "dpop"
+    offered = route.challenges
+    if (is_dpop or code == "proof_missing") and not route.wants_proof:
+        offered = (*route.proof_challenges, *offered)
     if error is None:
-        return route.challenges
+        return offered
+    blamed = (b"DPoP ",) if is_dpop else (b"DPoP ", b"Bearer ")
     return tuple(
-        (name, b'%b, error="%b"' % (value, error) if value.startswith(b"Bearer ") else value)
-        for name, value in route.challenges
+        (name, b'%b, error="%b"' % (value, error) if value.startswith(blamed) else value)
+        for name, value in offered
     )

@@ -29,6 +29,7 @@ from proxy.config.models import (
 from proxy.core.cookies import find_cookie, parse_cookies
 from proxy.core.cors import CorsPolicy
 from proxy.core.cross_site import CrossSitePolicy
+from proxy.core.dpop import ALGORITHMS as PROOF_ALGORITHMS
 from proxy.core.formats.native import native_origin
 from proxy.core.freshness import Freshness, challenge
 from proxy.core.headers import HeaderRules, compile_pass_headers
@@ -56,6 +57,8 @@ _NOTHING_REQUIRED: Final = RequireConfig().model_dump_json()
 def needs_store(config: Config) -> bool:
     """Tell whether anything of the configuration reads or writes the gate's own store."""
     if config.tokens is not None or needs_assertions(config):
+        return True
+    if any(route.dpop == "required" for route in config.routes):
         return True
     return any(
         scheme.revocation == "store"
@@ -141,6 +144,7 @@ def _policy(route: RouteConfig) -> tuple[object, ...]:
         route.same_subjects,
         route.require.model_dump_json(),
         cross_site,
+        route.dpop,
     )
 
 
@@ -243,8 +247,15 @@ def places_of(config: SessionSchemeConfig | JwtSchemeConfig) -> tuple[Place, ...
     if isinstance(config, SessionSchemeConfig):
         return (Place("cookie", config.cookie),)
     return tuple(
-        Place(source.kind, source.name.lower() if source.kind == "header" else source.name)
+        place
         for source in config.from_
+        for place in (
+            (Place("bearer"), Place("dpop"))
+            if source.kind == "bearer"
+            else (
+                Place(source.kind, source.name.lower() if source.kind == "header" else source.name),
+            )
+        )
     )
 
 
@@ -266,6 +277,7 @@ def compile_verifier(config: Config, scheme: JwtSchemeConfig) -> TokenVerifier:
         max_lifetime=scheme.max_lifetime,
         requires_iat=scheme.revocation == "store",
         is_local=scheme.keys.local,
+        accepts_bound=needs_store(config),
     )
 
 
@@ -308,6 +320,20 @@ def challenges_of(schemes: dict[str, SessionSchemeConfig | JwtSchemeConfig]) -> 
             (b"WWW-Authenticate", b'Cookie realm="%b"' % name.encode()) for name in schemes
         )
     return tuple(headers)
+
+
+def proof_challenges_of(
+    schemes: dict[str, SessionSchemeConfig | JwtSchemeConfig],
+) -> tuple[Header, ...]:
+    """Return WWW-Authenticate for tokens that are bound to a key (RFC 9449 §7.1)."""
+    return tuple(
+        (
+            b"WWW-Authenticate",
+            b'DPoP realm="%b", algs="%b"' % (name.encode(), " ".join(PROOF_ALGORITHMS).encode()),
+        )
+        for name, scheme in schemes.items()
+        if isinstance(scheme, JwtSchemeConfig) and Place("dpop") in places_of(scheme)
+    )
 
 
 def scope_challenge_of(
@@ -443,9 +469,12 @@ def _is_weaker(one: Hashable, other: Hashable) -> bool:
     """Tell whether policy `one` lets in requests that `other` refuses (see `_policy`)."""
     if not isinstance(one, tuple) or not isinstance(other, tuple):
         return False
-    (auth, *_, require, _cross), (other_auth, *_, other_require, _other_cross) = one, other
+    auth, *_, require, _, dpop = one
+    other_auth, *_, other_require, _, other_dpop = other
     if not other_auth:
         return False
+    if other_dpop == "required" != dpop:
+        return True
     if not set(auth) <= set(other_auth) or not auth:
         return True
     return other_require not in (_NOTHING_REQUIRED, require)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from proxy.core.cookies import remove_cookies
 from proxy.core.credentials import (
@@ -18,6 +19,8 @@ from proxy.core.credentials import (
 )
 from proxy.model import Header
 from proxy.services.schemes.port import Found, Place, Scheme
+
+_BY_PROOF: Final = Place("dpop")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +76,15 @@ class CredentialPlan:
     ) -> list[Header]:
         """Return `headers` without the credentials that must not travel on.
 
-        `is_local`: a browser came over http://localhost (S5).
+        A proof (RFC 9449) goes where its token goes: who has both could use them once. `is_local`: a browser came over http://localhost (S5).
         """
         dropped = self._dropped_headers(kept)
-        cleaned = []
-        for name, value in headers:
-            lower = name.lower()
-            if lower == b"authorization":
-                if self._drops_authorization(value, kept):
-                    continue
-            elif lower in dropped:
-                continue
-            cleaned.append((name, value))
+        tokens = [value for name, value in headers if name.lower() == b"authorization"]
+        if any(self._drops_authorization(value, kept) for value in tokens):
+            dropped |= {b"authorization", b"dpop"}
+        elif _BY_PROOF in self.read and kept != _BY_PROOF:
+            dropped |= {b"dpop"}
+        cleaned = [header for header in headers if header[0].lower() not in dropped]
         return self._clean_cookies(cleaned, kept, is_local=is_local)
 
     def clean_query(self, query: bytes | None, kept: Place | None) -> bytes | None:
@@ -104,7 +104,7 @@ class CredentialPlan:
             return True
         kind = authorization_scheme(value)
         for place in self.read:
-            if place.kind == kind and place.kind in ("bearer", "basic"):
+            if place.kind == kind and place.kind in ("bearer", "dpop", "basic"):
                 return place != kept
         return self._is_own(value)
 

@@ -176,6 +176,7 @@ def _identity(identity: Identity) -> dict[str, Any]:
         "expires_at": identity.expires_at,
         "auth_time": identity.auth_time,
         "amr": list(identity.amr),
+        "jkt": identity.jkt,
     }
 
 

@@ -217,7 +217,7 @@ class Gate:
         kept = self._rules.strip(asked.view.headers, is_trusted=asked.client.is_trusted_peer)
         if asked.trace is not None:
             asked.trace.cleaned = kept
-        cleaned = [h for h in kept if h[0].lower() not in (b"cookie", b"authorization")]
+        cleaned = [h for h in kept if h[0].lower() not in (b"cookie", b"authorization", b"dpop")]
         cleaned = route.credentials.clean_headers(
             cleaned, None, is_local=is_plain_local(asked.client)
         )
@@ -245,6 +245,8 @@ class Gate:
             cookies,
             asked.client.address,
             is_local=is_plain_local(asked.client),
+            path=asked.target.path,
+            client=asked.client,
             is_strict=not route.may_be_stale,
         )
         try:
@@ -332,7 +334,8 @@ class Gate:
                     return _send_to(location, asked)
             elif kind is Navigation.FORM:
                 sign_in = self._sign_in.link(asked.route, asked.host)
-        headers = challenges(asked.route, refusal.code) + refusal.headers
+        told = challenges(asked.route, refusal.code, sent=asked.view.first(b"authorization"))
+        headers = told + refusal.headers
         return Refuse(
             "challenge",
             Refusal(refusal.code, refusal.detail, headers, refusal.scheme),
@@ -376,7 +379,9 @@ class Gate:
             response_headers=_cors_headers(asked),
             hash_key=route.hash_key(view, asked.client, identity) if route.hash_key else None,
             held=opened.held if opened else (),
-            may_be_stale=view.method in SAFE_METHODS and route.may_be_stale,
+            may_be_stale=view.method in SAFE_METHODS
+            and route.may_be_stale
+            and (identity is None or identity.jkt is None),
         )
 
 

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from proxy.adapters.store.port import Store
 from proxy.config.models import Config, JwtSchemeConfig, SessionSchemeConfig, TokensConfig
+from proxy.core.dpop import ALGORITHMS as PROOF_ALGORITHMS
 from proxy.core.oauth import AUTH_METHODS, SESSION_GRANT, Client
 from proxy.core.refresh import OtpRule
 from proxy.core.revocation import RevocationKeys, marker_life_s
@@ -154,6 +155,7 @@ def metadata(config: Config) -> tuple[str, bytes] | None:
         "jwks_uri": f"{base}/jwks.json",
         "grant_types_supported": sorted(grants),
         "response_types_supported": [],
+        "dpop_signing_alg_values_supported": list(PROOF_ALGORITHMS),
     }
     return METADATA_PATH + issuer.path.rstrip("/"), json.dumps(document).encode()
 

@@ -25,10 +25,11 @@ from proxy.core.oauth import (
 )
 from proxy.core.refresh import MARK, Family, Holder, OtpRule
 from proxy.core.revocation import digest
-from proxy.errors import LoginBusy, ProxyError, StoreUnavailable, TokenInvalid
+from proxy.errors import LoginBusy, ProofInvalid, ProxyError, StoreUnavailable, TokenInvalid
 from proxy.model import Authenticated, Identity
 from proxy.services.audit import Audit, Event
 from proxy.services.login import Whereabouts
+from proxy.services.proofs import Prover, proved_key
 from proxy.services.refresh import Answer, GrantRefused, RefreshFamilies, Reused, answer_with
 from proxy.services.revocations import Revocations
 from proxy.services.schemes.jwt import JwtScheme
@@ -212,6 +213,8 @@ class TokenService:
         self._unfit = unfit
         self.factors: Factors | None = None
         """Who checks passwords and codes; `None`: nobody does."""
+        self.prover: Prover | None = None
+        """Who checks proofs of keys; `None`: no token is bound to one."""
         self.audit: Audit | None = None
         """Where what happens is noted."""
         self._grants: dict[str, Callable[[TokenRequest], Awaitable[Answer]]] = {
@@ -232,7 +235,10 @@ class TokenService:
         if grant is None:
             raise OAuthRefused("unsupported_grant_type", "there is no such grant")
         try:
-            return await grant(request)
+            jkt = await proved_key(self.prover, request.carried, request.now)
+            return await grant(replace(request, jkt=jkt))
+        except ProofInvalid as invalid:
+            raise OAuthRefused("invalid_dpop_proof", invalid.detail) from None
         except Reused as reused:
             self._note(request, "refresh_reused", reused.subject, reused.detail)
             raise OAuthRefused("invalid_grant", reused.detail) from None
@@ -339,6 +345,7 @@ class TokenService:
             narrow=scopes_of(request.form.get("scope")),
             admit=partial(self._admit, request),
             jkt=request.jkt,
+            is_bound=client.is_public,
         )
         self._note(request, "token_refreshed", answer.subject, f"client {client.name}")
         return answer
@@ -388,6 +395,7 @@ class TokenService:
                 since=request.now,
                 scopes=scopes,
                 jkt=request.jkt,
+                is_bound=client.is_public,
                 place=request.place,
             )
         said = replace(holder, scopes=scopes)

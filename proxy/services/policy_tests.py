@@ -15,6 +15,7 @@ from proxy.config.request_line import parse_request_line
 from proxy.errors import Problem
 from proxy.services.assembly import Assembly
 from proxy.services.decision import Answer, Decision, Forward, Own
+from proxy.services.proofs import Believing
 from proxy.services.rehearsal import assemble_rehearsal, request_view
 from proxy.services.schemes.stand_in import NOW, stand_ins
 
@@ -30,7 +31,7 @@ def policy_problems(config: Config) -> Iterator[Problem]:
     for index, test in enumerate(config.tests):
         actor = "" if test.as_ is None else test.as_.model_dump_json()
         if actor not in gates:
-            gates[actor] = assemble_rehearsal(config, stand_ins(config, test.as_))
+            gates[actor] = assemble_rehearsal(config, stand_ins(config, test.as_), Believing())
         decision = _decide(config, gates[actor], test)
         if not is_expected(test.expect, decision):
             message = f"expected {_expectation(test.expect)}, but {describe_decision(decision)}"

@@ -150,12 +150,15 @@ class RefreshFamilies:
         since: float,
         scopes: Sequence[str] | None = None,
         jkt: str | None = None,
+        is_bound: bool = True,
         place: str | None = None,
     ) -> Answer:
         """Begin a family: the first access token and refresh token of a login.
 
         `since` is when the login began: what was revoked from then on is not begun (R6). `scopes`:
-        those of the access token; default all. Raises `RevokedMeanwhile` and `KeysUnavailable`.
+        those of the access token; default all. `jkt` is the key that the client has proved to hold;
+        `is_bound` False: only its access tokens are bound to it, because the client proves itself at
+        each use (RFC 9449 §5). Raises `RevokedMeanwhile` and `KeysUnavailable`.
         """
         token = new_family()
         said = holder if scopes is None else replace(holder, scopes=tuple(scopes))
@@ -168,7 +171,7 @@ class RefreshFamilies:
             begun_at=minted.issued_at,
             expires_at=minted.issued_at + math.ceil(self._lifetime_s),
             current=token.digest,
-            jkt=jkt,
+            jkt=jkt if is_bound else None,
             place=place,
         )
         record = family.encode()
@@ -189,8 +192,11 @@ class RefreshFamilies:
         narrow: Narrow = tuple,
         admit: Admit = _admit_all,
         jkt: str | None = None,
+        is_bound: bool = True,
     ) -> Answer:
         """Take a refresh token for new ones, or tell the answer to a spent one again (S9).
+
+        A family that is bound to no key is bound to the first one that is proved, if `is_bound`.
 
         Raises `GrantRefused`; `Reused` where the family had to be ended. `admit` and `narrow` may
         raise what they like: the token is not spent then.
@@ -211,7 +217,9 @@ class RefreshFamilies:
                     raise Reused("it was spent, or is another client's", family.holder.subject)
                 case "current":
                     admitted = await admit(family)
-                    answer = await self._rotate(token, record, admitted, now, narrow)
+                    if is_bound:
+                        admitted = replace(admitted, jkt=jkt)
+                    answer = await self._rotate(token, record, admitted, now, narrow, jkt)
                 case "repeat":
                     answer = await self._repeat(token, record, sealed, family, now)
             if answer is not None:
@@ -279,18 +287,24 @@ class RefreshFamilies:
             raise GrantRefused(f"refresh family {token.family[:8]}: {error}") from None
 
     async def _rotate(
-        self, token: RefreshToken, record: bytes, family: Family, now: float, narrow: Narrow
+        self,
+        token: RefreshToken,
+        record: bytes,
+        family: Family,
+        now: float,
+        narrow: Narrow,
+        jkt: str | None,
     ) -> Answer | None:
         """Make the next tokens; `None` where somebody else was faster."""
         holder = replace(family.holder, scopes=narrow(family.holder.scopes))
-        grounds = Grounds(family.client, token.family, since=float(family.begun_at), jkt=family.jkt)
+        grounds = Grounds(family.client, token.family, since=float(family.begun_at), jkt=jkt)
         try:
             minted = await self._issuer.issue(holder, grounds, now=now)
         except RevokedMeanwhile as revoked:
             await self.end_family(token.family, now)
             raise GrantRefused(f"its family was ended: {revoked.detail}") from None
         new = successor(token)
-        answer = answer_with(minted, new, holder.subject, family.jkt)
+        answer = answer_with(minted, new, holder.subject, jkt)
         sealed = self._seal(token, answer) if self._grace_s > 0 else b""
         is_ours = await self._change(token, record, family.rotated(new.digest, now), now, sealed)
         return answer if is_ours else None

@@ -15,6 +15,7 @@ from proxy.config.models import Config
 from proxy.config.request_line import RequestLine
 from proxy.model import Header, Identity, Peer, RequestView
 from proxy.services.assembly import Assembly, assemble
+from proxy.services.proofs import Prover
 from proxy.services.schemes.port import Scheme
 
 STRANGER: Final = Peer("192.0.2.1", 49152, is_unix=False, is_tls=False)
@@ -34,7 +35,9 @@ class UnsignedMinter:
         return UNSIGNED
 
 
-def assemble_rehearsal(config: Config, schemes: Mapping[str, Scheme]) -> Assembly:
+def assemble_rehearsal(
+    config: Config, schemes: Mapping[str, Scheme], prover: Prover | None = None
+) -> Assembly:
     """Return the gate of `config` over `schemes`; it connects to nothing by itself."""
     upstreams = {
         name: Upstream(UpstreamSettings(name, tuple(upstream.servers)))
@@ -48,6 +51,7 @@ def assemble_rehearsal(config: Config, schemes: Mapping[str, Scheme]) -> Assembl
         minter=UnsignedMinter(),
         published=lambda: b"",
         gate_id=GATE_ID if configured == "random" else configured,
+        prover=prover,
     )
 
 

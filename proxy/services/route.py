@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from proxy.core.responses import ResponsePlan
     from proxy.model import ClientInfo
     from proxy.services.credentials import CredentialPlan
+    from proxy.services.proofs import Prover
     from proxy.services.schemes import Scheme
 
 Both = Literal["first", "same_subject", "refuse"]
@@ -76,6 +77,12 @@ class Route:
     """An application's own page for signing in, as the configuration has it."""
     has_portal: bool = False
     """True where the gate's own page makes a session that opens the route."""
+    wants_proof: bool = False
+    """True with `dpop: required`: only tokens that are bound to a key open the route."""
+    prover: Prover | None = None
+    """What checks proofs; `None` where no bound token is accepted."""
+    proof_challenges: tuple[Header, ...] = ()
+    """WWW-Authenticate of a bound token, or of one that should be (RFC 9449 §7.1)."""
     local_responses: ResponsePlan | None = None
     """What becomes of answers on http://localhost, where the login's cookie has another name (S5)."""
 
@@ -98,6 +105,8 @@ class Route:
     @property
     def may_be_stale(self) -> bool:
         """False where no outage is bridged, whatever the configuration says (security.md, R8)."""
+        if self.wants_proof:
+            return False
         return self.freshness is None or self.freshness.mfa_within is None
 
     def unmet(self, identity: Identity, now: float) -> Refusal | None:

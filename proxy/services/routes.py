@@ -20,6 +20,7 @@ from proxy.services.credentials import CredentialPlan
 from proxy.services.gate import Page, Payload, Reserved
 from proxy.services.issuing import metadata
 from proxy.services.own import own_endpoints
+from proxy.services.proofs import Prover
 from proxy.services.route import Assertions, ProviderToken, Route
 from proxy.services.schemes.port import Scheme
 
@@ -40,9 +41,10 @@ def build_router(
     minter: Minter | None,
     published: Callable[[], bytes],
     provider_token: ProviderToken | None = None,
+    prover: Prover | None = None,
 ) -> Router[Payload]:
     """Return the router over every route, and the gate's own paths under every host it serves."""
-    builder = _RouteBuilder(config, schemes, upstreams, rules, minter, provider_token)
+    builder = _RouteBuilder(config, schemes, upstreams, rules, minter, provider_token, prover)
     specs: list[RouteSpec[Payload]] = compiling.route_specs(config, builder.build)
     keys = Reserved(Page(b"application/jwk-set+json", published, b"public, max-age=300"))
     base = compiling.own_path(config)
@@ -103,6 +105,13 @@ def _login_cookies(config: Config) -> tuple[frozenset[bytes], frozenset[bytes]]:
     return frozenset({bare_name(scheme.cookie).encode()}), state
 
 
+def _by_proof(challenges: tuple[Header, ...], *, wanted: bool) -> tuple[Header, ...]:
+    """Name the kind of token that a route takes: one that is sent with a proof, if it wants one."""
+    if not wanted:
+        return challenges
+    return tuple((name, value.replace(b"Bearer ", b"DPoP ", 1)) for name, value in challenges)
+
+
 class _RouteBuilder:
     """Compiles routes of one configuration."""
 
@@ -114,6 +123,7 @@ class _RouteBuilder:
         rules: HeaderRules,
         minter: Minter | None,
         provider_token: ProviderToken | None,
+        prover: Prover | None,
     ) -> None:
         self._config = config
         self._schemes = schemes
@@ -121,6 +131,7 @@ class _RouteBuilder:
         self._rules = rules
         self._minter = minter
         self._provider_token = provider_token
+        self._prover = prover
         self._native_cookies = frozenset[bytes]().union(
             *(_cookies_of(scheme) for scheme in schemes.values() if scheme.is_native)
         )
@@ -149,6 +160,8 @@ class _RouteBuilder:
 
         protected = self._protected_cookies(route.upstream)
         local = plan(protected | self._local_cookies) if self._local_cookies else None
+        wants_proof = route.dpop == "required"
+        proof = compiling.proof_challenges_of(names) if self._prover is not None else ()
         return Route(
             name=route.name,
             schemes=schemes,
@@ -178,14 +191,21 @@ class _RouteBuilder:
             upgrades=frozenset(route.upgrades),
             tunnel_timeout=upstream.timeouts.tunnel,
             keeps_expired=route.streams.on_expiry == "keep",
-            challenges=compiling.challenges_of(names),
-            scope_challenge=compiling.scope_challenge_of(names, route.require.scopes),
-            step_up_challenge=compiling.step_up_challenge_of(names, route.require),
+            challenges=proof if wants_proof else compiling.challenges_of(names),
+            scope_challenge=_by_proof(
+                compiling.scope_challenge_of(names, route.require.scopes), wanted=wants_proof
+            ),
+            step_up_challenge=_by_proof(
+                compiling.step_up_challenge_of(names, route.require), wanted=wants_proof
+            ),
             hash_key=compiling.compile_hash_key(upstream),
             provider_token=self._provider_token if route.identity.provider_token else None,
             provider_scheme="" if config.login is None else config.login.scheme,
             login_url=route.login_url,
             has_portal=config.login is not None and config.login.scheme in route.auth,
+            wants_proof=wants_proof,
+            prover=self._prover,
+            proof_challenges=proof,
             local_responses=local,
         )
 

@@ -45,6 +45,7 @@ from proxy.services.login_providers import open_oidc_login
 from proxy.services.oauth import TokenService
 from proxy.services.own import OwnServices
 from proxy.services.own_opening import open_own_services, watch_users
+from proxy.services.proofs import open_prover
 from proxy.services.revocations import RevocationWatch
 from proxy.services.schemes.build import SchemeBuilder, longest_marker_life_s
 from proxy.services.signing import SigningKeys
@@ -156,6 +157,7 @@ class Runtime:
             else None
         )
         schemes = builder.build()
+        prover = open_prover(config, store)
         oidc = open_oidc_login(config, store, key_sources or {}, clock)
         assembly = assemble(
             config,
@@ -165,6 +167,7 @@ class Runtime:
             published=keys.published,
             gate_id=gate_id or pick_gate_id(config),
             provider_token=None if oidc is None else oidc.vault.access_token,
+            prover=prover,
         )
         coherence.start()
         if store is not None:
@@ -189,6 +192,7 @@ class Runtime:
         tokens = open_token_service(config, keys, store, builder, own, unfit=health.unfit)
         if tokens is not None:
             tokens.audit = audit
+            tokens.prover = prover
         return cls(
             config=config,
             gate=assembly.gate,

@@ -14,6 +14,7 @@ from proxy.core.fields import read_fields
 from proxy.core.hosts import parse_host
 from proxy.core.navigation import is_by_script, navigation
 from proxy.core.own_cookies import is_plain_local
+from proxy.core.paths import parse_target
 from proxy.core.strict_json import BadJson, loads_object
 from proxy.edge.portal.reply import Refused
 from proxy.model import ClientInfo, RequestView
@@ -79,6 +80,8 @@ class Visit:
             cookies,
             self.client.address,
             is_local=is_plain_local(self.client),
+            path=parse_target(self.view.target, self.view.method).path,
+            client=self.client,
         )
 
     def parameters(self) -> dict[str, str]:

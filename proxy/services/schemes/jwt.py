@@ -15,7 +15,7 @@ from proxy.adapters.keys import KeySource
 from proxy.core.coherence import Key, Verdict
 from proxy.core.compact import decode_segment
 from proxy.core.cookies import Duplicate, find_cookie
-from proxy.core.credentials import basic_password, bearer_token, query_parameter
+from proxy.core.credentials import basic_password, bearer_token, dpop_token, query_parameter
 from proxy.core.freshness import amr_of, auth_time_of
 from proxy.core.jose import KeyUnknown, SignatureInvalid, TokenVerifier, VerifiedToken
 from proxy.core.mapping import IdentityReader
@@ -177,6 +177,7 @@ class JwtScheme:
             expires_at=token.expires_at,
             auth_time=auth_time_of(claims),
             amr=amr_of(claims),
+            jkt=token.jkt,
         )
 
     def _email(self, claims: Mapping[str, Any]) -> str | None:
@@ -208,6 +209,8 @@ def _extract(place: Place, carried: Carried) -> bytes | None:
     match place.kind:
         case "bearer":
             return bearer_token(view.first(b"authorization"))
+        case "dpop":
+            return dpop_token(view.first(b"authorization"))
         case "basic":
             return basic_password(view.first(b"authorization"))
         case "cookie":

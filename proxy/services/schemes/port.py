@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from proxy.core.coherence import Key
-from proxy.model import SAFE_METHODS, Outcome, Rejected, RequestView
+from proxy.core.dpop import ProofRequest
+from proxy.model import SAFE_METHODS, ClientInfo, Outcome, Rejected, RequestView
 
-PlaceKind = Literal["bearer", "basic", "cookie", "header", "query"]
+PlaceKind = Literal["bearer", "dpop", "basic", "cookie", "header", "query"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,10 @@ class Carried:
     """The client's, after the trusted hops (H5)."""
     is_local: bool = False
     """True where a browser came over http://localhost, where the login's cookie has no prefix (S5)."""
+    path: bytes = b""
+    """The target's path, as it came."""
+    client: ClientInfo | None = None
+    """Who sent it, and which origin they used (H5)."""
     is_strict: bool = False
     """True where the route wants an answer of the store's, outage or not (security.md, R8)."""
 
@@ -46,8 +51,13 @@ class Carried:
             value,
             self.address,
             self.view.first(b"user-agent"),
-            may_be_stale=not self.is_strict and _may_be_stale(self.view),
+            may_be_stale=not self.is_strict and place.kind != "dpop" and _may_be_stale(self.view),
         )
+
+    def proof_request(self) -> ProofRequest:
+        """Return what a proof that is sent with it has to be made for."""
+        assert self.client is not None  # noqa: S101 - whoever asks for proofs says who the client is
+        return ProofRequest(self.view.values(b"dpop"), self.view.method, self.path, self.client)
 
 
 @dataclass(frozen=True, slots=True)

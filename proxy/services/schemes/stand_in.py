@@ -20,6 +20,8 @@ from proxy.services.schemes.port import Carried, Found, Place, Scheme
 
 NOW: Final = 0.0
 """The time at which every rehearsed request is made; nothing but `auth_time` is measured by it."""
+_BY_PROOF: Final = Place("dpop")
+_A_KEY: Final = "stand-in"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +36,15 @@ class StandIn:
     """`None`: no request carries a credential of this scheme."""
 
     def find(self, carried: Carried) -> Found | None:
-        """Return a credential at the scheme's first place, whatever the request is."""
+        """Return a credential at the scheme's first place, whatever the request is.
+
+        A token that could be sent with a proof is: it is good on every route then.
+        """
         del carried
         if self.identity is None:
             return None
-        return Found(self.places[0], _like_a_token(self.issuer))
+        place = self.places[0] if self.identity.jkt is None else _BY_PROOF
+        return Found(place, _like_a_token(self.issuer))
 
     def known(self, found: Found, now: float) -> Outcome | None:
         """Return `None`: `judge` knows as fast."""
@@ -71,12 +77,14 @@ def stand_ins(config: Config, actor: PolicyActor | None) -> dict[str, Scheme]:
     found: dict[str, Scheme] = {}
     for name, scheme in config.schemes.items():
         origin, issuer = _origin(config, name, scheme)
+        places = compiling.places_of(scheme)
+        jkt = _A_KEY if _BY_PROOF in places[:2] else None
         found[name] = StandIn(
             name,
-            compiling.places_of(scheme),
+            places,
             scheme.keys.local if isinstance(scheme, JwtSchemeConfig) else scheme.format == "native",
             issuer,
-            _identity(actor, origin) if actor is not None and actor.scheme == name else None,
+            _identity(actor, origin, jkt) if actor is not None and actor.scheme == name else None,
         )
     return found
 
@@ -93,7 +101,7 @@ def _origin(
     return native_origin(config.tokens.issuer if config.tokens is not None else None), None
 
 
-def _identity(actor: PolicyActor, origin: str) -> Identity:
+def _identity(actor: PolicyActor, origin: str, jkt: str | None) -> Identity:
     roles, scopes = tuple(actor.roles or ()), tuple(actor.scopes or ())
     told: Mapping[str, Any] = {
         "roles": list(roles),
@@ -116,6 +124,7 @@ def _identity(actor: PolicyActor, origin: str) -> Identity:
         claims={key: value for key, value in told.items() if value is not None},
         auth_time=None if actor.login_age is None else NOW - actor.login_age,
         amr=tuple(actor.amr or ()),
+        jkt=jkt,
     )
 
 

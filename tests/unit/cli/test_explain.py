@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
+
+from tests import proof_maker
+from tests import token_workshop as workshop
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 
@@ -27,6 +31,9 @@ routes:
   - {{name: signed, match: {{path: "/signed"}}, auth: web, upstream: app, identity: {{assertion: true, bearer: true}}}}
   - {{name: inner, match: {{host: inner.example.com, path: "/x/**"}}, auth: web, upstream: app}}
 """
+
+
+BOUND = '  - {name: bound, match: {path: "/bound"}, auth: idp, same_subjects: false, dpop: required, upstream: app}\n'
 
 
 @pytest.fixture
@@ -311,3 +318,36 @@ def test_the_json_has_one_shape(gate, cookie):
     passed = gate.json("explain", "GET", "/open")
     refused = gate.json("explain", "GET", "/a%00", status=1)
     assert golden.keys() == passed.keys() == refused.keys()
+
+
+def test_a_proof_is_looked_at_and_not_used_up(gate, epoch, valkey):
+    """`--proof` says what would become of a bound token; the proof is as good afterwards."""
+    jwk = workshop.jwk("RSA")
+    (gate.directory / "keys.json").write_text(json.dumps({"keys": [jwk]}))
+    idp = "  idp: {type: jwt, issuer: 'https://id.example.com/', audience: [shop-api], algorithms: [RS256], keys: {file: keys.json}}\n"
+    text = gate.file.read_text().replace("schemes:\n", "schemes:\n" + idp)
+    gate.write(text.partition("routes:\n")[0] + "routes:\n" + BOUND)
+    now = int(time.time())
+    cnf = {"jkt": proof_maker.thumbprint("P-256")}
+    token = workshop.token("RS256", "RSA", iat=now, exp=now + 300, cnf=cnf)
+    url = "https://shop.example.com/bound"
+    (gate.directory / "token").write_bytes(token)
+    (gate.directory / "proof").write_text(proof_maker.proof("GET", url, token))
+    (gate.directory / "other").write_text(proof_maker.proof("POST", url, token))
+    bearer, good, bad = (
+        f"--{option}=@{gate.directory / name}"
+        for option, name in (("bearer", "token"), ("proof", "proof"), ("proof", "other"))
+    )
+
+    for _ in range(2):
+        found = gate.json("explain", "GET", "/bound", bearer, good)
+        (scheme,) = found["schemes"]
+        assert (scheme["place"], scheme["identity"]["jkt"]) == ("dpop", cnf["jkt"])
+    refused = gate.json("explain", "GET", "/bound", bearer, bad, status=1)
+    assert refused["answer"]["detail"] == "idp: htm is not the method of the request"
+    plain = gate.json("explain", "GET", "/bound", bearer, status=1)
+    assert plain["answer"]["code"] == "proof_missing"
+    assert gate.run("explain", "GET", "/bound", good).exit_code == 2
+    assert gate.run("explain", "GET", "/bound", "--header", "DPoP: a.b.c").exit_code == 2
+    with valkey.client() as client:
+        assert not client.keys("latchgate:dpop:*")

@@ -70,6 +70,7 @@ def test_the_same_for_programs(latchgate):
         "auth": "none",
         "both": "first",
         "same_subjects": False,
+        "dpop": "optional",
         "require": {},
         "cross_site": "refuse",
         "upstream": "app",

@@ -93,6 +93,27 @@ def test_what_a_scheme_cannot_yield_is_not_required(reading, route, expected):
     assert expected is None or found[0].startswith(expected)
 
 
+@pytest.mark.parametrize(
+    ("route", "expected"),
+    [
+        ("auth: [own, one], same_subjects: false, dpop: required", None),
+        ("auth: [own, web]", None),
+        ("auth: [own, web], dpop: optional", None),
+        ("auth: [own, web], dpop: required", "scheme `web` is of sessions"),
+        ("auth: jar, dpop: required", "scheme `jar` reads no Authorization"),
+        ("auth: none, dpop: required", "a public route (`auth: none`) asks for no token"),
+    ],
+)
+def test_a_proof_is_wanted_of_who_can_have_one(reading, route, expected):
+    """A session is bound to no key, and a proof comes with `Authorization` alone (RFC 9449 §7.1)."""
+    jar = "  jar: {type: jwt, keys: {local: true}, from: [{cookie: token}]}\nroutes:\n"
+    text = texts(route).replace("routes:\n", jar)
+    found = [line.split(" ", 1)[1] for line in reading.mistakes(text)]
+
+    assert (expected is None) == (found == []), found
+    assert expected is None or found[0].startswith(f"routes[0].dpop: {expected}")
+
+
 def test_a_token_whose_roles_are_switched_off_yields_none(reading):
     """`roles: none` in a mapping is that there are none."""
     text = texts("auth: one, require: {roles: [a]}").replace(

@@ -39,3 +39,32 @@ def test_what_would_open_the_route_is_told(code, headers):
 def test_a_bad_token_is_told_apart_from_none(code, value):
     """`error` stands in the Bearer challenge alone, and only where a token was sent."""
     assert (value, b"Cookie") == tuple(value for _, value in challenges(ROUTE, code))
+
+
+BEARER, PROOF = b'Bearer realm="a"', b'DPoP realm="a", algs="ES256"'
+TOKEN, PROVED = b"Bearer x", b"DPoP x"
+
+
+@pytest.mark.parametrize(
+    ("code", "sent", "told"),
+    [
+        ("token_invalid", TOKEN, [BEARER + b', error="invalid_token"']),
+        ("token_invalid", PROVED, [PROOF + b', error="invalid_token"', BEARER]),
+        ("proof_invalid", PROVED, [PROOF + b', error="invalid_dpop_proof"', BEARER]),
+        (
+            "proof_missing",
+            TOKEN,
+            [PROOF + b', error="invalid_token"', BEARER + b', error="invalid_token"'],
+        ),
+        ("credential_missing", None, [BEARER]),
+    ],
+)
+def test_the_kind_that_was_sent_is_blamed(code, sent, told):
+    """RFC 9449 §7.1: a client that sends proofs is told by DPoP, others as before."""
+    route = SimpleNamespace(
+        challenges=((b"WWW-Authenticate", BEARER),),
+        proof_challenges=((b"WWW-Authenticate", PROOF),),
+        wants_proof=False,
+    )
+
+    assert told == [value for _, value in challenges(route, code, sent=sent)]

@@ -57,6 +57,21 @@ def test_p4_a_weaker_way_to_an_upstream_is_a_warning():
     assert any(error.path == "routes[1].match" for error in loaded.warnings)
 
 
+def test_p4_a_way_without_proof_is_a_weaker_one():
+    """Who has stolen a token would take the route that asks for no proof."""
+    text = (
+        "tokens: {issuer: 'https://t', audience: a}\n"
+        "schemes: {s: {type: jwt, keys: {local: true}}}\n"
+        "routes:\n"
+        "  - {match: {host: a.example.com, path: /**}, auth: s, dpop: required, upstream: app}\n"
+        "  - {match: {host: b.example.com, path: /**}, auth: s, upstream: app}\n"
+    )
+
+    assert any(error.path == "routes[1].match" for error in load(text).warnings)
+    same = text.replace("auth: s, upstream", "auth: s, dpop: required, upstream")
+    assert not any(error.path == "routes[1].match" for error in load(same).warnings)
+
+
 @pytest.mark.parametrize(
     "path",
     ["/_auth", "/_auth/", "/_auth/**", "/_auth/jwks.json", "/_auth/x", "/%5fauth/{x}", "/_AUTH/x"],

@@ -142,3 +142,17 @@ def test_a_command_that_has_to_work_now_does_without_them(run, tmp_path):
     run("request: GET /open, expect: 401")
 
     assert load(tmp_path / "latchgate.yaml", runs_tests=False).config.tests
+
+
+def test_a_good_token_has_its_proof(tmp_path):
+    """Who is said to come with a good token comes with all that belongs to it, also a proof."""
+    wanted = GATE.replace("auth: idp, require", "auth: idp, dpop: required, require")
+    file = tmp_path / "latchgate.yaml"
+    file.write_text(
+        wanted
+        + "  - {request: GET /scoped, as: {scheme: idp, scopes: [a], claims: {t: {n: x}}}, expect: forward}\n"
+        + "  - {request: GET /scoped, as: {scheme: idp}, expect: scope_missing}\n"
+        + "  - {request: GET /scoped, expect: 401}\n"
+    )
+
+    assert load(file).config.routes[3].dpop == "required"

@@ -173,6 +173,29 @@ async def test_s9_a_bound_family_wants_its_key(bench):
         await bench.use(second.refresh_token)
 
 
+async def test_s9_a_family_of_a_client_with_a_secret_is_bound_to_no_key(bench):
+    """S9: it proves itself at each use, so that its tokens follow the key that it has just now."""
+    first = await bench.begin(jkt="key", is_bound=False)
+    second = await bench.use(first.refresh_token, jkt="other", is_bound=False)
+    third = await bench.use(second.refresh_token, now=NOW + 6, is_bound=False)
+
+    assert [claims_of(answer).get("cnf") for answer in (first, second, third)] == [
+        {"jkt": "key"},
+        {"jkt": "other"},
+        None,
+    ]
+
+
+async def test_s9_a_family_is_bound_to_the_first_key_that_is_proved(bench):
+    """S9: one that an operator began is a bearer's until its client shows a key."""
+    first = await bench.begin()
+    second = await bench.use(first.refresh_token, jkt="key")
+
+    assert claims_of(second)["cnf"] == {"jkt": "key"}
+    with pytest.raises(Reused):
+        await bench.use(second.refresh_token, jkt="other")
+
+
 async def test_s10_nothing_usable_stands_in_the_store(bench, valkey):
     """S10: neither refresh token nor access token is in any key or value, nor what could make one."""
     first = await bench.begin()

@@ -1,0 +1,163 @@
+"""Proofs of possession: each is checked on its own request, and counts once (RFC 9449 §11.1).
+
+A token's verdict is kept, its proof never is (security.md, R1). What never belongs here: HTTP, and
+what a proof says.
+"""
+
+from __future__ import annotations
+
+from hmac import compare_digest
+from typing import Final, Protocol
+
+from proxy.adapters.store.port import Store
+from proxy.config.models import Config
+from proxy.core.dpop import MAX_AGE_S, MAX_AHEAD_S, Proof, ProofRequest, ProofVerifier
+from proxy.core.revocation import digest
+from proxy.errors import ProofInvalid
+from proxy.model import Authenticated, Outcome, Rejected
+from proxy.services.route import Route
+from proxy.services.schemes.port import Carried, Found
+
+REMEMBER_S: Final = MAX_AGE_S + MAX_AHEAD_S + 60.0
+"""As long as a proof is good, and a minute for the clocks of gates that share a store."""
+
+
+class ProofMemory(Protocol):
+    """Knows which proofs were used."""
+
+    async def take(self, proof: Proof) -> bool:
+        """Tell whether this is the first use of `proof`. Raises `StoreUnavailable`."""
+        ...
+
+
+class UsedProofs:
+    """The used proofs of every gate on one store."""
+
+    def __init__(self, store: Store, prefix: str) -> None:
+        self._store = store
+        self._prefix = prefix
+
+    def key(self, proof: Proof) -> str:
+        """Return where the use of `proof` stands; two clients may choose the same `jti`."""
+        return f"{self._prefix}dpop:{{{digest(proof.jkt, proof.jti)}}}"
+
+    async def take(self, proof: Proof) -> bool:
+        """Remember the use of `proof`; of two at once the store lets one be the first."""
+        return await self._store.put(self.key(proof), b"1", ttl_s=REMEMBER_S, only="new")
+
+    async def is_new(self, proof: Proof) -> bool:
+        """Tell the same, and remember nothing."""
+        return await self._store.fetch([self.key(proof)]) == [None]
+
+
+class SeenProofs:
+    """The same for somebody who only looks on: a proof that is looked at is not used up."""
+
+    def __init__(self, used: UsedProofs) -> None:
+        self._used = used
+
+    async def take(self, proof: Proof) -> bool:
+        """Tell whether `proof` would be new."""
+        return await self._used.is_new(proof)
+
+
+class Prover(Protocol):
+    """Has proofs checked."""
+
+    async def check(
+        self, request: ProofRequest, now: float, token: bytes | None = None, jkt: str | None = None
+    ) -> str:
+        """Return the thumbprint of the key that the request proves to hold.
+
+        `token` and `jkt`: the access token that is sent, and the key that it is bound to. Raises
+        `ProofInvalid`, `WrongKey` and `StoreUnavailable`.
+        """
+        ...
+
+
+class WrongKey(ProofInvalid):
+    """A proof of a key, but not of the one that the token is bound to."""
+
+    code = "token_invalid"
+
+
+class Proofs:
+    """Checks proofs and remembers which were used."""
+
+    def __init__(self, verifier: ProofVerifier, memory: ProofMemory) -> None:
+        self._verifier = verifier
+        self._memory = memory
+
+    async def check(
+        self, request: ProofRequest, now: float, token: bytes | None = None, jkt: str | None = None
+    ) -> str:
+        """Check a proof: last of all that it is new, so that nobody fills the store with bad ones."""
+        proof = self._verifier.verify(request, now, token)
+        if jkt is not None and not compare_digest(proof.jkt, jkt):
+            raise WrongKey("the proof is of another key than the token is bound to")
+        if not await self._memory.take(proof):
+            raise ProofInvalid("the proof was used before")
+        return proof.jkt
+
+
+def open_prover(config: Config, store: Store | None, *, is_looking: bool = False) -> Proofs | None:
+    """Return what checks proofs; `None` without a store, where nobody would notice a second use.
+
+    `is_looking`: no proof is used up.
+    """
+    if store is None:
+        return None
+    used = UsedProofs(store, config.store.prefix)
+    return Proofs(ProofVerifier(config.server.public_url), SeenProofs(used) if is_looking else used)
+
+
+class Believing:
+    """Stands where proofs are checked, in rehearsals: whoever is said to hold a key holds it."""
+
+    async def check(
+        self, request: ProofRequest, now: float, token: bytes | None = None, jkt: str | None = None
+    ) -> str:
+        """Return `jkt`."""
+        del request, now, token
+        return jkt or ""
+
+
+async def proved(
+    outcome: Authenticated, found: Found, carried: Carried, route: Route, now: float
+) -> Outcome:
+    """Return `outcome` if the request proves what the credential is bound to, else why not (K5).
+
+    A bound token that is sent as a bearer is refused: else a thief would only have to leave the proof
+    away (RFC 9449 §7.1). Raises `StoreUnavailable`: a proof that might have been used opens nothing.
+    """
+    jkt = outcome.identity.jkt
+    if jkt is None:
+        if found.place.kind == "dpop":
+            return Rejected("token_invalid", "sent as DPoP, and bound to no key")
+        return unproved(outcome, route) or outcome
+    if found.place.kind != "dpop":
+        return Rejected("proof_missing", "the token is bound to a key, and not sent as DPoP")
+    if route.prover is None:
+        return Rejected("token_invalid", "the token is bound to a key, and nobody checks proofs")
+    try:
+        await route.prover.check(carried.proof_request(), now, found.value, jkt)
+    except ProofInvalid as invalid:
+        return Rejected(invalid.code, invalid.detail)
+    return outcome
+
+
+async def proved_key(prover: Prover | None, carried: Carried, now: float) -> str | None:
+    """Return the key that whoever asks for tokens proves to hold, if they do (RFC 9449 §5).
+
+    Raises `ProofInvalid` and `StoreUnavailable`.
+    """
+    if prover is None or not carried.view.values(b"dpop"):
+        return None
+    return await prover.check(carried.proof_request(), now)
+
+
+def unproved(outcome: Authenticated, route: Route) -> Rejected | None:
+    """Refuse a credential that is bound to no key where the route wants one."""
+    if route.wants_proof and outcome.identity.jkt is None:
+        return Rejected("proof_missing", "the route takes tokens that are bound to a key only")
+    return None

@@ -1,0 +1,86 @@
+"""Which proofs were used: one memory for every gate on a store (RFC 9449 §11.1)."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from proxy.adapters.store import StoreAddress, open_store
+from proxy.core.dpop import Proof, ProofRequest, ProofVerifier
+from proxy.errors import ProofInvalid
+from proxy.model import ClientInfo
+from proxy.services.proofs import Believing, Proofs, SeenProofs, UsedProofs, WrongKey
+from tests import proof_maker
+from tests.token_workshop import NOW
+
+TOKEN = b"a.b.c"
+JKT = proof_maker.thumbprint("P-256")
+
+
+@pytest.fixture
+async def store(valkey):
+    opened = open_store(StoreAddress(socket_path=str(valkey.socket_path)), timeout_s=5)
+    yield opened
+    await opened.close()
+
+
+def request(**said):
+    proof = proof_maker.proof("GET", "https://a.example/x", TOKEN, **({"iat": int(NOW)} | said))
+    client = ClientInfo(None, "https", "a.example", 443, is_trusted_peer=False)
+    return ProofRequest([proof.encode()], "GET", b"/x", client)
+
+
+def proofs(memory):
+    return Proofs(ProofVerifier(), memory)
+
+
+async def test_a_proof_counts_once(store):
+    """Of any number of uses, one after the other or at once, in any process, the first one counts."""
+    memories = [UsedProofs(store, "a:"), UsedProofs(store, "a:")]
+    uses = [memory.take(Proof(JKT, "one")) for memory in memories * 8]
+
+    assert sorted(await asyncio.gather(*uses)) == [False] * 15 + [True]
+    assert await memories[0].take(Proof(JKT, "two"))
+    assert await memories[0].take(Proof("another key", "one"))
+    assert not await memories[1].take(Proof(JKT, "two"))
+
+
+async def test_two_values_are_not_one(store):
+    """What stands where two values meet cannot be moved from one to the other."""
+    memory = UsedProofs(store, "a:")
+
+    assert await memory.take(Proof("ab", "c"))
+    assert await memory.take(Proof("a", "bc"))
+
+
+async def test_whoever_looks_on_uses_nothing_up(store):
+    """`explain` says what would become of a proof, which is good afterwards."""
+    used = UsedProofs(store, "a:")
+    looking = proofs(SeenProofs(used))
+    asked = request()
+
+    assert await looking.check(asked, NOW, TOKEN, JKT) == JKT
+    assert await looking.check(asked, NOW, TOKEN, JKT) == JKT
+    assert await proofs(used).check(asked, NOW, TOKEN, JKT) == JKT
+    with pytest.raises(ProofInvalid, match="before"):
+        await looking.check(asked, NOW, TOKEN, JKT)
+
+
+async def test_a_bad_proof_is_not_remembered(store, valkey):
+    """Nobody fills the store with proofs of nothing, nor uses up somebody else's."""
+    checking = proofs(UsedProofs(store, "a:"))
+    for asked, jkt, error in (
+        (request(htm="POST"), JKT, ProofInvalid),
+        (request(), "another key", WrongKey),
+    ):
+        with pytest.raises(error):
+            await checking.check(asked, NOW, TOKEN, jkt)
+
+    with valkey.client() as client:
+        assert client.keys("*") == []
+
+
+async def test_a_rehearsal_believes():
+    """A policy test says that the credential is good; its proof belongs to it."""
+    assert await Believing().check(request(htm="POST"), NOW, TOKEN, JKT) == JKT
