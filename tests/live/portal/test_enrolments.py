@@ -22,7 +22,7 @@ async def begin(start_gate, valkey, tmp_path):
     put(tmp_path / "users.yaml", "ada", password=HASH)
 
     async def start(at_login="optional"):
-        text = CONFIG.format(store=valkey.url, key="ab" * 32, at_login=at_login)
+        text = CONFIG.format(store=valkey.url, key="ab" * 32, at_login=at_login, login="")
         return await start_gate(text)
 
     return start
