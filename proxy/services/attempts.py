@@ -76,10 +76,27 @@ return tries
 """)
 
 
+# KEYS as above. ARGV: TRIES. Takes back one attempt, and the lock-out where it was the last. Each of
+# those that are taken back was counted before: what was counted of others never gets less by it.
+_GIVE_BACK: Final = Script("""
+local tries = tonumber(redis.call('GET', KEYS[2]) or '') or 0
+if tries <= 0 then return end
+if tries >= tonumber(ARGV[1]) then redis.call('DEL', KEYS[3]) end
+for index = 1, 2 do
+  local counted = tonumber(redis.call('GET', KEYS[index]) or '') or 0
+  if counted > 1 then
+    redis.call('SET', KEYS[index], counted - 1, 'KEEPTTL')
+  else
+    redis.call('DEL', KEYS[index])
+  end
+end
+""")
+
+
 class Attempts:
     """Counts attempts in the store, for all workers and gates that share it.
 
-    Both methods raise `StoreUnavailable`: what cannot be counted must not be checked.
+    Every method raises `StoreUnavailable`: what cannot be counted must not be checked.
     """
 
     def __init__(self, store: Store, *, prefix: str) -> None:
@@ -100,6 +117,13 @@ class Attempts:
     async def clear(self, account: str, network: str | None) -> None:
         """Forget the attempts of `network` at `account`, after the last factor was right."""
         await self._store.run(_CLEAR, self._keys(account, network))
+
+    async def give_back(self, account: str, network: str | None) -> None:
+        """Forget one attempt that `take` let through, and nothing of those before it.
+
+        For a factor that was right and was not the last that the person has.
+        """
+        await self._store.run(_GIVE_BACK, self._keys(account, network), [TRIES])
 
     def _keys(self, account: str, network: str | None) -> list[str]:
         """Name the three keys: one hash tag, and nothing of the account in the clear."""

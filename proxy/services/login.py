@@ -37,6 +37,10 @@ class SecondFactor(Protocol):
         """Return what a sign-in of `subject` wants after the password. Raises `StoreUnavailable`."""
         ...
 
+    async def is_enrolled(self, subject: str) -> bool:
+        """Tell whether `subject` has a code, wherever it is asked for. Raises `StoreUnavailable`."""
+        ...
+
     async def check(self, subject: str, code: str, now: float) -> bool:
         """Say whether `code` is right, and use it up. Does not count attempts."""
         ...
@@ -197,7 +201,7 @@ class LoginService:
         user = await self._unchanged(half)
         if user is None:
             return NotSignedIn("login_failed", subject=half.subject)
-        await self.attempts.clear(half.name, where.network)
+        await self._forget_attempts(half, amr, where)
         lifetime_s = self.remember_s if half.is_remembered else None
         try:
             session = await self.sessions.rotate(
@@ -206,6 +210,13 @@ class LoginService:
         except LoginRevoked:
             return NotSignedIn("login_failed", subject=half.subject)
         return SignedIn(session, user, lifetime_s)
+
+    async def _forget_attempts(self, half: Half, amr: tuple[str, ...], where: Whereabouts) -> None:
+        """S8: a password alone takes back itself, and no guess at a code that is asked elsewhere."""
+        factor = self.second_factor
+        is_last = amr != PASSWORD or factor is None or not await factor.is_enrolled(half.subject)
+        forget = self.attempts.clear if is_last else self.attempts.give_back
+        await forget(half.name, where.network)
 
     async def _unchanged(self, half: Half) -> User | None:
         users = self.users

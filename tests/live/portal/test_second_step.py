@@ -286,6 +286,33 @@ async def test_never_asks_for_no_code(begin, visitor):
     assert ["pwd"] == await ada.amr()
 
 
+async def test_s8_a_password_alone_gives_no_new_tries_at_the_code(begin, visitor):
+    """S8, `never`: signing in with the password wipes out no guess at the code; a code does."""
+    ada = visitor(await begin("never"))
+    await ada.enrol()
+    thief = visitor(ada.gate)
+    statuses = []
+    for number in range(2 * TRIES):
+        answer, _ = await thief.sign_in("ada")
+        if answer.status == 200:
+            answer, _ = await thief.send("/_auth/step-up", code=f"no code {number}")
+        statuses.append(answer.status)
+
+    assert [403] * TRIES + [429] * TRIES == statuses
+
+
+async def test_s8_signing_in_often_uses_up_no_tries(begin, visitor):
+    """S8, `never`: a right password costs its owner nothing, though it takes no guess back."""
+    ada = visitor(await begin("never"))
+    await ada.enrol()
+    for _ in range(2 * TRIES):
+        answer, _ = await ada.sign_in("ada")
+        assert 200 == answer.status
+    answer, _ = await ada.send("/_auth/step-up", code=ada.code())
+
+    assert 200 == answer.status
+
+
 async def test_required_lets_nobody_in_with_a_password_alone(begin, visitor):
     """`at_login: required`: who has no app sets one up then; recovery codes are shown once."""
     ada = visitor(await begin("required"))

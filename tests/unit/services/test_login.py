@@ -32,6 +32,9 @@ class Factor:
     async def wanted(self, subject):
         return "code" if subject == "alice" else "nothing"
 
+    async def is_enrolled(self, subject):
+        return subject == "alice"
+
     async def check(self, subject, code, now):
         self.asked.append((subject, code, now))
         return code == self.code
