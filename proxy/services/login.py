@@ -164,7 +164,8 @@ class LoginService:
             return NotSignedIn("otp_missing", subject=user.subject, half=half)
         if not said.otp:
             return NotSignedIn("otp_required", subject=user.subject, half=half)
-        return await self._prove(half, said.otp, factor.check, where, old, now)
+        wait_s = await self.attempts.take(account, where.network, now, is_second=True)
+        return await self._prove(half, said.otp, factor.check, where, old, now, wait_s)
 
     async def second(
         self, half: Half, code: str, where: Whereabouts, old: str | None, now: float
@@ -175,7 +176,8 @@ class LoginService:
             return NotSignedIn("login_failed", subject=half.subject)
         wanted = await factor.wanted(half.subject)
         check = factor.confirm if wanted == "enrolment" else factor.check
-        return await self._prove(half, code, check, where, old, now)
+        wait_s = await self.attempts.take(half.name, where.network, now)
+        return await self._prove(half, code, check, where, old, now, wait_s)
 
     async def _prove(
         self,
@@ -185,9 +187,9 @@ class LoginService:
         where: Whereabouts,
         old: str | None,
         now: float,
+        wait_s: float,
     ) -> SignedIn | NotSignedIn:
-        """Check a code, which is an attempt of its own (S8)."""
-        wait_s = await self.attempts.take(half.name, where.network, now)
+        """Check a code, which is an attempt of its own (S8): `wait_s` is what counting it said."""
         if wait_s > 0:
             return NotSignedIn("too_many_attempts", wait_s, half.subject)
         if not await check(half.subject, code, now):

@@ -111,8 +111,13 @@ class People(Protocol):
 class Attempts(Protocol):
     """Counts guesses before they are made (S8)."""
 
-    async def take(self, account: str, network: str | None, now: float) -> float:
-        """Count an attempt and return the seconds to wait: 0.0 lets it be made."""
+    async def take(
+        self, account: str, network: str | None, now: float, *, is_second: bool = False
+    ) -> float:
+        """Count an attempt and return the seconds to wait: 0.0 lets it be made.
+
+        `is_second`: it is the code of a request whose password was let through and right.
+        """
         ...
 
     async def clear(self, account: str, network: str | None) -> None:
@@ -409,7 +414,7 @@ class TokenService:
             raise OAuthRefused("invalid_grant", "name and password do not fit")
         amr: tuple[str, ...] = ("pwd",)
         if factors.codes is not None and await factors.codes.is_enrolled(person.subject):
-            await self._check_code(request, factors, name, person.subject)
+            await self._check_code(request, factors, name, person.subject, is_second=True)
             amr = ("pwd", "otp", "mfa")
         await factors.attempts.clear(name, request.where.network)
         return Holder(
@@ -423,14 +428,20 @@ class TokenService:
         )
 
     async def _check_code(
-        self, request: TokenRequest, factors: Factors, name: str, subject: str
+        self,
+        request: TokenRequest,
+        factors: Factors,
+        name: str,
+        subject: str,
+        *,
+        is_second: bool = False,
     ) -> None:
         """Return if the request has a good code; each is an attempt at the account `name` (S8)."""
         assert factors.codes is not None  # noqa: S101 - whoever calls has looked
         code = request.form.get("otp")
         if not code:
             raise OAuthRefused("invalid_grant", "no one-time password", "otp is required")
-        await _take_attempt(factors, name, request)
+        await _take_attempt(factors, name, request, is_second=is_second)
         if not await factors.codes.check(subject, code, request.now):
             self._note(request, "otp_failed", subject, "token endpoint")
             raise OAuthRefused("invalid_grant", "the one-time password is not good")
@@ -460,8 +471,11 @@ class TokenService:
         return answer_with(minted, None, holder.subject, request.jkt)
 
 
-async def _take_attempt(factors: Factors, name: str, request: TokenRequest) -> None:
-    wait_s = await factors.attempts.take(name, request.where.network, request.now)
+async def _take_attempt(
+    factors: Factors, name: str, request: TokenRequest, *, is_second: bool = False
+) -> None:
+    network = request.where.network
+    wait_s = await factors.attempts.take(name, network, request.now, is_second=is_second)
     if wait_s > 0:
         raise TooManyAttempts(wait_s)
 

@@ -448,7 +448,8 @@ class Ann:
             is_disabled=self.is_disabled,
         )
 
-    async def take(self, account, network, _now):
+    async def take(self, account, network, _now, *, is_second=False):
+        assert not is_second or self.taken, "a second factor comes after a first"
         self.taken.append((account, network))
         return self.wait_s
 

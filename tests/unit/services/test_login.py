@@ -10,7 +10,7 @@ from proxy.adapters.users_file import WatchedUsers, edit_users
 from proxy.config.models import LoginConfig
 from proxy.core.formats.native import read
 from proxy.errors import LoginBusy
-from proxy.services.attempts import TRIES, Attempts
+from proxy.services.attempts import TRIES, TRIES_EVERYWHERE, Attempts
 from proxy.services.login import Credentials, LoginService, NotSignedIn, SignedIn, Whereabouts
 from proxy.services.sessions import Sessions
 from proxy.services.subjects import Subjects
@@ -110,6 +110,18 @@ async def test_s8_a_right_password_gives_no_new_tries_at_the_code(make):
 
     assert ["login_failed"] * (TRIES // 2) + ["too_many_attempts"] * (TRIES // 2) == codes
     assert TRIES // 2 == len(service.second_factor.asked)
+
+
+async def test_s8_under_attack_password_and_code_get_in_after_one_wait(make):
+    """S8: whoever guesses from many networks keeps nobody out who says both at once."""
+    service = make(Factor())
+    for each in range(TRIES_EVERYWHERE):
+        await service.attempts.take("alice", f"198.51.{each}.0/24", NOW)
+    said = Credentials("alice", PASSWORD, "123456")
+    told = await service.sign_in(said, HERE, None, NOW)
+    assert ("too_many_attempts", True) == (told.code, told.wait_s > 0)
+
+    assert isinstance(await service.sign_in(said, HERE, None, NOW + told.wait_s), SignedIn)
 
 
 async def test_s8_what_finds_no_room_is_not_counted(make):
