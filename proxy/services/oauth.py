@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from proxy.config.user_models import normal_name
 from proxy.core.formats.native import cookie_digest
@@ -33,6 +33,7 @@ from proxy.services.refresh import Answer, GrantRefused, RefreshFamilies, Reused
 from proxy.services.revocations import Revocations
 from proxy.services.schemes.jwt import JwtScheme
 from proxy.services.schemes.port import Carried, Found, Place
+from proxy.services.token_factors import Factors
 from proxy.services.tokens import (
     CLIENT_ID,
     RESERVED_CLAIMS,
@@ -61,82 +62,6 @@ class TooManyAttempts(ProxyError):
         self.wait_s = wait_s
 
 
-class Person(Protocol):
-    """Whom a name and password belong to."""
-
-    @property
-    def subject(self) -> str:
-        """Who it is, for good."""
-        ...
-
-    @property
-    def email(self) -> str | None:
-        """Their address."""
-        ...
-
-    @property
-    def name(self) -> str | None:
-        """The name to show."""
-        ...
-
-    @property
-    def roles(self) -> tuple[str, ...]:
-        """Their roles."""
-        ...
-
-    @property
-    def scopes(self) -> tuple[str, ...]:
-        """Their scopes."""
-        ...
-
-    @property
-    def is_disabled(self) -> bool:
-        """True where they may not sign in."""
-        ...
-
-
-class People(Protocol):
-    """Checks names and passwords."""
-
-    @property
-    def is_busy(self) -> bool:
-        """True where a password would not even be looked at."""
-        ...
-
-    async def verify(self, name: str, password: str) -> Person | None:
-        """Return whose they are, `None` for nobody's; takes the same time for an unknown name."""
-        ...
-
-
-class Attempts(Protocol):
-    """Counts guesses before they are made (S8)."""
-
-    async def take(
-        self, account: str, network: str | None, now: float, *, is_second: bool = False
-    ) -> float:
-        """Count an attempt and return the seconds to wait: 0.0 lets it be made.
-
-        `is_second`: it is the code of a request whose password was let through and right.
-        """
-        ...
-
-    async def clear(self, account: str, network: str | None) -> None:
-        """Forget what was counted, after success."""
-        ...
-
-
-class OneTimeCodes(Protocol):
-    """Checks one-time passwords and recovery codes."""
-
-    async def is_enrolled(self, subject: str) -> bool:
-        """Tell whether a code is asked of them."""
-        ...
-
-    async def check(self, subject: str, code: str, now: float) -> bool:
-        """Tell whether it is a good code, which it is once."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
     """A request of a client, without HTTP."""
@@ -158,17 +83,6 @@ class TokenRequest:
     def place(self) -> str:
         """Return a digest of where it comes from."""
         return digest(self.where.network or "", self.where.shown_agent or "")
-
-
-@dataclass(frozen=True, slots=True)
-class Factors:
-    """Who checks what people know and have; see the parts that log people in."""
-
-    attempts: Attempts
-    people: People | None = None
-    """`None`: nobody has a password."""
-    codes: OneTimeCodes | None = None
-    """`None`: nobody has one-time passwords."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,8 +272,9 @@ class TokenService:
         subject = family.holder.subject
         if not await self.factors.codes.is_enrolled(subject):
             return here
-        await self._check_code(request, self.factors, subject, subject)
-        await self.factors.attempts.clear(subject, request.where.network)
+        name = self.factors.name_of(subject)
+        await self._check_code(request, self.factors, name, subject)
+        await self.factors.attempts.clear(name, request.where.network)
         return here.proved(("otp", "mfa"), request.now)
 
     async def _client_credentials(self, request: TokenRequest) -> Answer:

@@ -21,10 +21,10 @@ from proxy.core.formats.native import cookie_digest
 from proxy.core.oauth import SESSION_GRANT
 from proxy.core.refresh import Holder
 from proxy.core.revocation import RevocationKeys
-from proxy.services.oauth import Factors
 from proxy.services.revocations import Revocations
 from proxy.services.schemes.build import open_sessions
 from proxy.services.sessions import Login
+from proxy.services.token_factors import Factors
 from tests.token_workshop import unb64
 
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -434,6 +434,9 @@ class Ann:
         self.is_enrolled_, self.wait_s, self.is_disabled = is_enrolled, wait_s, is_disabled
         self.taken, self.cleared, self.codes = [], [], {"123456"}
         self.is_busy = False
+
+    def name_of(self, subject):
+        return subject
 
     async def verify(self, name, password):
         assert self.taken, "an attempt is counted before it is checked"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
+from dataclasses import replace
 
 import aiohttp
 import pytest
@@ -140,24 +141,59 @@ async def test_s8_guesses_by_this_way_are_counted_too(log_in):
     assert 1 == len(headers.getall("Retry-After"))
 
 
-async def test_s8_under_attack_a_code_gets_in_after_one_wait(gate, log_in):
+@pytest.fixture
+def enrol(gate):
+    """Return what sets an app up for somebody, and what then shows its codes."""
+
+    async def begin(subject="alice"):
+        otp = gate.runtime.own.step_up.otp
+        then = time.time() - 300
+        begun = await otp.begin(subject, then)
+        secret = base64.b32decode(begun.secret)
+        assert await otp.confirm(subject, code_at(secret, then), then)
+        return lambda after_s=0: code_at(secret, time.time() + after_s)
+
+    return begin
+
+
+async def test_s8_under_attack_a_code_gets_in_after_one_wait(gate, log_in, enrol):
     """S8: guesses from many networks keep nobody out of this way who says both factors at once."""
-    own = gate.runtime.own
-    now = time.time()
-    begun = await own.step_up.otp.begin("alice", now - 300)
-    secret = base64.b32decode(begun.secret)
-    assert await own.step_up.otp.confirm("alice", code_at(secret, now - 300), now - 300)
+    code = await enrol()
+    attempts = gate.runtime.own.login.attempts
     for each in range(TRIES_EVERYWHERE):
-        await own.login.attempts.take("alice", f"198.51.{each}.0/24", now)
-    status, _, headers = await log_in(otp=code_at(secret, time.time()))
+        await attempts.take("alice", f"198.51.{each}.0/24", time.time())
+    status, _, headers = await log_in(otp=code())
     assert (429, "1") == (status, headers["Retry-After"])
 
     async def is_let_in():
-        status, _, headers = await log_in(otp=code_at(secret, time.time()))
+        status, _, headers = await log_in(otp=code())
         assert (status, headers.get("Retry-After")) in {(429, "1"), (200, None)}
         return status == 200
 
     await eventually(is_let_in)
+
+
+async def test_s8_codes_at_a_refresh_are_guessed_at_the_same_account(
+    gate, post, log_in, enrol, put
+):
+    """S8: whoever's subject is not their name has no second set of tries at a refresh."""
+    put(subject="u-17")
+    code = await enrol("u-17")
+    status, told, _ = await log_in(otp=code())
+    assert 200 == status
+    service = gate.runtime.tokens
+    service.rules = replace(service.rules, otp="always")
+    refresh = {
+        "grant_type": "refresh_token",
+        "client_id": "phone",
+        "refresh_token": told["refresh_token"],
+    }
+    for _ in range(TRIES // 2):
+        assert 400 == (await log_in(password="wrong"))[0]
+        assert 400 == (await post(**refresh, otp="no code"))[0]
+
+    assert 429 == (await post(**refresh, otp=code(30)))[0]
+    assert 429 == (await log_in(otp=code(30)))[0]
 
 
 async def test_s5_a_password_is_not_taken_in_the_clear(log_in):
