@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
+from proxy.adapters.passwords import Place
 from proxy.config.login_models import BindConfig
 from proxy.config.user_models import normal_name
 from proxy.core.binding import Binding, bind, block_of
 from proxy.core.freshness import PASSWORD, amr_with_code
-from proxy.errors import LoginBusy
 from proxy.services.attempts import Attempts
 from proxy.services.sessions import Beginning, Login, LoginRevoked, NewSession, Sessions
 from proxy.services.subjects import Subjects
@@ -142,30 +142,36 @@ class LoginService:
         """
         if self.users is None:
             return NotSignedIn("login_failed")
-        if self.users.is_busy:  # before it is counted: it was not looked at
-            raise LoginBusy("too many passwords wait to be checked")
-        account = normal_name(said.username)
-        wait_s = await self.attempts.take(account, where.network, now)
-        known = self.users.find(account)
-        if wait_s > 0:
-            return NotSignedIn("too_many_attempts", wait_s, known.subject if known else None)
-        began = await self.sessions.begin(account if known is None else known.subject)
-        user = await self.users.verify(account, said.password)
-        if user is None or user.subject != began.subject:
-            return NotSignedIn("login_failed", subject=known.subject if known else None)
-        half = Half(
-            account, user.subject, began, self.users.become(account), said.is_remembered, now
-        )
+        with self.users.place(where.network) as place:  # what is not looked at is not counted
+            half = await self._first(self.users, place, said, where, now)
+        if isinstance(half, NotSignedIn):
+            return half
         factor = self.second_factor
-        wanted = "nothing" if factor is None else await factor.wanted(user.subject)
+        wanted = "nothing" if factor is None else await factor.wanted(half.subject)
         if factor is None or wanted == "nothing":
             return await self._finish(half, PASSWORD, where, old, now)
         if wanted == "enrolment":
-            return NotSignedIn("otp_missing", subject=user.subject, half=half)
+            return NotSignedIn("otp_missing", subject=half.subject, half=half)
         if not said.otp:
-            return NotSignedIn("otp_required", subject=user.subject, half=half)
-        wait_s = await self.attempts.take(account, where.network, now, is_second=True)
+            return NotSignedIn("otp_required", subject=half.subject, half=half)
+        wait_s = await self.attempts.take(half.name, where.network, now, is_second=True)
         return await self._prove(half, said.otp, factor.check, where, old, now, wait_s)
+
+    async def _first(
+        self, users: Users, place: Place, said: Credentials, where: Whereabouts, now: float
+    ) -> Half | NotSignedIn:
+        """Check the password."""
+        account = normal_name(said.username)
+        wait_s = await self.attempts.take(account, where.network, now)
+        known = users.find(account)
+        if wait_s > 0:
+            return NotSignedIn("too_many_attempts", wait_s, known.subject if known else None)
+        began = await self.sessions.begin(account if known is None else known.subject)
+        user = await users.verify(account, said.password, place)
+        if user is None or user.subject != began.subject:
+            return NotSignedIn("login_failed", subject=known.subject if known else None)
+        become = users.become(account)
+        return Half(account, user.subject, began, become, said.is_remembered, now)
 
     async def second(
         self, half: Half, code: str, where: Whereabouts, old: str | None, now: float

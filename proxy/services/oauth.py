@@ -25,7 +25,7 @@ from proxy.core.oauth import (
 )
 from proxy.core.refresh import MARK, Family, Holder, OtpRule
 from proxy.core.revocation import digest
-from proxy.errors import LoginBusy, ProxyError, StoreUnavailable, TokenInvalid
+from proxy.errors import ProxyError, StoreUnavailable, TokenInvalid
 from proxy.model import Authenticated, Identity
 from proxy.services.audit import Audit, Event
 from proxy.services.login import Whereabouts
@@ -320,10 +320,9 @@ class TokenService:
         factors = self.factors
         if factors is None or factors.people is None:
             raise OAuthRefused("unsupported_grant_type", "nobody has a password here")
-        if factors.people.is_busy:  # before it is counted: it was not looked at
-            raise LoginBusy("too many passwords wait to be checked")
-        await _take_attempt(factors, name, request)
-        person = await factors.people.verify(name, password)
+        with factors.people.place(request.where.network) as place:  # before it is counted
+            await _take_attempt(factors, name, request)
+            person = await factors.people.verify(name, password, place)
         if person is None or person.is_disabled or person.subject.startswith(CLIENT_SUBJECT):
             self._note(request, "login_failed", None, "password grant")
             raise OAuthRefused("invalid_grant", "name and password do not fit")

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from proxy.adapters.passwords import Place
+
 
 class Person(Protocol):
     """Whom a name and password belong to."""
@@ -46,16 +48,15 @@ class Person(Protocol):
 class People(Protocol):
     """Checks names and passwords."""
 
-    @property
-    def is_busy(self) -> bool:
-        """True where a password would not even be looked at."""
+    def place(self, network: str | None) -> Place:
+        """Return a place among the passwords that wait. Raises `LoginBusy`."""
         ...
 
     def name_of(self, subject: str) -> str | None:
         """Return the name that `subject` signs in with; `None` for somebody without a password."""
         ...
 
-    async def verify(self, name: str, password: str) -> Person | None:
+    async def verify(self, name: str, password: str, place: Place) -> Person | None:
         """Return whose they are, `None` for nobody's; takes the same time for an unknown name."""
         ...
 

@@ -16,11 +16,13 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from authlib.integrations.requests_client import OAuth2Session
 
+from proxy.adapters.passwords import Place
 from proxy.config.models import Config
 from proxy.core.formats.native import cookie_digest
 from proxy.core.oauth import SESSION_GRANT
 from proxy.core.refresh import Holder
 from proxy.core.revocation import RevocationKeys
+from proxy.errors import LoginBusy
 from proxy.services.revocations import Revocations
 from proxy.services.schemes.build import open_sessions
 from proxy.services.sessions import Login
@@ -438,7 +440,12 @@ class Ann:
     def name_of(self, subject):
         return subject
 
-    async def verify(self, name, password):
+    def place(self, network):
+        if self.is_busy:
+            raise LoginBusy("full")
+        return Place(network, lambda: None)
+
+    async def verify(self, name, password, _place):
         assert self.taken, "an attempt is counted before it is checked"
         if (name, password) != ("ann", "correct horse"):
             return None
@@ -537,6 +544,15 @@ async def test_a_locked_account_is_429(caller):
     assert (429, "too_many_attempts") == (answer.status, answer.json["code"])
     assert ["13"] == answer.headers.getall("Retry-After")
     assert not ann.cleared
+
+
+async def test_s8_a_password_that_finds_no_room_is_not_counted(caller):
+    """S8: nobody uses up the tries of others by a flood."""
+    ann = with_ann(caller)
+    ann.is_busy = True
+    answer = await caller.post("token", PASSWORD)
+
+    assert (503, "login_busy", []) == (answer.status, answer.json["code"], ann.taken)
 
 
 async def test_s7_an_enrolled_person_needs_the_code(caller):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from proxy.adapters.passwords import Passwords, hash_password
 from proxy.adapters.store import StoreAddress, open_store
+from proxy.adapters.tasks import spawn
 from proxy.adapters.users_file import WatchedUsers, edit_users
 from proxy.config.models import LoginConfig
 from proxy.core.formats.native import read
@@ -132,6 +135,24 @@ async def test_s8_what_finds_no_room_is_not_counted(make):
             await service.sign_in(Credentials("alice", PASSWORD), HERE, None, NOW)
 
     assert 0.0 == await service.attempts.take("alice", HERE.network, NOW)
+
+
+async def test_s8_one_network_does_not_fill_the_queue(make):
+    """S8: while one network floods it another signs in, and none of the flood is counted in vain."""
+    service = make(threads=1, waiting=7)
+    flood = [
+        spawn(service.sign_in(Credentials(f"n{n}", "x"), HERE, None, NOW), name="flood")
+        for n in range(50)
+    ]
+    there = Whereabouts("203.0.113.9", b"Owl")
+    assert isinstance(
+        await service.sign_in(Credentials("alice", PASSWORD), there, None, NOW), SignedIn
+    )
+    results = await asyncio.gather(*flood, return_exceptions=True)
+
+    assert [2, 48] == [
+        sum(isinstance(result, kind) for result in results) for kind in (NotSignedIn, LoginBusy)
+    ]
 
 
 async def test_s8_every_spelling_of_a_name_is_one_account(make):
