@@ -93,7 +93,12 @@ def open_token_service(
         unfit=unfit,
     )
     if own is not None:
-        service.factors = Factors(own.login.attempts, own.login.users, own.step_up.otp)
+        service.factors = Factors(
+            own.login.attempts,
+            own.login.users,
+            own.step_up.otp,
+            requires_code=config.login is not None and config.login.otp.at_login == "required",
+        )
     return service
 
 

@@ -330,6 +330,10 @@ class TokenService:
         if factors.codes is not None and await factors.codes.is_enrolled(person.subject):
             await self._check_code(request, factors, name, person.subject, is_second=True)
             amr = ("pwd", "otp", "mfa")
+        elif factors.requires_code:
+            self._note(request, "login_failed", person.subject, "password grant: otp_missing")
+            reason = "a one-time password has to be set up first"
+            raise OAuthRefused("invalid_grant", reason, "otp enrolment is required")
         await factors.attempts.clear(name, request.where.network)
         return Holder(
             subject=person.subject,

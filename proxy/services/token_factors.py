@@ -99,6 +99,8 @@ class Factors:
     """`None`: nobody has a password."""
     codes: OneTimeCodes | None = None
     """`None`: nobody has one-time passwords."""
+    requires_code: bool = False
+    """True where nobody signs in with a password alone (`login.otp.at_login: required`)."""
 
     def name_of(self, subject: str) -> str:
         """Return the account by which guesses at the factors of `subject` are counted (S8).

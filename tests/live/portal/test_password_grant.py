@@ -141,24 +141,19 @@ async def test_s8_guesses_by_this_way_are_counted_too(log_in):
     assert 1 == len(headers.getall("Retry-After"))
 
 
-@pytest.fixture
-def enrol(gate):
-    """Return what sets an app up for somebody, and what then shows its codes."""
-
-    async def begin(subject="alice"):
-        otp = gate.runtime.own.step_up.otp
-        then = time.time() - 300
-        begun = await otp.begin(subject, then)
-        secret = base64.b32decode(begun.secret)
-        assert await otp.confirm(subject, code_at(secret, then), then)
-        return lambda after_s=0: code_at(secret, time.time() + after_s)
-
-    return begin
+async def enrolled(gate, subject="alice"):
+    """Set an app up for somebody, and return what shows its codes."""
+    otp = gate.runtime.own.step_up.otp
+    then = time.time() - 300
+    begun = await otp.begin(subject, then)
+    secret = base64.b32decode(begun.secret)
+    assert await otp.confirm(subject, code_at(secret, then), then)
+    return lambda after_s=0: code_at(secret, time.time() + after_s)
 
 
-async def test_s8_under_attack_a_code_gets_in_after_one_wait(gate, log_in, enrol):
+async def test_s8_under_attack_a_code_gets_in_after_one_wait(gate, log_in):
     """S8: guesses from many networks keep nobody out of this way who says both factors at once."""
-    code = await enrol()
+    code = await enrolled(gate)
     attempts = gate.runtime.own.login.attempts
     for each in range(TRIES_EVERYWHERE):
         await attempts.take("alice", f"198.51.{each}.0/24", time.time())
@@ -173,12 +168,10 @@ async def test_s8_under_attack_a_code_gets_in_after_one_wait(gate, log_in, enrol
     await eventually(is_let_in)
 
 
-async def test_s8_codes_at_a_refresh_are_guessed_at_the_same_account(
-    gate, post, log_in, enrol, put
-):
+async def test_s8_codes_at_a_refresh_are_guessed_at_the_same_account(gate, post, log_in, put):
     """S8: whoever's subject is not their name has no second set of tries at a refresh."""
     put(subject="u-17")
-    code = await enrol("u-17")
+    code = await enrolled(gate, "u-17")
     status, told, _ = await log_in(otp=code())
     assert 200 == status
     service = gate.runtime.tokens
@@ -194,6 +187,32 @@ async def test_s8_codes_at_a_refresh_are_guessed_at_the_same_account(
 
     assert 429 == (await post(**refresh, otp=code(30)))[0]
     assert 429 == (await log_in(otp=code(30)))[0]
+
+
+async def test_s7_where_codes_are_required_a_password_alone_buys_nothing(
+    start_gate, valkey, client, put
+):
+    """S7, `at_login: required`: whoever has no app gets no tokens by this way around the sign-in."""
+    config = CONFIG.replace("users.yaml}}", "users.yaml}}, otp: {{at_login: required}}")
+    gate = await start_gate(config.format(store=valkey.url, key="ab" * 32))
+    form = {
+        "grant_type": "password",
+        "client_id": "phone",
+        "username": "alice",
+        "password": PASSWORD,
+    }
+
+    async def log_in(**change):
+        async with client.post(f"{gate.url}/_auth/token", data=form | change) as answer:
+            return answer.status, await answer.json()
+
+    for said in ({}, {"otp": "123456"}):
+        expected = {"error": "invalid_grant", "error_description": "otp enrolment is required"}
+        assert (400, expected) == await log_in(**said)
+    assert (400, {"error": "invalid_grant"}) == await log_in(password="wrong")
+    code = await enrolled(gate)
+
+    assert 200 == (await log_in(otp=code()))[0]
 
 
 async def test_s5_a_password_is_not_taken_in_the_clear(log_in):
