@@ -328,10 +328,14 @@ class TokenService:
             raise OAuthRefused("invalid_grant", "name and password do not fit")
         amr: tuple[str, ...] = ("pwd",)
         if factors.codes is not None and await factors.codes.is_enrolled(person.subject):
+            if not request.form.get("otp"):
+                detail = "password grant: otp_required"
+                self._note(request, "login_second_step", person.subject, detail)
             await self._check_code(request, factors, name, person.subject, is_second=True)
             amr = ("pwd", "otp", "mfa")
         elif factors.requires_code:
-            self._note(request, "login_failed", person.subject, "password grant: otp_missing")
+            detail = "password grant: otp_missing"
+            self._note(request, "login_second_step", person.subject, detail)
             reason = "a one-time password has to be set up first"
             raise OAuthRefused("invalid_grant", reason, "otp enrolment is required")
         await factors.attempts.clear(name, request.where.network)

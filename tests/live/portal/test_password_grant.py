@@ -264,6 +264,24 @@ async def test_what_happens_to_tokens_is_noted(gate, post, log_in):
     assert "lgr_" not in repr(entries)
 
 
+async def test_s7_a_password_without_a_code_is_noted(gate, log_in):
+    """S7: the trail tells who knows a password and comes no further by this way."""
+    await enrolled(gate)
+    await log_in()
+    await log_in(password="wrong")
+    trail = AuditTrail(gate.runtime.store, prefix="latchgate:")
+
+    async def is_written():
+        return len(await trail.last(20)) >= 2
+
+    await eventually(is_written)
+    events = [entry.event for entry in await trail.last(20)]
+    assert [
+        ("login_second_step", "alice", "password grant: otp_required"),
+        ("login_failed", None, "password grant"),
+    ] == [(event.kind, event.subject, event.detail) for event in events]
+
+
 async def post_revoke(gate, token):
     async with aiohttp.ClientSession() as session:
         form = {"token": token, "client_id": "phone"}

@@ -351,13 +351,31 @@ async def test_what_happened_is_in_the_audit_trail(begin, visitor, valkey):
     await ada.send("/_auth/otp", action="remove")
     async with asyncio.timeout(10):
         with valkey.client() as store:
-            while len(found := store.xrange("latchgate:audit")) < 5:  # noqa: ASYNC110 - the gate writes it behind the answer
+            while len(found := store.xrange("latchgate:audit")) < 6:  # noqa: ASYNC110 - the gate writes it behind the answer
                 await asyncio.sleep(0.01)
     kinds = [fields[b"kind"].decode() for _, fields in found]
 
-    assert ["otp_failed", "login", "otp_enrolled", "step_up", "otp_removed"] == kinds
+    expected = ["login_second_step", "otp_failed", "login", "otp_enrolled", "step_up"]
+    assert [*expected, "otp_removed"] == kinds
     assert {b"ada"} == {fields[b"subject"] for _, fields in found}
     assert code.encode() not in repr(found).encode()
+
+
+async def test_s7_a_password_without_a_code_is_in_the_audit_trail(begin, visitor, valkey):
+    """S7: whoever knows the password of somebody with an app leaves a trace, though they come no further."""
+    ada = visitor(await begin())
+    await ada.enrol()
+    await ada.sign_in("ada")
+    await ada.sign_in("ada", password="wrong")
+    await ada.first_step()
+    async with asyncio.timeout(10):
+        with valkey.client() as store:
+            while len(found := store.xrange("latchgate:audit")) < 3:  # noqa: ASYNC110 - the gate writes it behind the answer
+                await asyncio.sleep(0.01)
+    told = [(fields[b"kind"], fields[b"subject"], fields.get(b"detail")) for _, fields in found]
+    waits = (b"login_second_step", b"ada", b"otp_required")
+
+    assert [waits, (b"login_failed", b"ada", None), waits] == told
 
 
 async def test_the_application_never_sees_the_waiting_sign_in(begin):
