@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import collections
 import contextlib
 import os
 import secrets
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, TypeVar
+from functools import partial
+from typing import Final, Self, TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError
@@ -29,6 +31,8 @@ COST: Final = (MEMORY_KIB, PASSES, LANES)
 THREADS: Final = 2
 MAX_WAITING: Final = 128
 """Passwords that wait for a thread; whoever comes then is told to come back."""
+SHARE: Final = 4
+"""One network has at most so small a part of all places: a quarter."""
 
 T = TypeVar("T")
 
@@ -63,6 +67,34 @@ def dummy_hash(cost: tuple[int, int, int] = COST) -> PasswordHash:
     return parse_hash(f"$argon2id$v=19$m={memory},t={passes},p={lanes}${salt}${digest}")
 
 
+class Place:
+    """A place in the queue, taken before an attempt is counted, and for one piece of work.
+
+    As a context manager it is given back at the end, unless work has been begun: then when that is done.
+    """
+
+    def __init__(self, network: str | None, free: Callable[[], None]) -> None:
+        self.network = network
+        self._free = free
+        self._is_held = True
+
+    def __enter__(self) -> Self:
+        """Keep the place."""
+        return self
+
+    def __exit__(self, *_raised: object) -> None:
+        """Give it back if nothing was done with it."""
+        if self._is_held:
+            self.use()()
+
+    def use(self) -> Callable[[], None]:
+        """Return what gives the place back once the work is done. Raises `RuntimeError` the second time."""
+        if not self._is_held:
+            raise RuntimeError("a place is for one password")
+        self._is_held = False
+        return self._free
+
+
 class Passwords:
     """The threads of one worker in which passwords are checked, and the queue before them."""
 
@@ -71,47 +103,59 @@ class Passwords:
             threads, thread_name_prefix="password", initializer=_yield_to_others
         )
         self._room = threads + waiting
+        self._share = max(1, self._room // SHARE)
+        self._held: collections.Counter[str | None] = collections.Counter()
+        """Places by network; no network stands here without one."""
 
-    @property
-    def is_full(self) -> bool:
-        """True where another password would be one too many."""
-        return self._room <= 0
+    def place(self, network: str | None) -> Place:
+        """Return a place in the queue. Raises `LoginBusy` where there is none, or none for `network`.
 
-    async def verify(self, known: PasswordHash, password: str) -> bool:
-        """Say whether `password` is the one behind `known`. Raises `LoginBusy`.
+        `network`: the client's address block as text; whoever is unknown counts as one.
+        """
+        if self._room <= 0:
+            raise LoginBusy("too many passwords wait to be checked")
+        if self._held[network] >= self._share:
+            raise LoginBusy("too many passwords of one network wait to be checked")
+        self._room -= 1
+        self._held[network] += 1
+        return Place(network, partial(self._free, network))
+
+    async def verify(self, known: PasswordHash, password: str, place: Place) -> bool:
+        """Say whether `password` is the one behind `known`.
 
         What is too long is compared too, cut short and never right: it takes no less time.
         """
         raw = password.encode("utf-8", "surrogatepass")
         is_fit = 0 < len(raw) <= MAX_PASSWORD_BYTES
         raw = raw[:MAX_PASSWORD_BYTES]
-        return await self._run(lambda: _is_right(known, raw)) and is_fit
+        return await self._run(place, lambda: _is_right(known, raw)) and is_fit
 
-    async def rehash(self, known: PasswordHash, password: str) -> PasswordHash:
-        """Return a hash at today's cost of a password that was right. Raises `LoginBusy`.
+    async def rehash(self, known: PasswordHash, password: str, place: Place) -> PasswordHash:
+        """Return a hash at today's cost of a password that was right.
 
         It keeps its salt, by which a new password can be told from an old one hashed anew.
         """
         salt = base64.b64decode(known.salt + "=" * (-len(known.salt) % 4))
         raw = checked_length(password)
-        return parse_hash(await self._run(lambda: hasher().hash(raw, salt=salt)))
+        return parse_hash(await self._run(place, lambda: hasher().hash(raw, salt=salt)))
 
     def close(self) -> None:
         """End the threads; what waits is not done any more."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    async def _run(self, work: Callable[[], T]) -> T:
-        if self.is_full:
-            raise LoginBusy("too many passwords wait to be checked")
-        self._room -= 1
+    async def _run(self, place: Place, work: Callable[[], T]) -> T:
+        free = place.use()
         future = self._pool.submit(work)
         # Not when the waiting ends but when the work does: who leaves early frees no thread.
         loop = asyncio.get_running_loop()
-        future.add_done_callback(lambda _done: _tell(loop, self._free))
+        future.add_done_callback(lambda _done: _tell(loop, free))
         return await asyncio.wrap_future(future)
 
-    def _free(self) -> None:
+    def _free(self, network: str | None) -> None:
         self._room += 1
+        self._held[network] -= 1
+        if self._held[network] <= 0:
+            del self._held[network]
 
 
 def _tell(loop: asyncio.AbstractEventLoop, what: Callable[[], None]) -> None:

@@ -25,6 +25,7 @@ KINDS: Final = frozenset(
     {
         "login",
         "login_failed",
+        "login_second_step",
         "logout",
         "session_ended",
         "token_issued",

@@ -15,11 +15,12 @@ from proxy.core.refresh import OtpRule
 from proxy.core.revocation import RevocationKeys, marker_life_s
 from proxy.services import compile as compiling
 from proxy.services.keyrings import SigningPlan
-from proxy.services.oauth import Factors, TokenRules, TokenService
+from proxy.services.oauth import TokenRules, TokenService
 from proxy.services.own import OwnServices
 from proxy.services.refresh import RefreshFamilies
 from proxy.services.revocations import Revocations
 from proxy.services.schemes.build import SchemeBuilder, own_lifetimes
+from proxy.services.token_factors import Factors
 from proxy.services.tokens import TokenIssuer
 
 METADATA_PATH: Final = "/.well-known/oauth-authorization-server"
@@ -93,7 +94,12 @@ def open_token_service(
         unfit=unfit,
     )
     if own is not None:
-        service.factors = Factors(own.login.attempts, own.login.users, own.step_up.otp)
+        service.factors = Factors(
+            own.login.attempts,
+            own.login.users,
+            own.step_up.otp,
+            requires_code=config.login is not None and config.login.otp.at_login == "required",
+        )
     return service
 
 

@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
+from proxy.adapters.passwords import Place
 from proxy.config.login_models import BindConfig
 from proxy.config.user_models import normal_name
 from proxy.core.binding import Binding, bind, block_of
 from proxy.core.freshness import PASSWORD, amr_with_code
-from proxy.errors import LoginBusy
 from proxy.services.attempts import Attempts
 from proxy.services.sessions import Beginning, Login, LoginRevoked, NewSession, Sessions
 from proxy.services.subjects import Subjects
@@ -35,6 +35,10 @@ class SecondFactor(Protocol):
 
     async def wanted(self, subject: str) -> Wanted:
         """Return what a sign-in of `subject` wants after the password. Raises `StoreUnavailable`."""
+        ...
+
+    async def is_enrolled(self, subject: str) -> bool:
+        """Tell whether `subject` has a code, wherever it is asked for. Raises `StoreUnavailable`."""
         ...
 
     async def check(self, subject: str, code: str, now: float) -> bool:
@@ -138,32 +142,39 @@ class LoginService:
         """
         if self.users is None:
             return NotSignedIn("login_failed")
-        if self.users.is_busy:  # before it is counted: it was not looked at
-            raise LoginBusy("too many passwords wait to be checked")
-        account = normal_name(said.username)
-        wait_s = await self.attempts.take(account, where.network, now)
-        known = self.users.find(account)
-        if wait_s > 0:
-            return NotSignedIn("too_many_attempts", wait_s, known.subject if known else None)
-        began = await self.sessions.begin(account if known is None else known.subject)
-        user = await self.users.verify(account, said.password)
-        if user is None or user.subject != began.subject:
-            return NotSignedIn("login_failed", subject=known.subject if known else None)
-        half = Half(
-            account, user.subject, began, self.users.become(account), said.is_remembered, now
-        )
+        with self.users.place(where.network) as place:  # what is not looked at is not counted
+            half = await self._first(self.users, place, said, where, now)
+        if isinstance(half, NotSignedIn):
+            return half
         factor = self.second_factor
-        wanted = "nothing" if factor is None else await factor.wanted(user.subject)
+        wanted = "nothing" if factor is None else await factor.wanted(half.subject)
         if factor is None or wanted == "nothing":
             return await self._finish(half, PASSWORD, where, old, now)
         if wanted == "enrolment":
-            return NotSignedIn("otp_missing", subject=user.subject, half=half)
+            return NotSignedIn("otp_missing", subject=half.subject, half=half)
         if not said.otp:
-            return NotSignedIn("otp_required", subject=user.subject, half=half)
+            return NotSignedIn("otp_required", subject=half.subject, half=half)
+        wait_s = await self.attempts.take(half.name, where.network, now, is_second=True)
         otp = said.otp
         return await self._prove(
-            half, lambda: factor.check(user.subject, otp, now), where, old, now
+            half, lambda: factor.check(half.subject, otp, now), where, old, now, wait_s
         )
+
+    async def _first(
+        self, users: Users, place: Place, said: Credentials, where: Whereabouts, now: float
+    ) -> Half | NotSignedIn:
+        """Check the password."""
+        account = normal_name(said.username)
+        wait_s = await self.attempts.take(account, where.network, now)
+        known = users.find(account)
+        if wait_s > 0:
+            return NotSignedIn("too_many_attempts", wait_s, known.subject if known else None)
+        began = await self.sessions.begin(account if known is None else known.subject)
+        user = await users.verify(account, said.password, place)
+        if user is None or user.subject != began.subject:
+            return NotSignedIn("login_failed", subject=known.subject if known else None)
+        become = users.become(account)
+        return Half(account, user.subject, began, become, said.is_remembered, now)
 
     async def second(
         self, half: Half, step: str, code: str, where: Whereabouts, old: str | None, now: float
@@ -182,7 +193,8 @@ class LoginService:
                 return await factor.confirm(half.subject, step, code, now)
             return await factor.check(half.subject, code, now)
 
-        return await self._prove(half, is_right, where, old, now)
+        wait_s = await self.attempts.take(half.name, where.network, now)
+        return await self._prove(half, is_right, where, old, now, wait_s)
 
     async def _prove(
         self,
@@ -191,9 +203,9 @@ class LoginService:
         where: Whereabouts,
         old: str | None,
         now: float,
+        wait_s: float,
     ) -> SignedIn | NotSignedIn:
-        """Check a code, which is an attempt of its own (S8)."""
-        wait_s = await self.attempts.take(half.name, where.network, now)
+        """Check a code, which is an attempt of its own (S8): `wait_s` is what counting it said."""
         if wait_s > 0:
             return NotSignedIn("too_many_attempts", wait_s, half.subject)
         if not await is_right():
@@ -207,7 +219,7 @@ class LoginService:
         user = await self._unchanged(half)
         if user is None:
             return NotSignedIn("login_failed", subject=half.subject)
-        await self.attempts.clear(half.name, where.network)
+        await self._forget_attempts(half, amr, where)
         lifetime_s = self.remember_s if half.is_remembered else None
         try:
             session = await self.sessions.rotate(
@@ -216,6 +228,13 @@ class LoginService:
         except LoginRevoked:
             return NotSignedIn("login_failed", subject=half.subject)
         return SignedIn(session, user, lifetime_s)
+
+    async def _forget_attempts(self, half: Half, amr: tuple[str, ...], where: Whereabouts) -> None:
+        """S8: a password alone takes back itself, and no guess at a code that is asked elsewhere."""
+        factor = self.second_factor
+        is_last = amr != PASSWORD or factor is None or not await factor.is_enrolled(half.subject)
+        forget = self.attempts.clear if is_last else self.attempts.give_back
+        await forget(half.name, where.network)
 
     async def _unchanged(self, half: Half) -> User | None:
         users = self.users

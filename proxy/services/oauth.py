@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from proxy.config.user_models import normal_name
 from proxy.core.formats.native import cookie_digest
@@ -25,7 +25,7 @@ from proxy.core.oauth import (
 )
 from proxy.core.refresh import MARK, Family, Holder, OtpRule
 from proxy.core.revocation import digest
-from proxy.errors import LoginBusy, ProofInvalid, ProxyError, StoreUnavailable, TokenInvalid
+from proxy.errors import ProofInvalid, ProxyError, StoreUnavailable, TokenInvalid
 from proxy.model import Authenticated, Identity
 from proxy.services.audit import Audit, Event
 from proxy.services.login import Whereabouts
@@ -34,6 +34,7 @@ from proxy.services.refresh import Answer, GrantRefused, RefreshFamilies, Reused
 from proxy.services.revocations import Revocations
 from proxy.services.schemes.jwt import JwtScheme
 from proxy.services.schemes.port import Carried, Found, Place
+from proxy.services.token_factors import Factors
 from proxy.services.tokens import (
     CLIENT_ID,
     RESERVED_CLAIMS,
@@ -62,77 +63,6 @@ class TooManyAttempts(ProxyError):
         self.wait_s = wait_s
 
 
-class Person(Protocol):
-    """Whom a name and password belong to."""
-
-    @property
-    def subject(self) -> str:
-        """Who it is, for good."""
-        ...
-
-    @property
-    def email(self) -> str | None:
-        """Their address."""
-        ...
-
-    @property
-    def name(self) -> str | None:
-        """The name to show."""
-        ...
-
-    @property
-    def roles(self) -> tuple[str, ...]:
-        """Their roles."""
-        ...
-
-    @property
-    def scopes(self) -> tuple[str, ...]:
-        """Their scopes."""
-        ...
-
-    @property
-    def is_disabled(self) -> bool:
-        """True where they may not sign in."""
-        ...
-
-
-class People(Protocol):
-    """Checks names and passwords."""
-
-    @property
-    def is_busy(self) -> bool:
-        """True where a password would not even be looked at."""
-        ...
-
-    async def verify(self, name: str, password: str) -> Person | None:
-        """Return whose they are, `None` for nobody's; takes the same time for an unknown name."""
-        ...
-
-
-class Attempts(Protocol):
-    """Counts guesses before they are made (S8)."""
-
-    async def take(self, account: str, network: str | None, now: float) -> float:
-        """Count an attempt and return the seconds to wait: 0.0 lets it be made."""
-        ...
-
-    async def clear(self, account: str, network: str | None) -> None:
-        """Forget what was counted, after success."""
-        ...
-
-
-class OneTimeCodes(Protocol):
-    """Checks one-time passwords and recovery codes."""
-
-    async def is_enrolled(self, subject: str) -> bool:
-        """Tell whether a code is asked of them."""
-        ...
-
-    async def check(self, subject: str, code: str, now: float) -> bool:
-        """Tell whether it is a good code, which it is once."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
     """A request of a client, without HTTP."""
@@ -154,17 +84,6 @@ class TokenRequest:
     def place(self) -> str:
         """Return a digest of where it comes from."""
         return digest(self.where.network or "", self.where.shown_agent or "")
-
-
-@dataclass(frozen=True, slots=True)
-class Factors:
-    """Who checks what people know and have; see the parts that log people in."""
-
-    attempts: Attempts
-    people: People | None = None
-    """`None`: nobody has a password."""
-    codes: OneTimeCodes | None = None
-    """`None`: nobody has one-time passwords."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,8 +279,9 @@ class TokenService:
         subject = family.holder.subject
         if not await self.factors.codes.is_enrolled(subject):
             return here
-        await self._check_code(request, self.factors, subject, subject)
-        await self.factors.attempts.clear(subject, request.where.network)
+        name = self.factors.name_of(subject)
+        await self._check_code(request, self.factors, name, subject)
+        await self.factors.attempts.clear(name, request.where.network)
         return here.proved(("otp", "mfa"), request.now)
 
     async def _client_credentials(self, request: TokenRequest) -> Answer:
@@ -408,17 +328,24 @@ class TokenService:
         factors = self.factors
         if factors is None or factors.people is None:
             raise OAuthRefused("unsupported_grant_type", "nobody has a password here")
-        if factors.people.is_busy:  # before it is counted: it was not looked at
-            raise LoginBusy("too many passwords wait to be checked")
-        await _take_attempt(factors, name, request)
-        person = await factors.people.verify(name, password)
+        with factors.people.place(request.where.network) as place:  # before it is counted
+            await _take_attempt(factors, name, request)
+            person = await factors.people.verify(name, password, place)
         if person is None or person.is_disabled or person.subject.startswith(CLIENT_SUBJECT):
             self._note(request, "login_failed", None, "password grant")
             raise OAuthRefused("invalid_grant", "name and password do not fit")
         amr: tuple[str, ...] = ("pwd",)
         if factors.codes is not None and await factors.codes.is_enrolled(person.subject):
-            await self._check_code(request, factors, name, person.subject)
+            if not request.form.get("otp"):
+                detail = "password grant: otp_required"
+                self._note(request, "login_second_step", person.subject, detail)
+            await self._check_code(request, factors, name, person.subject, is_second=True)
             amr = ("pwd", "otp", "mfa")
+        elif factors.requires_code:
+            detail = "password grant: otp_missing"
+            self._note(request, "login_second_step", person.subject, detail)
+            reason = "a one-time password has to be set up first"
+            raise OAuthRefused("invalid_grant", reason, "otp enrolment is required")
         await factors.attempts.clear(name, request.where.network)
         return Holder(
             subject=person.subject,
@@ -431,14 +358,20 @@ class TokenService:
         )
 
     async def _check_code(
-        self, request: TokenRequest, factors: Factors, name: str, subject: str
+        self,
+        request: TokenRequest,
+        factors: Factors,
+        name: str,
+        subject: str,
+        *,
+        is_second: bool = False,
     ) -> None:
         """Return if the request has a good code; each is an attempt at the account `name` (S8)."""
         assert factors.codes is not None  # noqa: S101 - whoever calls has looked
         code = request.form.get("otp")
         if not code:
             raise OAuthRefused("invalid_grant", "no one-time password", "otp is required")
-        await _take_attempt(factors, name, request)
+        await _take_attempt(factors, name, request, is_second=is_second)
         if not await factors.codes.check(subject, code, request.now):
             self._note(request, "otp_failed", subject, "token endpoint")
             raise OAuthRefused("invalid_grant", "the one-time password is not good")
@@ -468,8 +401,11 @@ class TokenService:
         return answer_with(minted, None, holder.subject, request.jkt)
 
 
-async def _take_attempt(factors: Factors, name: str, request: TokenRequest) -> None:
-    wait_s = await factors.attempts.take(name, request.where.network, request.now)
+async def _take_attempt(
+    factors: Factors, name: str, request: TokenRequest, *, is_second: bool = False
+) -> None:
+    network = request.where.network
+    wait_s = await factors.attempts.take(name, network, request.now, is_second=is_second)
     if wait_s > 0:
         raise TooManyAttempts(wait_s)
 

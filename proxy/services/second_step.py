@@ -54,6 +54,10 @@ class SecondStep:
             return "code"
         return "enrolment" if self._at_login == "required" else "nothing"
 
+    async def is_enrolled(self, subject: str) -> bool:
+        """Tell whether `subject` has a code, whether or not the sign-in asks for it."""
+        return self.otp is not None and await self.otp.is_enrolled(subject)
+
     async def check(self, subject: str, code: str, now: float) -> bool:
         """Take a code, once (see services.otp)."""
         return self.otp is not None and await self.otp.check(subject, code, now)

@@ -105,11 +105,13 @@ class StepUp:
         users = self._users
         assert users is not None  # noqa: S101 - where there is a name there are users
 
-        async def is_right() -> bool:
-            found = await users.verify(name, given)
-            return found is not None and found.subject == caller.subject
+        with users.place(caller.where.network) as place:  # what is not looked at is not counted
 
-        return await self._prove(caller, is_right, PASSWORD, now)
+            async def is_right() -> bool:
+                found = await users.verify(name, given, place)
+                return found is not None and found.subject == caller.subject
+
+            return await self._prove(caller, is_right, PASSWORD, now)
 
     async def confirm(self, caller: Caller, code: str, now: float) -> NewSession | Failure:
         """Put an enrolment that this session began in force; its first code is a factor as any other.

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from proxy.adapters.passwords import COST, Passwords, dummy_hash
+from proxy.adapters.passwords import COST, Passwords, Place, dummy_hash
 from proxy.adapters.tasks import spawn
 from proxy.adapters.users_file import WatchedUsers, edit_users
 from proxy.config.user_models import PasswordHash, UserConfig, UsersFile, normal_name
@@ -57,10 +57,13 @@ class Users:
         self._pending: dict[str, str] = {}
         self._reading = asyncio.Lock()
 
-    @property
-    def is_busy(self) -> bool:
-        """True where a password would not even be looked at: the queue is full."""
-        return self._passwords.is_full
+    def place(self, network: str | None) -> Place:
+        """Return a place among the passwords that wait to be checked, of a share that `network` has.
+
+        It is taken before the attempt is counted: what is not looked at costs nobody a try. Raises
+        `LoginBusy`.
+        """
+        return self._passwords.place(network)
 
     def close(self) -> None:
         """End the threads that check passwords."""
@@ -83,16 +86,16 @@ class Users:
         entry = self._entries.get(normal_name(name))
         return GONE if entry is None else become(entry)
 
-    async def verify(self, name: str, password: str) -> User | None:
+    async def verify(self, name: str, password: str, place: Place) -> User | None:
         """Return whose name and password these are; `None` for every reason that they are nobody's.
 
-        A name that is not there, and one that is disabled, takes as long. Raises `LoginBusy`.
+        A name that is not there, and one that is disabled, takes as long. `place` is used up.
         """
         name = normal_name(name)
         await self.refresh()  # a password that was changed a moment ago opens nothing any more
         entry = self._entries.get(name)
         known = self._nobody if entry is None else entry.password
-        is_right = await self._passwords.verify(known, password)
+        is_right = await self._passwords.verify(known, password, place)
         await self.refresh()
         now = self._entries.get(name)  # as it is after the wait
         if entry is None or now is None or not is_right or now.disabled:
@@ -100,7 +103,7 @@ class Users:
         if now.password != entry.password:
             return None
         if known.cost != COST:
-            spawn(self._rehash(name, known, password), name="password hashed anew")
+            spawn(self._rehash(name, known, password, place.network), name="password hashed anew")
         return _user(name, now)
 
     def load(self) -> None:
@@ -160,10 +163,12 @@ class Users:
         if cost != self._nobody.cost:
             self._nobody = dummy_hash(cost)
 
-    async def _rehash(self, name: str, known: PasswordHash, password: str) -> None:
+    async def _rehash(
+        self, name: str, known: PasswordHash, password: str, network: str | None
+    ) -> None:
         """Hash a password that was right at today's cost, if the file may be written."""
-        with contextlib.suppress(LoginBusy):
-            new = await self._passwords.rehash(known, password)
+        with contextlib.suppress(LoginBusy), self.place(network) as place:
+            new = await self._passwords.rehash(known, password, place)
 
             def change(users: dict[str, Any]) -> bool:
                 if users.get(name, {}).get("password") != known.text:

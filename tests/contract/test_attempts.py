@@ -125,6 +125,65 @@ async def test_s8_success_does_not_help_an_attacker_elsewhere(attempts):
     assert await attempts.take("alice", "203.0.113.0/24", NOW + wait) > 0
 
 
+async def test_s8_both_factors_of_a_request_are_one_turn(attempts):
+    """S8: under attack password and code are counted each, and wait for their turn together."""
+    await attack(attempts)
+    now = NOW
+    for _ in range(TRIES // 2):
+        now += await attempts.take("alice", HERE, now)
+        assert 0.0 == await attempts.take("alice", HERE, now)
+        assert 0.0 == await attempts.take("alice", HERE, now, is_second=True)
+        assert await attempts.take("alice", HERE, now) > 0, "the next request has a turn of its own"
+
+    assert LOCK_S == await attempts.take("alice", HERE, now)
+    assert LOCK_S == await attempts.take("alice", HERE, now, is_second=True)
+
+
+async def test_s8_the_attempt_that_brings_the_delays_brings_them_to_the_next_request(attempts):
+    """S8: whoever has made the last attempt without a wait finishes what they have begun."""
+    for each in range(TRIES_EVERYWHERE - 1):
+        await attempts.take("alice", f"198.51.{each}.0/24", NOW)
+
+    assert 0.0 == await attempts.take("alice", HERE, NOW)
+    assert 0.0 == await attempts.take("alice", HERE, NOW, is_second=True)
+    assert await attempts.take("alice", HERE, NOW) > 0
+
+
+async def test_s8_a_second_factor_after_the_last_attempt_is_locked_out(attempts):
+    """S8: a code has no more tries than there are, though its password was let through."""
+    await use_up(attempts)
+
+    assert LOCK_S == await attempts.take("alice", HERE, NOW, is_second=True)
+
+
+async def test_s8_what_is_given_back_is_one_attempt(attempts):
+    """S8: the attempts before it stay counted, and so do those of other networks."""
+    for _ in range(TRIES - 2):
+        await attempts.take("alice", HERE, NOW)
+    for _ in range(TRIES):
+        assert 0.0 == await attempts.take("alice", HERE, NOW)
+        await attempts.give_back("alice", HERE)
+
+    assert [0.0, 0.0] == [await attempts.take("alice", HERE, NOW) for _ in range(2)]
+    assert LOCK_S == await attempts.take("alice", HERE, NOW)
+    await attempts.give_back("alice", "203.0.113.0/24")
+    assert LOCK_S == await attempts.take("alice", HERE, NOW)
+
+
+async def test_s8_the_last_attempt_that_is_given_back_locks_nobody_out(attempts):
+    """S8: one further guess is counted, no more; a turn that others make everybody wait for stays."""
+    await use_up(attempts)
+    await attempts.give_back("alice", HERE)
+    assert 0.0 == await attempts.take("alice", HERE, NOW)
+    assert LOCK_S == await attempts.take("alice", HERE, NOW)
+
+    await attack(attempts, "bob")
+    wait = await attempts.take("bob", HERE, NOW)
+    assert 0.0 == await attempts.take("bob", HERE, NOW + wait)
+    await attempts.give_back("bob", HERE)
+    assert await attempts.take("bob", HERE, NOW + wait) > 0
+
+
 async def test_s8_what_stands_in_the_store_is_forgotten(backend, attempts):
     """S8: every key has an end, and none says whose account it is about."""
     await attack(attempts)

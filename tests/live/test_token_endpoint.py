@@ -16,15 +16,17 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from authlib.integrations.requests_client import OAuth2Session
 
+from proxy.adapters.passwords import Place
 from proxy.config.models import Config
 from proxy.core.formats.native import cookie_digest
 from proxy.core.oauth import SESSION_GRANT
 from proxy.core.refresh import Holder
 from proxy.core.revocation import RevocationKeys
-from proxy.services.oauth import Factors
+from proxy.errors import LoginBusy
 from proxy.services.revocations import Revocations
 from proxy.services.schemes.build import open_sessions
 from proxy.services.sessions import Login
+from proxy.services.token_factors import Factors
 from tests.token_workshop import unb64
 
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -435,7 +437,15 @@ class Ann:
         self.taken, self.cleared, self.codes = [], [], {"123456"}
         self.is_busy = False
 
-    async def verify(self, name, password):
+    def name_of(self, subject):
+        return subject
+
+    def place(self, network):
+        if self.is_busy:
+            raise LoginBusy("full")
+        return Place(network, lambda: None)
+
+    async def verify(self, name, password, _place):
         assert self.taken, "an attempt is counted before it is checked"
         if (name, password) != ("ann", "correct horse"):
             return None
@@ -448,7 +458,8 @@ class Ann:
             is_disabled=self.is_disabled,
         )
 
-    async def take(self, account, network, _now):
+    async def take(self, account, network, _now, *, is_second=False):
+        assert not is_second or self.taken, "a second factor comes after a first"
         self.taken.append((account, network))
         return self.wait_s
 
@@ -533,6 +544,15 @@ async def test_a_locked_account_is_429(caller):
     assert (429, "too_many_attempts") == (answer.status, answer.json["code"])
     assert ["13"] == answer.headers.getall("Retry-After")
     assert not ann.cleared
+
+
+async def test_s8_a_password_that_finds_no_room_is_not_counted(caller):
+    """S8: nobody uses up the tries of others by a flood."""
+    ann = with_ann(caller)
+    ann.is_busy = True
+    answer = await caller.post("token", PASSWORD)
+
+    assert (503, "login_busy", []) == (answer.status, answer.json["code"], ann.taken)
 
 
 async def test_s7_an_enrolled_person_needs_the_code(caller):

@@ -146,6 +146,8 @@ class _LoginEndpoints:
         elif result.half is None:
             why = "" if result.code == "login_failed" else result.code
             self._note("login_failed", visit, result.subject, why)
+        else:  # a password that is known to somebody else shows here alone
+            self._note("login_second_step", visit, result.subject, result.code)
         return result
 
     def _note(self, kind: str, visit: Visit, subject: str | None, detail: str = "") -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import time
+from dataclasses import replace
 
 import aiohttp
 import pytest
@@ -11,7 +13,8 @@ import pytest
 from proxy.adapters.passwords import hash_password
 from proxy.adapters.users_file import edit_users
 from proxy.core.oauth import SESSION_GRANT
-from proxy.services.attempts import TRIES
+from proxy.core.otp import code_at
+from proxy.services.attempts import TRIES, TRIES_EVERYWHERE
 from proxy.services.audit import AuditTrail
 
 PASSWORD = "correct horse"
@@ -138,6 +141,80 @@ async def test_s8_guesses_by_this_way_are_counted_too(log_in):
     assert 1 == len(headers.getall("Retry-After"))
 
 
+async def enrolled(gate, subject="alice"):
+    """Set an app up for somebody, and return what shows its codes."""
+    otp = gate.runtime.own.step_up.otp
+    then = time.time() - 300
+    begun = await otp.begin(subject, then)
+    secret = base64.b32decode(begun.secret)
+    assert await otp.confirm(subject, code_at(secret, then), then)
+    return lambda after_s=0: code_at(secret, time.time() + after_s)
+
+
+async def test_s8_under_attack_a_code_gets_in_after_one_wait(gate, log_in):
+    """S8: guesses from many networks keep nobody out of this way who says both factors at once."""
+    code = await enrolled(gate)
+    attempts = gate.runtime.own.login.attempts
+    for each in range(TRIES_EVERYWHERE):
+        await attempts.take("alice", f"198.51.{each}.0/24", time.time())
+    status, _, headers = await log_in(otp=code())
+    assert (429, "1") == (status, headers["Retry-After"])
+
+    async def is_let_in():
+        status, _, headers = await log_in(otp=code())
+        assert (status, headers.get("Retry-After")) in {(429, "1"), (200, None)}
+        return status == 200
+
+    await eventually(is_let_in)
+
+
+async def test_s8_codes_at_a_refresh_are_guessed_at_the_same_account(gate, post, log_in, put):
+    """S8: whoever's subject is not their name has no second set of tries at a refresh."""
+    put(subject="u-17")
+    code = await enrolled(gate, "u-17")
+    status, told, _ = await log_in(otp=code())
+    assert 200 == status
+    service = gate.runtime.tokens
+    service.rules = replace(service.rules, otp="always")
+    refresh = {
+        "grant_type": "refresh_token",
+        "client_id": "phone",
+        "refresh_token": told["refresh_token"],
+    }
+    for _ in range(TRIES // 2):
+        assert 400 == (await log_in(password="wrong"))[0]
+        assert 400 == (await post(**refresh, otp="no code"))[0]
+
+    assert 429 == (await post(**refresh, otp=code(30)))[0]
+    assert 429 == (await log_in(otp=code(30)))[0]
+
+
+async def test_s7_where_codes_are_required_a_password_alone_buys_nothing(
+    start_gate, valkey, client, put
+):
+    """S7, `at_login: required`: whoever has no app gets no tokens by this way around the sign-in."""
+    config = CONFIG.replace("users.yaml}}", "users.yaml}}, otp: {{at_login: required}}")
+    gate = await start_gate(config.format(store=valkey.url, key="ab" * 32))
+    form = {
+        "grant_type": "password",
+        "client_id": "phone",
+        "username": "alice",
+        "password": PASSWORD,
+    }
+
+    async def log_in(**change):
+        async with client.post(f"{gate.url}/_auth/token", data=form | change) as answer:
+            return answer.status, await answer.json()
+
+    for said in ({}, {"otp": "123456"}):
+        expected = {"error": "invalid_grant", "error_description": "otp enrolment is required"}
+        assert (400, expected) == await log_in(**said)
+    assert (400, {"error": "invalid_grant"}) == await log_in(password="wrong")
+    code = await enrolled(gate)
+
+    assert 200 == (await log_in(otp=code()))[0]
+
+
 async def test_s5_a_password_is_not_taken_in_the_clear(log_in):
     """S5: over plain http of another machine the grant is refused before anything is checked."""
     status, answer, _ = await log_in({"Host": "shop.example.com"})
@@ -185,6 +262,24 @@ async def test_what_happens_to_tokens_is_noted(gate, post, log_in):
     assert {"127.0.0.1"} == {entry.event.address for entry in entries}
     assert all(entry.event.request_id for entry in entries)
     assert "lgr_" not in repr(entries)
+
+
+async def test_s7_a_password_without_a_code_is_noted(gate, log_in):
+    """S7: the trail tells who knows a password and comes no further by this way."""
+    await enrolled(gate)
+    await log_in()
+    await log_in(password="wrong")
+    trail = AuditTrail(gate.runtime.store, prefix="latchgate:")
+
+    async def is_written():
+        return len(await trail.last(20)) >= 2
+
+    await eventually(is_written)
+    events = [entry.event for entry in await trail.last(20)]
+    assert [
+        ("login_second_step", "alice", "password grant: otp_required"),
+        ("login_failed", None, "password grant"),
+    ] == [(event.kind, event.subject, event.detail) for event in events]
 
 
 async def post_revoke(gate, token):

@@ -307,6 +307,33 @@ async def test_never_asks_for_no_code(begin, visitor):
     assert ["pwd"] == await ada.amr()
 
 
+async def test_s8_a_password_alone_gives_no_new_tries_at_the_code(begin, visitor):
+    """S8, `never`: signing in with the password wipes out no guess at the code; a code does."""
+    ada = visitor(await begin("never"))
+    await ada.enrol()
+    thief = visitor(ada.gate)
+    statuses = []
+    for number in range(2 * TRIES):
+        answer, _ = await thief.sign_in("ada")
+        if answer.status == 200:
+            answer, _ = await thief.send("/_auth/step-up", code=f"no code {number}")
+        statuses.append(answer.status)
+
+    assert [403] * TRIES + [429] * TRIES == statuses
+
+
+async def test_s8_signing_in_often_uses_up_no_tries(begin, visitor):
+    """S8, `never`: a right password costs its owner nothing, though it takes no guess back."""
+    ada = visitor(await begin("never"))
+    await ada.enrol()
+    for _ in range(2 * TRIES):
+        answer, _ = await ada.sign_in("ada")
+        assert 200 == answer.status
+    answer, _ = await ada.send("/_auth/step-up", code=ada.code())
+
+    assert 200 == answer.status
+
+
 async def test_required_lets_nobody_in_with_a_password_alone(begin, visitor):
     """`at_login: required`: who has no app sets one up then; recovery codes are shown once."""
     ada = visitor(await begin("required"))
@@ -345,13 +372,31 @@ async def test_what_happened_is_in_the_audit_trail(begin, visitor, valkey):
     await ada.send("/_auth/otp", action="remove")
     async with asyncio.timeout(10):
         with valkey.client() as store:
-            while len(found := store.xrange("latchgate:audit")) < 5:  # noqa: ASYNC110 - the gate writes it behind the answer
+            while len(found := store.xrange("latchgate:audit")) < 6:  # noqa: ASYNC110 - the gate writes it behind the answer
                 await asyncio.sleep(0.01)
     kinds = [fields[b"kind"].decode() for _, fields in found]
 
-    assert ["otp_failed", "login", "otp_enrolled", "step_up", "otp_removed"] == kinds
+    expected = ["login_second_step", "otp_failed", "login", "otp_enrolled", "step_up"]
+    assert [*expected, "otp_removed"] == kinds
     assert {b"ada"} == {fields[b"subject"] for _, fields in found}
     assert code.encode() not in repr(found).encode()
+
+
+async def test_s7_a_password_without_a_code_is_in_the_audit_trail(begin, visitor, valkey):
+    """S7: whoever knows the password of somebody with an app leaves a trace, though they come no further."""
+    ada = visitor(await begin())
+    await ada.enrol()
+    await ada.sign_in("ada")
+    await ada.sign_in("ada", password="wrong")
+    await ada.first_step()
+    async with asyncio.timeout(10):
+        with valkey.client() as store:
+            while len(found := store.xrange("latchgate:audit")) < 3:  # noqa: ASYNC110 - the gate writes it behind the answer
+                await asyncio.sleep(0.01)
+    told = [(fields[b"kind"], fields[b"subject"], fields.get(b"detail")) for _, fields in found]
+    waits = (b"login_second_step", b"ada", b"otp_required")
+
+    assert [waits, (b"login_failed", b"ada", None), waits] == told
 
 
 async def test_the_application_never_sees_the_waiting_sign_in(begin):

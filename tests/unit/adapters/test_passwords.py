@@ -20,9 +20,27 @@ from proxy.config.user_models import parse_hash
 from proxy.errors import LoginBusy
 
 
+class Pool(Passwords):
+    """A pool in which every password comes from a network of its own, unless a test says so."""
+
+    networks = 0
+
+    async def check(self, known, password, network=None):
+        self.networks += 1
+        with self.place(network or str(self.networks)) as place:
+            return await self.verify(known, password, place)
+
+
 @pytest.fixture
 def passwords():
-    pool = Passwords(threads=1, waiting=2)
+    pool = Pool(threads=1, waiting=2)
+    yield pool
+    pool.close()
+
+
+@pytest.fixture
+def wide():
+    pool = Pool(threads=1, waiting=7)
     yield pool
     pool.close()
 
@@ -32,9 +50,9 @@ async def test_a_password_is_right_or_wrong(passwords):
     known = hash_password("비밀번호 correct")
 
     assert COST == known.cost
-    assert await passwords.verify(known, "비밀번호 correct")
-    assert not await passwords.verify(known, "비밀번호 Correct")
-    assert not await passwords.verify(known, "")
+    assert await passwords.check(known, "비밀번호 correct")
+    assert not await passwords.check(known, "비밀번호 Correct")
+    assert not await passwords.check(known, "")
 
 
 async def test_s8_a_password_has_at_most_1_kib(passwords):
@@ -42,8 +60,8 @@ async def test_s8_a_password_has_at_most_1_kib(passwords):
     longest = "x" * MAX_PASSWORD_BYTES
     known = hash_password(longest)
 
-    assert await passwords.verify(known, longest)
-    assert not await passwords.verify(known, longest + "x")
+    assert await passwords.check(known, longest)
+    assert not await passwords.check(known, longest + "x")
     for bad in (longest + "x", ""):
         with pytest.raises(ValueError):
             hash_password(bad)
@@ -53,25 +71,56 @@ async def test_s8_the_queue_is_bounded(passwords):
     """S8: more at once than there is room for are told so, and the room comes back."""
     known = hash_password("x")
     results = await asyncio.gather(
-        *(passwords.verify(known, "x") for _ in range(10)), return_exceptions=True
+        *(passwords.check(known, "x") for _ in range(10)), return_exceptions=True
     )
 
     assert 3 == results.count(True)
     assert 7 == sum(isinstance(result, LoginBusy) for result in results)
     await asyncio.sleep(0)
-    assert await passwords.verify(known, "x")
+    assert await passwords.check(known, "x")
+
+
+async def test_s8_one_network_has_a_quarter_of_the_queue(wide):
+    """S8: whoever floods it from one network keeps nobody else waiting for long, nor out."""
+    known = hash_password("x")
+    flood = asyncio.gather(
+        *(wide.check(known, "guess", "flood") for _ in range(50)), return_exceptions=True
+    )
+    await asyncio.sleep(0)
+    with pytest.raises(LoginBusy):
+        wide.place("flood")
+    assert await wide.check(known, "x", "mine")
+    results = await flood
+
+    assert 2 == results.count(False)
+    assert 48 == sum(isinstance(result, LoginBusy) for result in results)
+    await asyncio.sleep(0)
+    assert not await wide.check(known, "guess", "flood")
+
+
+async def test_s8_a_place_that_nothing_was_done_with_comes_back(wide):
+    """S8: whoever is told to wait for their turn holds no place meanwhile; and a place is for one."""
+    for _ in range(20):
+        with wide.place("mine"):
+            pass
+    with wide.place(None), wide.place(None), pytest.raises(LoginBusy):
+        wide.place(None)
+    with wide.place("mine") as place:
+        assert await wide.verify(hash_password("x"), "x", place)
+        with pytest.raises(RuntimeError):
+            await wide.verify(hash_password("x"), "x", place)
 
 
 async def test_s8_who_leaves_early_frees_no_thread(passwords):
     """S8: a client that goes away does not make room for another while its password is hashed."""
     known = hash_password("x")
-    waiting = [spawn(passwords.verify(known, "x"), name="password") for _ in range(3)]
+    waiting = [spawn(passwords.check(known, "x"), name="password") for _ in range(3)]
     await asyncio.sleep(0)
-    assert passwords.is_full
     waiting[0].cancel()
     await asyncio.sleep(0)
 
-    assert passwords.is_full
+    with pytest.raises(LoginBusy):
+        passwords.place("another")
     await asyncio.gather(*waiting, return_exceptions=True)
 
 
@@ -81,20 +130,20 @@ async def test_nobodys_hash_costs_as_much(passwords):
 
     async def took(which):
         begun = time.process_time()  # of the threads too, and of no other process
-        await passwords.verify(which, "guess")
+        await passwords.check(which, "guess")
         return time.process_time() - begun
 
     times = [(await took(known), await took(nobody)) for _ in range(7)]
     ratio = min(t[0] for t in times) / min(t[1] for t in times)  # a busy machine only adds
     assert 0.5 < ratio < 2
-    assert not await passwords.verify(nobody, "")
+    assert not await passwords.check(nobody, "")
 
 
 async def test_a_hash_made_anew_keeps_its_salt(passwords):
     """So that a password that was only hashed at another cost is not taken for a new one."""
     old = parse_hash(hasher((8 * 1024, 1, 1)).hash("secret"))
-    new = await passwords.rehash(old, "secret")
+    new = await passwords.rehash(old, "secret", passwords.place("mine"))
 
     assert (old.salt, COST) == (new.salt, new.cost)
-    assert await passwords.verify(new, "secret")
+    assert await passwords.check(new, "secret")
     assert hash_password("secret").salt != hash_password("secret").salt

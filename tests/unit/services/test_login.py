@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from proxy.adapters.passwords import Passwords, hash_password
 from proxy.adapters.store import StoreAddress, open_store
+from proxy.adapters.tasks import spawn
 from proxy.adapters.users_file import WatchedUsers, edit_users
 from proxy.config.models import LoginConfig
 from proxy.core.formats.native import read
 from proxy.errors import LoginBusy
-from proxy.services.attempts import TRIES, Attempts
+from proxy.services.attempts import TRIES, TRIES_EVERYWHERE, Attempts
 from proxy.services.login import Credentials, LoginService, NotSignedIn, SignedIn, Whereabouts
 from proxy.services.sessions import Sessions
 from proxy.services.subjects import Subjects
@@ -31,6 +34,9 @@ class Factor:
 
     async def wanted(self, subject):
         return "code" if subject == "alice" else "nothing"
+
+    async def is_enrolled(self, subject):
+        return subject == "alice"
 
     async def check(self, subject, code, now):
         self.asked.append((subject, code, now))
@@ -109,6 +115,18 @@ async def test_s8_a_right_password_gives_no_new_tries_at_the_code(make):
     assert TRIES // 2 == len(service.second_factor.asked)
 
 
+async def test_s8_under_attack_password_and_code_get_in_after_one_wait(make):
+    """S8: whoever guesses from many networks keeps nobody out who says both at once."""
+    service = make(Factor())
+    for each in range(TRIES_EVERYWHERE):
+        await service.attempts.take("alice", f"198.51.{each}.0/24", NOW)
+    said = Credentials("alice", PASSWORD, "123456")
+    told = await service.sign_in(said, HERE, None, NOW)
+    assert ("too_many_attempts", True) == (told.code, told.wait_s > 0)
+
+    assert isinstance(await service.sign_in(said, HERE, None, NOW + told.wait_s), SignedIn)
+
+
 async def test_s8_what_finds_no_room_is_not_counted(make):
     """S8: a password that would not be looked at costs nobody a try."""
     service = make(threads=1, waiting=-1)
@@ -117,6 +135,24 @@ async def test_s8_what_finds_no_room_is_not_counted(make):
             await service.sign_in(Credentials("alice", PASSWORD), HERE, None, NOW)
 
     assert 0.0 == await service.attempts.take("alice", HERE.network, NOW)
+
+
+async def test_s8_one_network_does_not_fill_the_queue(make):
+    """S8: while one network floods it another signs in, and none of the flood is counted in vain."""
+    service = make(threads=1, waiting=7)
+    flood = [
+        spawn(service.sign_in(Credentials(f"n{n}", "x"), HERE, None, NOW), name="flood")
+        for n in range(50)
+    ]
+    there = Whereabouts("203.0.113.9", b"Owl")
+    assert isinstance(
+        await service.sign_in(Credentials("alice", PASSWORD), there, None, NOW), SignedIn
+    )
+    results = await asyncio.gather(*flood, return_exceptions=True)
+
+    assert [2, 48] == [
+        sum(isinstance(result, kind) for result in results) for kind in (NotSignedIn, LoginBusy)
+    ]
 
 
 async def test_s8_every_spelling_of_a_name_is_one_account(make):

@@ -8,12 +8,14 @@ import time
 
 import pytest
 
+from proxy.adapters.passwords import Place
 from proxy.adapters.secrets import SecretBox
 from proxy.adapters.store import StoreAddress, open_store
 from proxy.config.login_models import BindConfig
 from proxy.core.formats.native import NativeSession, cookie_digest
 from proxy.core.otp import code_at
 from proxy.core.session_search import Search
+from proxy.errors import LoginBusy
 from proxy.services.attempts import TRIES, Attempts
 from proxy.services.login import Whereabouts, bound_to
 from proxy.services.otp import OneTimePasswords
@@ -30,7 +32,15 @@ class OneUser:
     def name_of(self, subject):
         return "ada@example.com" if subject == "ada" else None
 
-    async def verify(self, name, password):
+    is_busy = False
+
+    def place(self, network):
+        if self.is_busy:
+            raise LoginBusy("full")
+        return Place(network, lambda: None)
+
+    async def verify(self, name, password, place):
+        place.use()
         if (name, password) == ("ada@example.com", "right"):
             return User("ada", None, None, (), (), is_disabled=False)
         return None
@@ -45,11 +55,12 @@ class Bench:
         )
         self.attempts = Attempts(store, prefix="p:")
         self.otp = OneTimePasswords(store, SecretBox([b"k" * 32]), prefix="p:", issuer="S")
+        self.users = OneUser()
         self.step_up = StepUp(
             sessions=self.sessions,
             attempts=self.attempts,
             otp=self.otp,
-            users=OneUser(),
+            users=self.users,
             bind=BindConfig(),
         )
 
@@ -137,6 +148,19 @@ async def test_what_people_can_prove(bench):
     for factor in ("code", "password"):
         answer = await bench.step_up.prove(await bench.caller(digest), factor, "x", time.time())
         assert answer == "wrong"
+
+
+async def test_s8_what_finds_no_room_is_not_counted(bench):
+    """S8: a flood of passwords uses up no tries of whoever could not even be heard."""
+    digest = await bench.sign_in()
+    bench.users.is_busy = True
+    for _ in range(TRIES + 1):
+        with pytest.raises(LoginBusy):
+            await bench.step_up.prove(await bench.caller(digest), "password", "right", time.time())
+    bench.users.is_busy = False
+    made = await bench.step_up.prove(await bench.caller(digest), "password", "right", time.time())
+
+    assert (await bench.record(made.cookie)).subject == "ada"
 
 
 async def test_s8_somebody_elses_code_is_refused(bench):

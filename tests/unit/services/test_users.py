@@ -43,6 +43,12 @@ def users(file):
     pool.close()
 
 
+async def verify(users, name, password):
+    """Say a name and a password, in a place of the queue."""
+    with users.place(None) as place:
+        return await users.verify(name, password, place)
+
+
 class Told:
     """Notes what was told of changes."""
 
@@ -58,12 +64,12 @@ class Told:
 
 async def test_a_name_and_its_password_are_somebody(users):
     """The right one opens, and says what the file says; a wrong one does not."""
-    user = await users.verify(" alice ", "correct")
+    user = await verify(users, " alice ", "correct")
 
     assert ("alice", ("customer",)) == (user.subject, user.roles)
-    assert None is await users.verify("alice", "wrong")
-    assert None is await users.verify("Alice", "correct")
-    assert None is await users.verify("nobody", "correct")
+    assert None is await verify(users, "alice", "wrong")
+    assert None is await verify(users, "Alice", "correct")
+    assert None is await verify(users, "nobody", "correct")
 
 
 async def test_s8_a_name_that_is_not_there_takes_as_long(users):
@@ -73,7 +79,7 @@ async def test_s8_a_name_that_is_not_there_takes_as_long(users):
 
     async def took(name):
         begun = time.process_time()  # of the threads too, and of no other process
-        assert None is await users.verify(name, "wrong")
+        assert None is await verify(users, name, "wrong")
         return time.process_time() - begun
 
     times = {name: [] for name in ("alice", "bob", "nobody")}
@@ -87,16 +93,16 @@ async def test_s8_a_name_that_is_not_there_takes_as_long(users):
 async def test_r6_a_change_counts_with_the_next_password(users, file):
     """R6: disabled, another password: what was right a moment ago is wrong before anybody looks."""
     put(file, password=hash_password("new").text)
-    assert None is await users.verify("alice", "correct")
-    assert await users.verify("alice", "new")
+    assert None is await verify(users, "alice", "correct")
+    assert await verify(users, "alice", "new")
     put(file, disabled=True)
-    assert None is await users.verify("alice", "new")
+    assert None is await verify(users, "alice", "new")
     assert users.find("alice").is_disabled
 
 
 async def test_r6_a_change_while_the_password_is_checked_counts(users, file):
     """R6: who is disabled between the question and the answer does not come in."""
-    asked = spawn(users.verify("alice", "correct"), name="password")
+    asked = spawn(verify(users, "alice", "correct"), name="password")
     await asyncio.sleep(0)
     put(file, disabled=True)
 
@@ -143,7 +149,7 @@ async def test_a_bad_file_changes_nothing(users, file):
     await users.look_and_tell(told)
 
     assert [] == told.changes
-    assert await users.verify("alice", "correct")
+    assert await verify(users, "alice", "correct")
 
 
 async def test_a_password_is_hashed_anew_at_todays_cost(users, file):
@@ -152,14 +158,14 @@ async def test_a_password_is_hashed_anew_at_todays_cost(users, file):
     put(file, password=hasher((8 * 1024, 1, 1)).hash("correct"))
     await users.look_and_tell(told)
     assert [{"alice"}] == told.changes  # another salt: somebody has set it
-    assert await users.verify("alice", "correct")
+    assert await verify(users, "alice", "correct")
     hashing = [task for task in asyncio.all_tasks() if task.get_name() == "password hashed anew"]
     await asyncio.wait(hashing)
     await users.look_and_tell(told)
 
     assert COST == parse_users(file.read_bytes(), "f").users["alice"].password.cost
     assert [{"alice"}] == told.changes
-    assert await users.verify("alice", "correct")
+    assert await verify(users, "alice", "correct")
 
 
 def test_what_somebody_has_become():
