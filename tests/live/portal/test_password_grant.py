@@ -145,9 +145,9 @@ async def enrolled(gate, subject="alice"):
     """Set an app up for somebody, and return what shows its codes."""
     otp = gate.runtime.own.step_up.otp
     then = time.time() - 300
-    begun = await otp.begin(subject, then)
+    begun = await otp.begin(subject, "digest", then)
     secret = base64.b32decode(begun.secret)
-    assert await otp.confirm(subject, code_at(secret, then), then)
+    assert await otp.confirm(subject, "digest", code_at(secret, then), then)
     return lambda after_s=0: code_at(secret, time.time() + after_s)
 
 
