@@ -97,7 +97,7 @@ async def test_a_signal_during_the_start_ends_it(serve, public):
 
 
 async def test_a_killed_worker_is_replaced_and_no_connection_is_refused(serve, public):
-    """Issue 2, point 9: its queue outlives it, because the supervisor holds the socket."""
+    """Its queue outlives it, because the supervisor holds the socket."""
     gate = await serve(public)
     await gate.ready()
     failures: list[BaseException] = []

@@ -39,7 +39,7 @@ def line_of(record: AccessRecord, *, is_json: bool = True) -> str:
 
 
 def test_a_request_is_one_json_line_with_everything_that_one_asks_for():
-    """Issue 2, point 11: id, route, decision, code, scheme, subject, upstream, times and bytes."""
+    """Id, route, decision, code, scheme, subject, upstream, times and bytes."""
     assert {
         "time": "2026-09-21T14:13:20.250Z",
         "level": "info",
