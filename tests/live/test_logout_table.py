@@ -312,8 +312,10 @@ async def _passwd(stage, _cast):
 async def _remove_otp(stage, cast):
     codes = open_otp(stage.one.runtime.config, stage.one.runtime.store)
     now = time.time()
-    begun = await codes.begin(cast.subject, now)
-    assert await codes.confirm(cast.subject, code_at(base64.b32decode(begun.secret), now), now)
+    begun = await codes.begin(cast.subject, "digest", now)
+    assert await codes.confirm(
+        cast.subject, "digest", code_at(base64.b32decode(begun.secret), now), now
+    )
     await stage.command("user", "remove-otp", "ada")
 
 
