@@ -25,7 +25,7 @@ from proxy.adapters.store import Store, StoreAddress, open_store
 from proxy.adapters.store.embedded import EmbeddedStore
 from tests.conftest import Valkey
 
-TIMEOUT_S = 0.5
+TIMEOUT_S = 1.5
 KINDS = ("embedded", "tcp", "tls", "unix")
 
 

@@ -225,7 +225,7 @@ async def test_a_server_that_does_not_answer_is_unavailable_in_time(backend):
         started = time.monotonic()
         with pytest.raises(StoreUnavailable):
             await backend.store.fetch(["x"])
-        assert time.monotonic() - started < 1.5
+        assert time.monotonic() - started < 4.5
     await until(lambda: answers(backend.store))
 
 
