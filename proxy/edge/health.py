@@ -8,10 +8,10 @@ answers carry a version.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Final
+
+from proxy.edge.one_shot import Heard, OneShotListener
 
 HEAD_BYTES: Final = 8 * 1024
 HEAD_TIMEOUT_S: Final = 5.0
@@ -28,64 +28,23 @@ _NOT_ALLOWED: Final = (405, "Method Not Allowed", b"method not allowed\n")
 _BAD: Final = (400, "Bad Request", b"bad request\n")
 
 
-class HealthServer:
+class HealthServer(OneShotListener):
     """Tells an orchestrator whether the gate lives and is ready, and Prometheus how it fares."""
 
     def __init__(self, is_ready: Probe, scrape: Scrape) -> None:
+        super().__init__(limit=HEAD_BYTES, most=MAX_CONNECTIONS, patience_s=HEAD_TIMEOUT_S)
         self._is_ready = is_ready
         self._scrape = scrape
-        self._servers: list[asyncio.Server] = []
-        self._connections: set[asyncio.StreamWriter] = set()
-        self._silent: dict[asyncio.StreamWriter, None] = {}
-        """Those that have sent no whole request yet, the oldest first."""
 
-    async def start(self, sockets: Sequence[socket.socket]) -> None:
-        """Answer on `sockets`, TCP or unix, which the caller has bound."""
-        for sock in sockets:
-            start = (
-                asyncio.start_unix_server if sock.family == socket.AF_UNIX else asyncio.start_server
-            )
-            self._servers.append(await start(self._serve, sock=sock, limit=HEAD_BYTES))
-
-    async def close(self) -> None:
-        """Answer no more."""
-        for server in self._servers:
-            server.close()
-        for writer in list(self._connections):
-            writer.transport.abort()
-        self._servers.clear()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._connections) >= MAX_CONNECTIONS and not self._make_room():
-            writer.transport.abort()
-            return
-        self._connections.add(writer)
-        self._silent[writer] = None
-        try:
-            async with asyncio.timeout(HEAD_TIMEOUT_S):
-                head = await _read_head(reader)
-                self._silent.pop(writer, None)
-                if head is not None:
-                    writer.write(await self._answer(head))
-                    await writer.drain()
-        except (TimeoutError, OSError):
-            pass  # a client that is slow or gone is not worth a line
-        finally:
-            self._silent.pop(writer, None)
-            self._connections.discard(writer)
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
-
-    def _make_room(self) -> bool:
-        """Drop who has said nothing for the longest: whoever only stays must not silence the rest."""
-        if not self._silent:
-            return False
-        oldest = next(iter(self._silent))
-        del self._silent[oldest]
-        self._connections.discard(oldest)
-        oldest.transport.abort()
-        return True
+    async def exchange(
+        self, reader: asyncio.StreamReader, client: str, heard: Heard
+    ) -> bytes | None:
+        """Answer one request, whoever asks."""
+        del client
+        async with asyncio.timeout(HEAD_TIMEOUT_S):
+            head = await _read_head(reader)
+            heard()
+            return None if head is None else await self._answer(head)
 
     async def _answer(self, head: bytes) -> bytes:
         method, _, rest = head.partition(b"\r\n")[0].partition(b" ")

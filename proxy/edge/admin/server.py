@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import socket
 import time
-from collections.abc import Sequence
 from typing import Final
 
 from proxy.edge.admin.endpoints import AdminEndpoints, AdminServices
@@ -15,6 +12,7 @@ from proxy.edge.admin.guard import Guard
 from proxy.edge.admin.request import HEAD_BYTES, AdminRequest, read_request
 from proxy.edge.answers import problem
 from proxy.edge.heads import own_response
+from proxy.edge.one_shot import Heard, OneShotListener
 from proxy.edge.portal.reply import Refused
 from proxy.errors import ProxyError
 from proxy.model import Header
@@ -22,7 +20,7 @@ from proxy.services.administration import Actor
 from proxy.services.gate import new_request_id
 
 READ_TIMEOUT_S: Final = 10.0
-"""For the whole request."""
+"""For the whole request, and again for the answer to be taken."""
 MAX_CONNECTIONS: Final = 64
 
 _log = logging.getLogger("latchgate.admin")
@@ -30,55 +28,24 @@ _log = logging.getLogger("latchgate.admin")
 Answer = tuple[int, list[Header], bytes]
 
 
-class AdminServer:
+class AdminServer(OneShotListener):
     """Answers the admin API. Made and closed by the supervisor."""
 
     def __init__(self, guard: Guard, services: AdminServices) -> None:
+        super().__init__(limit=HEAD_BYTES, most=MAX_CONNECTIONS, patience_s=READ_TIMEOUT_S)
         self._guard = guard
         self._endpoints = AdminEndpoints(services)
-        self._servers: list[asyncio.Server] = []
-        self._connections: set[asyncio.StreamWriter] = set()
 
-    async def start(self, sockets: Sequence[socket.socket]) -> None:
-        """Answer on `sockets`, TCP or unix, which the caller has bound."""
-        for sock in sockets:
-            start = (
-                asyncio.start_unix_server if sock.family == socket.AF_UNIX else asyncio.start_server
-            )
-            self._servers.append(await start(self._serve, sock=sock, limit=HEAD_BYTES))
-
-    async def close(self) -> None:
-        """Answer no more."""
-        for server in self._servers:
-            server.close()
-        for writer in list(self._connections):
-            writer.transport.abort()
-        self._servers.clear()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._connections) >= MAX_CONNECTIONS:
-            writer.transport.abort()
-            return
-        self._connections.add(writer)
-        try:
-            data = await self._exchange(reader, _client_of(writer))
-            if data is not None:
-                writer.write(data)
-                await writer.drain()
-        except (TimeoutError, OSError):
-            pass  # a client that is slow or gone is not worth a line
-        finally:
-            self._connections.discard(writer)
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
-
-    async def _exchange(self, reader: asyncio.StreamReader, client: str) -> bytes | None:
+    async def exchange(
+        self, reader: asyncio.StreamReader, client: str, heard: Heard
+    ) -> bytes | None:
+        """Answer one request that the guard lets pass."""
         request_id = new_request_id()
         request: AdminRequest | None = None
         try:
             async with asyncio.timeout(READ_TIMEOUT_S):
                 request = await read_request(reader)
+            heard()
             if request is None:
                 return None
             self._guard.check(request)
@@ -110,9 +77,3 @@ class AdminServer:
             error.code, request_id, error.headers if isinstance(error, Refused) else ()
         )
         return status, list(headers), body
-
-
-def _client_of(writer: asyncio.StreamWriter) -> str:
-    """Return who is at the other end: an address, or `unix`."""
-    peer = writer.get_extra_info("peername")
-    return str(peer[0]) if isinstance(peer, tuple) and peer else "unix"

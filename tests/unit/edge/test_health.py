@@ -151,7 +151,7 @@ async def test_a_client_that_says_nothing_is_let_go(gate, monkeypatch):
 
 async def test_s11_whoever_says_nothing_silences_nobody(gate, monkeypatch):
     """S11: beyond the bound the oldest connection without a request makes room for the new one."""
-    monkeypatch.setattr(module, "MAX_CONNECTIONS", 3)
+    gate.server.most = 3
     monkeypatch.setattr(module, "HEAD_TIMEOUT_S", 600.0)
     silent = [await asyncio.open_connection("127.0.0.1", gate.port) for _ in range(5)]
     for _ in range(5):
@@ -168,7 +168,7 @@ async def test_s11_whoever_says_nothing_silences_nobody(gate, monkeypatch):
 
 async def test_too_many_connections_do_not_cost_more_than_a_few(gate, monkeypatch):
     """Beyond the bound a connection is closed at once while all the others are being answered."""
-    monkeypatch.setattr(module, "MAX_CONNECTIONS", 1)
+    gate.server.most = 1
     asked, answered = asyncio.Event(), asyncio.Event()
 
     async def probe() -> bool:
