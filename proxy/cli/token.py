@@ -265,7 +265,7 @@ async def _revoke_token(config: Config, token: bytes, wanted: str | None) -> str
             verified = await scheme.verify(token, now)
             needed_until: float | None = verified.expires_at + settings.leeway
         except TokenExpired:  # said after its signature and everything else were found good
-            verified = await scheme.verify(token, _last_good(token))
+            verified = await scheme.verify(token, _last_good(scheme.signed(token)))
             needed_until = None
         what = f"token {verified.jti_name}"
         await Revocations(store, RevocationKeys(config.store.prefix)).revoke_token(

@@ -43,17 +43,22 @@ def remove_otp(
 
 
 async def _remove(settings: Config, subject: str) -> tuple[bool, int]:
-    """Take the codes first: who is signed out could sign in with them again."""
+    """End the sessions before the codes are gone, and those that were begun with them after it.
+
+    A store that fails between the two leaves codes to take away, so that the command can be repeated.
+    """
     async with open_store_of(settings) as store:
         otp = open_otp(settings, store)
         if otp is None:
             raise ValueError("without `secrets` there are no one-time passwords")
-        if not await otp.remove(subject):
+        if not await otp.is_enrolled(subject):
             return False, 0
-        now = time.time()
+        subjects = open_subjects(settings, store)
+        ended = await subjects.end(subject, time.time())
+        await otp.remove(subject)
+        ended += await subjects.end(subject, time.time())
         audit = Audit(store, prefix=settings.store.prefix)
-        audit.note(Event("otp_removed", subject, detail="by an operator"), now)
-        ended = await open_subjects(settings, store).end(subject, now)
+        audit.note(Event("otp_removed", subject, detail="by an operator"), time.time())
         await audit.close()
         return True, ended
 

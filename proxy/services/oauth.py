@@ -263,6 +263,7 @@ class TokenService:
             request.now,
             narrow=scopes_of(request.form.get("scope")),
             admit=partial(self._admit, request),
+            place=None if self.rules.otp == "never" else request.place,
             jkt=request.jkt,
             is_bound=client.is_public,
         )

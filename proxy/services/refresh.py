@@ -191,10 +191,14 @@ class RefreshFamilies:
         *,
         narrow: Narrow = tuple,
         admit: Admit = _admit_all,
+        place: str | None = None,
         jkt: str | None = None,
         is_bound: bool = True,
     ) -> Answer:
         """Take a refresh token for new ones, or tell the answer to a spent one again (S9).
+
+        `place`: where the answer is told again is where it was told first; `None`: anywhere. A code is
+        good once, so that whoever repeats a request cannot show it again.
 
         A family that is bound to no key is bound to the first one that is proved, if `is_bound`.
 
@@ -221,6 +225,8 @@ class RefreshFamilies:
                         admitted = replace(admitted, jkt=jkt)
                     answer = await self._rotate(token, record, admitted, now, narrow, jkt)
                 case "repeat":
+                    if place not in (None, family.place):
+                        raise GrantRefused("a spent token, from another place than its last use")
                     answer = await self._repeat(token, record, sealed, family, now)
             if answer is not None:
                 return answer

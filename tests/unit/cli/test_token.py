@@ -211,6 +211,19 @@ def test_an_encrypted_token_is_shown_with_what_is_in_it(encrypting):
     )
 
 
+def test_r7_an_expired_encrypted_token_can_be_revoked_by_itself(encrypting, valkey):
+    """R7: its end is read behind the encryption, as everything else of it is."""
+    text = encrypting.file.read_text()
+    encrypting.write(text.replace("keys: {local: true}", "leeway: 0s, keys: {local: true}"))
+    made = mint(encrypting, "--lifetime", "1s")
+    while time.time() <= made["expires_at"]:
+        time.sleep(0.05)
+    told = encrypting.json("token", "revoke", "-", stdin=made["token"].encode())
+    assert {"revoked": f"token {made['jti']}"} == told
+    with valkey.client() as client:
+        assert client.keys("latchgate:{revoked}:jti:*")
+
+
 def test_a_token_that_cannot_be_decrypted_is_shown_as_it_is(encrypting):
     """Not valid, status 1; its header is all that there is to see."""
     token = mint(encrypting)["token"]

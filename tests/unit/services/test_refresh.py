@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+from dataclasses import replace
 
 import pytest
 
@@ -114,6 +115,20 @@ async def test_s9_a_lost_answer_is_told_again(bench):
         await bench.use(first.refresh_token, now=NOW + 6)
     with pytest.raises(GrantRefused):
         await bench.use(second.refresh_token, now=NOW + 6)
+
+
+async def test_s9_where_codes_count_an_answer_is_told_again_where_it_was_told(bench):
+    """S9, S7: a repeat shows no code, so that only who showed one, or needed none, may repeat."""
+
+    async def admit(family):
+        return replace(family, place="home")
+
+    first = await bench.begin()
+    second = await bench.use(first.refresh_token, admit=admit, place="home")
+    with pytest.raises(GrantRefused):
+        await bench.use(first.refresh_token, admit=admit, place="elsewhere")
+    assert second == await bench.use(first.refresh_token, admit=admit, place="home")
+    assert await bench.use(second.refresh_token, admit=admit, place="home"), "it has not ended"
 
 
 async def test_s9_uses_at_once_agree(bench):
