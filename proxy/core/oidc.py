@@ -324,8 +324,10 @@ def merged(id_claims: Mapping[str, Any], userinfo: Mapping[str, Any]) -> dict[st
     if not _is_same(userinfo.get("sub"), str(id_claims["sub"])):
         raise ProviderInvalid("UserInfo is about somebody else")
     both = {**userinfo, **id_claims}
-    if "email" in id_claims and "email_verified" not in id_claims:
-        both.pop("email_verified", None)
+    about = id_claims if "email" in id_claims else userinfo
+    both.pop("email_verified", None)
+    if "email_verified" in about:
+        both["email_verified"] = about["email_verified"]
     return both
 
 

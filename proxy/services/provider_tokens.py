@@ -271,7 +271,8 @@ class TokenVault:
         pause, started = FIRST_LOOK_S, boot_time()
         while found is not None and found[1].is_due(self._clock()):
             provider = self._providers.get(found[1].provider)
-            if provider is None:
+            if provider is None or provider.issuer != found[1].issuer:
+                # Its refresh token is nothing that another issuer should see.
                 raise ProviderUnavailable("the provider is not configured any more")
             lease_s = provider.answer_s + AROUND_S + LEASE_SLACK_S
             keys = [self.key(digest), self._lock_key(digest)]

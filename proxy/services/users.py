@@ -118,7 +118,7 @@ class Users:
 
         Reading takes a millisecond for every three people, so it is done beside the requests.
         """
-        if self._file.is_changed():
+        if self._file.is_changed() or self._reading.locked():  # nobody goes on with the old ones
             async with self._reading:
                 await asyncio.to_thread(self._read_again)
 

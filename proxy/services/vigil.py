@@ -361,6 +361,7 @@ class Vigil:
             told = Refusal("session_expired", f"its time is over; {down.detail}")
         except Exception:  # noqa: BLE001 - a bug is no confirmation, and the next group is still to be decided
             _log.exception("an open connection could not be decided again")
+            watch.doubted(self._mono())  # nothing vouches for it any more
             watch.unanswered(self._mono())
             self._arm(self._max_staleness_s / RETRIES)
             return

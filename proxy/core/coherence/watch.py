@@ -88,7 +88,9 @@ class Watch:
         self._pins = tuple(pins)
         if self.is_known:
             self._note_ends()
-            self._deadline = self._soonest(is_bridged=self._is_bridged)
+            soonest = self._soonest(is_bridged=self._is_bridged)
+            if soonest < math.inf:  # where no store bounds it, the first bound stays
+                self._deadline = soonest
 
     # What happens
 
@@ -102,8 +104,11 @@ class Watch:
             self._deadline = self._soonest(is_bridged=self._is_bridged and is_outage)
 
     def doubted(self, mono: float) -> None:
-        """Note that a verdict may have become void for another reason than the store's."""
-        if self._is_vouched:
+        """Note that a verdict may have become void for another reason than the store's.
+
+        It is bounded also where a verdict that hangs on no store has just been dropped.
+        """
+        if self._is_vouched or self._deadline == math.inf:
             self._is_vouched = False
             self._deadline = mono + self._max_staleness_s
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from proxy.core.formats.native import cookie_digest
+from proxy.core.freshness import CLOCK_SKEW_S
 from proxy.core.oidc import CallbackInvalid
 from proxy.core.own_cookies import is_insecure, is_plain_local
 from proxy.edge.portal.reply import Refused, Reply, json_reply, redirect
@@ -171,8 +172,13 @@ def _login_of(finished: Finished, now: float) -> Login:
         scopes=person.scopes,
         claims=person.claims,
         amr=person.amr,
-        auth_time=UNKNOWN_TIME if person.auth_time is None else min(person.auth_time, now),
+        auth_time=auth_time_of(person.auth_time, now),
     )
+
+
+def auth_time_of(told: float | None, now: float) -> float:
+    """Return when somebody signed in at the provider; what lies far ahead is no time, and never "just now"."""
+    return UNKNOWN_TIME if told is None or not told <= now + CLOCK_SKEW_S else min(told, now)
 
 
 def _logout_refused(reason: str) -> Reply:

@@ -16,6 +16,7 @@ from aiohttp import web
 from yarl import URL
 
 from proxy.adapters.store.port import Script
+from proxy.edge.portal.providers import auth_time_of
 from proxy.run.providers import Providers
 from proxy.services.runtime import load
 from tests.small_provider import CLIENT_ID, CLIENT_SECRET, running_provider
@@ -496,3 +497,12 @@ async def test_s15_nothing_of_a_login_is_logged(gate, browser, small):
     assert "ann" == records[-1].subject
     assert not [value for value in values if value in repr(records)]
     assert re.fullmatch(r"/_auth/callback/corp", records[-1].path)
+
+
+@pytest.mark.parametrize(
+    ("told", "kept"),
+    [(None, 0.0), (50.0, 50.0), (109.0, 100.0), (100_000.0, 0.0), (float("nan"), 0.0)],
+)
+def test_s7_a_time_that_lies_far_ahead_is_no_fresh_factor(told, kept):
+    """S7: a provider's milliseconds, or a clock that is wrong, never read as "just now"."""
+    assert kept == auth_time_of(told, 100.0)

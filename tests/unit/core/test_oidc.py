@@ -412,6 +412,14 @@ def test_a_session_keeps_the_claims_about_the_person_alone():
     assert (("a", "b"), ("pwd", "otp"), 12.0) == (person.roles, person.amr, person.auth_time)
 
 
+def test_k6_a_flag_of_the_token_vouches_for_no_address_of_userinfo():
+    """K6: `email_verified` is about the address beside which it stands."""
+    token = {"sub": "ann", "email_verified": True}
+    told = {"sub": "ann", "email": "x@y", "email_verified": False}
+    assert {"sub": "ann", "email": "x@y", "email_verified": False} == merged(token, told)
+    assert {"sub": "ann", "email": "x@y"} == merged(token, {"sub": "ann", "email": "x@y"})
+
+
 def test_userinfo_about_somebody_else_is_not_used():
     """Core §5.3.2; what both say, the signed token says."""
     token = {"sub": "ann", "name": "Ann"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from proxy.core.coherence import VerdictCache
+from proxy.core.coherence.source import Scope
 from proxy.core.coherence.verdict import Verdict
 from proxy.core.coherence.watch import CHECK_S, Watch
 from proxy.model import Identity, Refusal
@@ -209,3 +210,18 @@ def test_it_asks_when_a_route_wants_a_newer_proof(bench):
     assert bench.watch.is_expiry(Refusal("step_up_required"), 1.5, EPOCH + 1.5)
     bench.watch.confirmed(1.5, EPOCH + 1.5, None)
     assert "nothing" == bench.look(1.6)
+
+
+def test_r7_what_hangs_on_no_store_is_bounded_too():
+    """R7: a token whose key was withdrawn, while nobody can say more, keeps nothing open for ever."""
+    cache = VerdictCache(entries=10, size=10**6)
+    watch = Watch(max_staleness_s=2.0, is_bridged=False, mono=0.0, now=EPOCH)
+    watch.hold([cache.pin(KEY, lambda _pin: watch.changed(is_outage=False))])
+    cache.keep(KEY, Verdict(WHO), Scope(None))
+    watch.confirmed(0.0, EPOCH, None)
+    assert "end" != watch.look(1.0, EPOCH + 1.0)
+    cache.drop(KEY, "key")
+    watch.doubted(1.0)
+    watch.unanswered(1.0)
+
+    assert "end" == watch.look(3.1, EPOCH + 3.1)
