@@ -24,7 +24,11 @@ PROOF_TYP: Final = "dpop+jwt"
 ALGORITHMS: Final = tuple(sorted(ASYMMETRIC))
 """What a proof may be signed with (RFC 9449 §4.3, 5)."""
 MAX_PROOF_BYTES: Final = 16 * 1024
-"""An RSA key of 16,384 bits and its signature take 6 KiB of it."""
+"""Key, signature and a long URL; less than the head of a request may take."""
+MAX_MODULUS_CHARS: Final = 8192 // 6 + 1
+MAX_EXPONENT_CHARS: Final = 6
+"""Of an RSA key, in base64url: 8,192 and 32 bits. A client writes its key itself, and OpenSSL takes
+exponents with which one check costs 7 ms; no other algorithm here takes more than half of one."""
 MAX_AGE_S: Final = 60.0
 """RFC 9449 §11.1: a proof is made for one request, and good for about as long as that takes."""
 MAX_AHEAD_S: Final = 30.0
@@ -190,6 +194,11 @@ def _read_header(segment: bytes) -> tuple[Key, str]:
         raise ProofInvalid("there is no key in it")
     if _PRIVATE & jwk.keys():
         raise ProofInvalid("the key in it is not public alone")
+    if any(
+        isinstance(number := jwk.get(name), str) and len(number) > most
+        for name, most in (("n", MAX_MODULUS_CHARS), ("e", MAX_EXPONENT_CHARS))
+    ):
+        raise ProofInvalid("the key in it takes too long to check")
     algorithm = canonical_algorithm(algorithm)
     try:
         return public_key(jwk, algorithm), algorithm

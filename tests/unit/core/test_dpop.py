@@ -111,6 +111,28 @@ def test_k1_a_short_rsa_key_is_refused():
     assert "bits" in refusal(made(algorithm="RS256", kind="RSA-1024"))
 
 
+HEAVY = {
+    "a public exponent like a private one": (2048, (1 << 2047) | 1),
+    "an exponent of 40 bits": (2048, (1 << 39) | 1),
+    "a modulus of 16,384 bits": (16384, 65537),
+}
+
+
+@pytest.mark.parametrize(("bits", "exponent"), HEAVY.values(), ids=HEAVY.keys())
+def test_no_key_makes_its_check_a_burden(bits, exponent):
+    """The sender makes the key up, and a worker has nothing else to do while it checks."""
+    key = {"kty": "RSA", "n": workshop.number((1 << bits) - 1), "e": workshop.number(exponent)}
+
+    assert "too long" in refusal(made(algorithm="RS256", kind="RSA", header={"jwk": key}))
+
+
+def test_an_rsa_key_of_8192_bits_is_not_too_large():
+    """The largest that is taken is refused for its signature alone."""
+    key = {"kty": "RSA", "n": workshop.number((1 << 8192) - 1), "e": "AQAB"}
+
+    assert "signature" in refusal(made(algorithm="RS256", kind="RSA", header={"jwk": key}))
+
+
 def test_k1_a_public_key_is_no_shared_secret():
     """K1: HMAC with the public key as its secret, the oldest trick of all."""
     point = json.dumps(workshop.jwk("P-256")).encode()
