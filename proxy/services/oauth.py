@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, Final
 
 from proxy.config.user_models import normal_name
+from proxy.core.dpop import Proof
 from proxy.core.formats.native import cookie_digest
 from proxy.core.jose import VerifiedToken
 from proxy.core.oauth import (
@@ -29,8 +30,15 @@ from proxy.errors import ProofInvalid, ProxyError, StoreUnavailable, TokenInvali
 from proxy.model import Authenticated, Identity
 from proxy.services.audit import Audit, Event
 from proxy.services.login import Whereabouts
-from proxy.services.proofs import Prover, proved_key
-from proxy.services.refresh import Answer, GrantRefused, RefreshFamilies, Reused, answer_with
+from proxy.services.proofs import Prover, asked_proof
+from proxy.services.refresh import (
+    Answer,
+    GrantRefused,
+    RefreshFamilies,
+    Reused,
+    ShownKey,
+    answer_with,
+)
 from proxy.services.revocations import Revocations
 from proxy.services.schemes.jwt import JwtScheme
 from proxy.services.schemes.port import Carried, Found, Place
@@ -77,8 +85,13 @@ class TokenRequest:
     request_id: str = ""
     is_insecure: bool = False
     """True where a password would travel in the clear (S5)."""
-    jkt: str | None = None
-    """Thumbprint of the key that it has proved to hold (RFC 9449 §5)."""
+    proof: Proof | None = None
+    """Of the key that it holds (RFC 9449 §5); not used up, see `TokenService._use_proof`."""
+
+    @property
+    def jkt(self) -> str | None:
+        """Return the thumbprint of that key."""
+        return None if self.proof is None else self.proof.jkt
 
     @property
     def place(self) -> str:
@@ -154,8 +167,8 @@ class TokenService:
         if grant is None:
             raise OAuthRefused("unsupported_grant_type", "there is no such grant")
         try:
-            jkt = await proved_key(self.prover, request.carried, request.now)
-            return await grant(replace(request, jkt=jkt))
+            proof = asked_proof(self.prover, request.carried, request.now)
+            return await grant(replace(request, proof=proof))
         except ProofInvalid as invalid:
             raise OAuthRefused("invalid_dpop_proof", invalid.detail) from None
         except Reused as reused:
@@ -253,6 +266,15 @@ class TokenService:
             raise OAuthRefused("unauthorized_client", f"client {client.name} may not use {grant}")
         return client
 
+    async def _use_proof(self, request: TokenRequest) -> None:
+        """Use the request's proof up. Raises `ProofInvalid`: it was used before.
+
+        Every grant does so once it knows that it may give a token, and before anything is spent: what
+        somebody sends who is nobody is not kept, or they could fill the store with it.
+        """
+        if request.proof is not None and self.prover is not None:
+            await self.prover.use(request.proof)
+
     # The grants
 
     async def _refresh(self, request: TokenRequest) -> Answer:
@@ -264,7 +286,7 @@ class TokenService:
             narrow=scopes_of(request.form.get("scope")),
             admit=partial(self._admit, request),
             place=None if self.rules.otp == "never" else request.place,
-            jkt=request.jkt,
+            key=ShownKey(request.jkt, partial(self._use_proof, request)),
             is_bound=client.is_public,
         )
         self._note(request, "token_refreshed", answer.subject, f"client {client.name}")
@@ -291,6 +313,7 @@ class TokenService:
             raise OAuthRefused("unauthorized_client", "a public client has no tokens of its own")
         scopes = scopes_of(request.form.get("scope"))(client.scopes)
         holder = Holder(CLIENT_SUBJECT + client.name, roles=client.roles, scopes=scopes)
+        await self._use_proof(request)
         grounds = Grounds(client.name, jkt=request.jkt)
         minted = await self._issuer.issue(holder, grounds, now=request.now)
         self._note(request, "token_issued", holder.subject, "client_credentials")
@@ -335,6 +358,7 @@ class TokenService:
         if person is None or person.is_disabled or person.subject.startswith(CLIENT_SUBJECT):
             self._note(request, "login_failed", None, "password grant")
             raise OAuthRefused("invalid_grant", "name and password do not fit")
+        await self._use_proof(request)
         amr: tuple[str, ...] = ("pwd",)
         if factors.codes is not None and await factors.codes.is_enrolled(person.subject):
             if not request.form.get("otp"):
@@ -396,6 +420,7 @@ class TokenService:
             life_s = min(life_s, identity.expires_at - request.now)
         if life_s < 1:
             raise OAuthRefused("invalid_grant", "the session is about to end")
+        await self._use_proof(request)
         grounds = Grounds(client, session=cookie_digest(found.value), jkt=request.jkt)
         minted = await self._issuer.issue(holder, grounds, now=request.now, lifetime=life_s)
         self._note(request, "token_issued", holder.subject, "session")

@@ -62,16 +62,20 @@ class SeenProofs:
 
 
 class Prover(Protocol):
-    """Has proofs checked."""
+    """Has proofs checked, in two steps: what comes between them decides whether one is worth keeping."""
 
-    async def check(
+    def read(
         self, request: ProofRequest, now: float, token: bytes | None = None, jkt: str | None = None
-    ) -> str:
-        """Return the thumbprint of the key that the request proves to hold.
+    ) -> Proof:
+        """Return the request's proof, if it is good but for having been used before.
 
         `token` and `jkt`: the access token that is sent, and the key that it is bound to. Raises
-        `ProofInvalid`, `WrongKey` and `StoreUnavailable`.
+        `ProofInvalid` and `WrongKey`.
         """
+        ...
+
+    async def use(self, proof: Proof) -> None:
+        """Use `proof` up. Raises `ProofInvalid` where it was used before, and `StoreUnavailable`."""
         ...
 
 
@@ -88,16 +92,19 @@ class Proofs:
         self._verifier = verifier
         self._memory = memory
 
-    async def check(
+    def read(
         self, request: ProofRequest, now: float, token: bytes | None = None, jkt: str | None = None
-    ) -> str:
-        """Check a proof: last of all that it is new, so that nobody fills the store with bad ones."""
+    ) -> Proof:
+        """Check a proof but for its being new."""
         proof = self._verifier.verify(request, now, token)
         if jkt is not None and not compare_digest(proof.jkt, jkt):
             raise WrongKey("the proof is of another key than the token is bound to")
+        return proof
+
+    async def use(self, proof: Proof) -> None:
+        """Use a proof up: last of all, so that nobody fills the store with what opens nothing."""
         if not await self._memory.take(proof):
             raise ProofInvalid("the proof was used before")
-        return proof.jkt
 
 
 def open_prover(config: Config, store: Store | None, *, is_looking: bool = False) -> Proofs | None:
@@ -114,12 +121,15 @@ def open_prover(config: Config, store: Store | None, *, is_looking: bool = False
 class Believing:
     """Stands where proofs are checked, in rehearsals: whoever is said to hold a key holds it."""
 
-    async def check(
+    def read(
         self, request: ProofRequest, now: float, token: bytes | None = None, jkt: str | None = None
-    ) -> str:
-        """Return `jkt`."""
+    ) -> Proof:
+        """Return a proof of `jkt`."""
         del request, now, token
-        return jkt or ""
+        return Proof(jkt or "", "")
+
+    async def use(self, proof: Proof) -> None:
+        """Do nothing."""
 
 
 async def proved(
@@ -140,20 +150,21 @@ async def proved(
     if route.prover is None:
         return Rejected("token_invalid", "the token is bound to a key, and nobody checks proofs")
     try:
-        await route.prover.check(carried.proof_request(), now, found.value, jkt)
+        proof = route.prover.read(carried.proof_request(), now, found.value, jkt)
+        await route.prover.use(proof)
     except ProofInvalid as invalid:
         return Rejected(invalid.code, invalid.detail)
     return outcome
 
 
-async def proved_key(prover: Prover | None, carried: Carried, now: float) -> str | None:
-    """Return the key that whoever asks for tokens proves to hold, if they do (RFC 9449 §5).
+def asked_proof(prover: Prover | None, carried: Carried, now: float) -> Proof | None:
+    """Return the proof of whoever asks for tokens, if they send one (RFC 9449 §5).
 
-    Raises `ProofInvalid` and `StoreUnavailable`.
+    It is not used up yet. Raises `ProofInvalid`.
     """
     if prover is None or not carried.view.values(b"dpop"):
         return None
-    return await prover.check(carried.proof_request(), now)
+    return prover.read(carried.proof_request(), now)
 
 
 def unproved(outcome: Authenticated, route: Route) -> Rejected | None:

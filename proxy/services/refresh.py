@@ -102,6 +102,23 @@ Narrow = Callable[[Sequence[str]], tuple[str, ...]]
 """From the scopes that were granted to those that are asked for now; raises for others."""
 
 
+async def _prove_nothing() -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class ShownKey:
+    """The key that a client shows with its refresh token (RFC 9449 §5)."""
+
+    jkt: str | None = None
+    """Its thumbprint; `None`: it shows none."""
+    prove: Callable[[], Awaitable[None]] = _prove_nothing
+    """Uses up what shows it; raises where that was used before."""
+
+
+NO_KEY: Final = ShownKey()
+
+
 async def _admit_all(family: Family) -> Family:
     return family
 
@@ -192,7 +209,7 @@ class RefreshFamilies:
         narrow: Narrow = tuple,
         admit: Admit = _admit_all,
         place: str | None = None,
-        jkt: str | None = None,
+        key: ShownKey = NO_KEY,
         is_bound: bool = True,
     ) -> Answer:
         """Take a refresh token for new ones, or tell the answer to a spent one again (S9).
@@ -202,16 +219,19 @@ class RefreshFamilies:
 
         A family that is bound to no key is bound to the first one that is proved, if `is_bound`.
 
-        Raises `GrantRefused`; `Reused` where the family had to be ended. `admit` and `narrow` may
-        raise what they like: the token is not spent then.
+        Raises `GrantRefused`; `Reused` where the family had to be ended. `admit`, `narrow` and `key.prove`
+        may raise what they like: the token is not spent then. `key.prove` is called once, before anything
+        is changed, and only for a token of some family.
         """
         token = read_token(text)
         if token is None:
             raise GrantRefused("it has not the form of a refresh token")
-        presented = Presented(token.digest, client, jkt)
-        for _ in range(_ATTEMPTS):
+        presented = Presented(token.digest, client, key.jkt)
+        for attempt in range(_ATTEMPTS):
             record, sealed = await self._read(token)
             family = self._family(token, record)
+            if attempt == 0:
+                await key.prove()
             assert record is not None  # noqa: S101 - a family was read from it
             match family.meaning(presented, now=now, grace_s=self._grace_s):
                 case "over":
@@ -222,8 +242,8 @@ class RefreshFamilies:
                 case "current":
                     admitted = await admit(family)
                     if is_bound:
-                        admitted = replace(admitted, jkt=jkt)
-                    answer = await self._rotate(token, record, admitted, now, narrow, jkt)
+                        admitted = replace(admitted, jkt=key.jkt)
+                    answer = await self._rotate(token, record, admitted, now, narrow, key.jkt)
                 case "repeat":
                     if place not in (None, family.place):
                         raise GrantRefused("a spent token, from another place than its last use")

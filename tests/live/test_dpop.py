@@ -16,7 +16,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from proxy.core.refresh import Holder
+from proxy.core.refresh import Holder, new_family
 from proxy.model import Peer, RequestView
 from proxy.services.gate import decide_again
 from proxy.services.schemes.build import open_sessions
@@ -568,6 +568,67 @@ async def test_a_bad_proof_gets_no_token_and_spends_none(gate, proofs):
 
     assert (answer.status, answer.body) == (400, {"error": "invalid_dpop_proof"})
     assert (await gate.refresh(token, gate.token_proof())).status == 200
+
+
+NOBODY = {
+    "a wrong secret": (
+        {"grant_type": "client_credentials", "client_id": "backend", "client_secret": "x" * 32},
+        "invalid_client",
+    ),
+    "no client": ({"grant_type": "client_credentials"}, "invalid_client"),
+    "a client that may not": (
+        {"grant_type": "client_credentials", "client_id": "spa"},
+        "unauthorized_client",
+    ),
+    "a refresh token of nobody": (
+        {
+            "grant_type": "refresh_token",
+            "client_id": "spa",
+            "refresh_token": new_family().text,
+        },
+        "invalid_grant",
+    ),
+    "no session": ({"grant_type": "urn:latchgate:grant:session"}, "invalid_grant"),
+    "no such grant": ({"grant_type": "x"}, "unsupported_grant_type"),
+}
+
+
+@pytest.mark.parametrize(("form", "error"), NOBODY.values(), ids=NOBODY.keys())
+async def test_k5_whoever_is_nobody_leaves_no_proof_behind(gate, valkey, form, error):
+    """K5: a stranger cannot fill the store with proofs, and what was refused used none up."""
+    made = gate.token_proof()
+    answer = await gate.post(form, made)
+
+    assert answer.body["error"] == error
+    with valkey.client() as client:
+        assert client.keys("latchgate:dpop:*") == []
+    form = {"grant_type": "client_credentials"}
+    assert (await gate.post(form, made, headers=BASIC.items())).status == 200
+    again = await gate.post(form, made, headers=BASIC.items())
+    assert (again.status, again.body) == (400, {"error": "invalid_dpop_proof"})
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+async def test_a_bad_proof_is_refused_whoever_the_client_is(gate, is_known):
+    """Nobody learns from a bad proof whether a secret is right."""
+    headers = BASIC.items() if is_known else [("Authorization", "Basic YmFja2VuZDp4")]
+    answer = await gate.post(
+        {"grant_type": "client_credentials"}, gate.token_proof(htm="GET"), headers=headers
+    )
+
+    assert (answer.status, answer.body) == (400, {"error": "invalid_dpop_proof"})
+
+
+async def test_of_many_token_requests_with_one_proof_one_is_answered(start):
+    """A proof buys one token, on whichever worker and however quickly it comes again."""
+    here, there = await start(2)
+    made = proof("POST", "http://shop.example/_auth/token")
+    sent = [("Host", "shop.example"), *BASIC.items()]
+    form = {"grant_type": "client_credentials"}
+    asked = [caller.post(form, made, headers=sent) for caller in (here, there) * 10]
+    answers = await asyncio.gather(*asked)
+
+    assert sorted(answer.status for answer in answers) == [200] + [400] * 19
 
 
 async def test_a_proof_for_the_token_endpoint_opens_no_route(gate):

@@ -58,24 +58,26 @@ async def test_whoever_looks_on_uses_nothing_up(store):
     """`explain` says what would become of a proof, which is good afterwards."""
     used = UsedProofs(store, "a:")
     looking = proofs(SeenProofs(used))
-    asked = request()
+    read = looking.read(request(), NOW, TOKEN, JKT)
 
-    assert await looking.check(asked, NOW, TOKEN, JKT) == JKT
-    assert await looking.check(asked, NOW, TOKEN, JKT) == JKT
-    assert await proofs(used).check(asked, NOW, TOKEN, JKT) == JKT
+    assert read.jkt == JKT
+    await looking.use(read)
+    await looking.use(read)
+    await proofs(used).use(read)
     with pytest.raises(ProofInvalid, match="before"):
-        await looking.check(asked, NOW, TOKEN, JKT)
+        await looking.use(read)
 
 
-async def test_a_bad_proof_is_not_remembered(store, valkey):
-    """Nobody fills the store with proofs of nothing, nor uses up somebody else's."""
+async def test_what_is_only_read_is_not_remembered(store, valkey):
+    """Whoever reads a proof decides afterwards whether it was worth anything, and a bad one never is."""
     checking = proofs(UsedProofs(store, "a:"))
     for asked, jkt, error in (
         (request(htm="POST"), JKT, ProofInvalid),
         (request(), "another key", WrongKey),
     ):
         with pytest.raises(error):
-            await checking.check(asked, NOW, TOKEN, jkt)
+            checking.read(asked, NOW, TOKEN, jkt)
+    checking.read(request(), NOW, TOKEN, JKT)
 
     with valkey.client() as client:
         assert client.keys("*") == []
@@ -83,4 +85,8 @@ async def test_a_bad_proof_is_not_remembered(store, valkey):
 
 async def test_a_rehearsal_believes():
     """A policy test says that the credential is good; its proof belongs to it."""
-    assert await Believing().check(request(htm="POST"), NOW, TOKEN, JKT) == JKT
+    read = Believing().read(request(htm="POST"), NOW, TOKEN, JKT)
+
+    assert read.jkt == JKT
+    await Believing().use(read)
+    await Believing().use(read)

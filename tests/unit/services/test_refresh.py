@@ -12,10 +12,10 @@ import pytest
 
 from proxy.adapters.secrets import SecretBox
 from proxy.adapters.store import StoreAddress, open_store
-from proxy.core.refresh import Holder, read_token
+from proxy.core.refresh import Holder, new_family, read_token
 from proxy.core.revocation import RevocationKeys, is_revoked
-from proxy.errors import StoreUnavailable
-from proxy.services.refresh import GrantRefused, RefreshFamilies, Reused
+from proxy.errors import ProofInvalid, StoreUnavailable
+from proxy.services.refresh import GrantRefused, RefreshFamilies, Reused, ShownKey
 from proxy.services.revocations import Revocations
 from proxy.services.signing import SigningKeys
 from proxy.services.tokens import RevokedMeanwhile, TokenIssuer
@@ -64,7 +64,8 @@ class Bench:
         options.setdefault("since", now)
         return await self.families.begin(holder, "spa", now, **options)
 
-    async def use(self, token, client="spa", now=NOW + 5, **options):
+    async def use(self, token, client="spa", now=NOW + 5, *, jkt=None, **options):
+        options.setdefault("key", ShownKey(jkt))
         return await self.families.use(token, client, now, **options)
 
     async def is_refused(self, claims):
@@ -209,6 +210,29 @@ async def test_s9_a_family_is_bound_to_the_first_key_that_is_proved(bench):
     assert claims_of(second)["cnf"] == {"jkt": "key"}
     with pytest.raises(Reused):
         await bench.use(second.refresh_token, jkt="other")
+
+
+async def test_s9_a_proof_that_was_used_spends_and_ends_nothing(bench):
+    """S9: whoever repeats somebody's request, token and proof as they were, changes nothing by it."""
+    proved = []
+
+    async def prove():
+        proved.append(True)
+        raise ProofInvalid("used before")
+
+    first = await bench.begin(jkt="key")
+    for token, error in (
+        (first.refresh_token, ProofInvalid),
+        (new_family().text, GrantRefused),
+    ):
+        with pytest.raises(error):
+            await bench.use(token, key=ShownKey("key", prove))
+    second = await bench.use(first.refresh_token, jkt="key")
+    with pytest.raises(ProofInvalid):
+        await bench.use(first.refresh_token, now=NOW + 60, key=ShownKey("key", prove))
+
+    assert len(proved) == 2
+    assert await bench.use(second.refresh_token, jkt="key")
 
 
 async def test_s10_nothing_usable_stands_in_the_store(bench, valkey):
