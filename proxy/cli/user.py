@@ -187,7 +187,7 @@ async def _end(settings: Config, subject: str, entry: UserConfig) -> int:
     async with open_store_of(settings) as store:
         subjects = open_subjects(settings, store)
         ended = await subjects.end(subject, time.time())
-        await subjects.tell(subject, become(entry))
+        await subjects.tell(subject, become(entry), file=_file_of(settings))
     return ended
 
 

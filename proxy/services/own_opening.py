@@ -75,6 +75,6 @@ def watch_users(own: OwnServices, clock: Callable[[], float]) -> list[asyncio.Ta
         return []
 
     async def seen(changes: Mapping[str, str]) -> None:
-        await subjects.end_changed(changes, clock())
+        await subjects.end_changed(changes, clock(), file=users.file)
 
     return [spawn(users.run(seen), name="users")]

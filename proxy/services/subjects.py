@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from proxy.adapters.store.port import Store
@@ -39,21 +41,25 @@ class Subjects:
             await self.revocations.revoke_subject(self.origin, subject, now, keep_s=self.keep_s)
         return await self.sessions.revoke_subject(subject)
 
-    async def end_changed(self, changes: Mapping[str, str], now: float) -> None:
-        """End what contradicts `changes`: subjects, and what each of them has become.
+    async def end_changed(self, changes: Mapping[str, str], now: float, *, file: Path) -> None:
+        """End what contradicts `changes` of a users file: subjects, and what each of them has become.
 
-        Whoever else has seen to the same change (another worker, a command) has told so; then
-        nothing is done, and a login since then is left alone.
+        Whoever else has seen to the same change of the same file (another worker, a command) has
+        told so; then nothing is done, and a login since then is left alone. A gate on another host
+        reads a file of its own, which may have changed later: until then it let in whom the old one
+        let in, so what it has done is never told by others.
         """
         for subject, become in changes.items():
-            (told,) = await self.store.fetch([self._key(subject)])
+            (told,) = await self.store.fetch([self._key(subject, file)])
             if told != become.encode():
                 await self.end(subject, now)
-                await self.tell(subject, become)
+                await self.tell(subject, become, file=file)
 
-    async def tell(self, subject: str, become: str) -> None:
-        """Tell that everything was ended which contradicts what `subject` has become."""
-        await self.store.put(self._key(subject), become.encode(), ttl_s=TOLD_LIFE_S)
+    async def tell(self, subject: str, become: str, *, file: Path) -> None:
+        """Tell that everything was ended which contradicts what `subject` has become in `file`."""
+        await self.store.put(self._key(subject, file), become.encode(), ttl_s=TOLD_LIFE_S)
 
-    def _key(self, subject: str) -> str:
-        return f"{self.prefix}changed:{{{digest(subject)}}}"
+    def _key(self, subject: str, file: Path) -> str:
+        # By its path, and not by where a link leads: with every change of a ConfigMap that is elsewhere.
+        place = digest(platform.node(), str(file))
+        return f"{self.prefix}changed:{{{digest(subject)}}}:{place}"

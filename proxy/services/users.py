@@ -12,6 +12,7 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from proxy.adapters.passwords import COST, Passwords, Place, dummy_hash
@@ -64,6 +65,11 @@ class Users:
         `LoginBusy`.
         """
         return self._passwords.place(network)
+
+    @property
+    def file(self) -> Path:
+        """Where they stand."""
+        return self._file.path
 
     def close(self) -> None:
         """End the threads that check passwords."""

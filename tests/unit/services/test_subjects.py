@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import platform
+from pathlib import Path
+
 import pytest
 
 from proxy.adapters.store import StoreAddress, open_store
@@ -11,6 +14,7 @@ from proxy.services.sessions import Login, Sessions
 from proxy.services.subjects import Subjects
 
 NOW = 1_800_000_000.0
+FILE = Path("/etc/latchgate/users.yaml")
 KEYS = RevocationKeys("latchgate:")
 
 
@@ -41,10 +45,19 @@ async def test_r6_sessions_and_tokens_end_together(subjects, store):
 
 async def test_r6_a_change_is_seen_to_once(subjects):
     """R6: who signed in after the change was seen to keeps that session; a new change ends it."""
-    await subjects.end_changed({"alice": "disabled"}, NOW)
+    await subjects.end_changed({"alice": "disabled"}, NOW, file=FILE)
     new = await subjects.sessions.create(Login("alice"), NOW)
-    await subjects.end_changed({"alice": "disabled"}, NOW)
+    await subjects.end_changed({"alice": "disabled"}, NOW, file=FILE)
     assert await subjects.sessions.show(new.digest, NOW)
 
-    await subjects.end_changed({"alice": "admin"}, NOW)
+    await subjects.end_changed({"alice": "admin"}, NOW, file=FILE)
     assert None is await subjects.sessions.show(new.digest, NOW)
+
+
+async def test_r6_a_file_that_changes_later_ends_what_it_let_in(subjects, monkeypatch):
+    """R6: whoever another host still let in, by its older copy of the file, is out when it has the new one."""
+    await subjects.end_changed({"alice": "disabled"}, NOW, file=FILE)
+    monkeypatch.setattr(platform, "node", lambda: "the-other-host")
+    late = await subjects.sessions.create(Login("alice"), NOW)
+    await subjects.end_changed({"alice": "disabled"}, NOW, file=FILE)
+    assert None is await subjects.sessions.show(late.digest, NOW)
