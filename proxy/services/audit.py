@@ -3,7 +3,8 @@
 Each event is one structured line of the log and one entry of a stream in the store, which
 `latchgate audit` shows and follows. Noting one never waits, never raises, and never holds up what
 is noted. What the store does not take waits in a bounded queue; what that has no room for is
-dropped, and the trail says how many there were.
+dropped, and the trail says how many there were. The stream is bounded too, so that one network may
+fill no more than a share of it each minute: else whoever did something could push it out.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from proxy.adapters.store.port import Argument, Script, Store
 from proxy.adapters.tasks import spawn
 from proxy.adapters.telemetry.logs import AUDIT_LOGGER
 from proxy.adapters.telemetry.text import clean
+from proxy.core.binding import block_of
+from proxy.core.shares import Shares
 from proxy.errors import StoreUnavailable
 
 KINDS: Final = frozenset(
@@ -39,6 +42,8 @@ KINDS: Final = frozenset(
     }
 )
 """What the gate notes; `DROPPED` stands in the stream beside them."""
+ANYBODYS: Final = frozenset({"login_failed"})
+"""What anybody can bring about who has no credential at all."""
 DROPPED: Final = "dropped"
 """The kind of the entry that says how many events are missing before it."""
 
@@ -50,6 +55,15 @@ MAX_WORD: Final = 256
 """Characters of one value."""
 RETRY_S: Final = 1.0
 """How long an outage is left alone."""
+NETWORK_BITS: Final = 24
+"""A network is a /24 of IPv4 or a /48 of IPv6, as where guesses are counted."""
+FAILURES: Final = 60
+"""Entries of `ANYBODYS` that one network may add to the stream in a minute, of each worker."""
+ALL_FAILURES: Final = 600
+"""The same of all networks together."""
+EVENTS: Final = 600
+"""Entries of each other kind that one network may add likewise."""
+ALL_EVENTS: Final = 100_000
 _BATCH: Final = 100
 
 _log = logging.getLogger(AUDIT_LOGGER)
@@ -125,6 +139,8 @@ class Audit:
         self._retry_s = retry_s
         self._waiting: collections.deque[Mapping[str, str]] = collections.deque()
         self._dropped = 0
+        self._failures = Shares(each=FAILURES, together=ALL_FAILURES)
+        self._events = Shares(each=EVENTS, together=ALL_EVENTS)
         self._writer: asyncio.Task[None] | None = None
 
     def note(self, event: Event, now: float) -> None:
@@ -150,12 +166,16 @@ class Audit:
         _log.info("audit: %s", fields["kind"], extra={"fields": fields})
         if self._store is None:
             return
-        if len(self._waiting) >= self._max_waiting:
+        if len(self._waiting) >= self._max_waiting or not self._has_share(event, now):
             self._dropped += 1
             return
         self._waiting.append({**fields, "at": repr(float(now))})
         if self._writer is None or self._writer.done():
             self._writer = spawn(self._write(self._store), name="audit trail")
+
+    def _has_share(self, event: Event, now: float) -> bool:
+        shares = self._failures if event.kind in ANYBODYS else self._events
+        return shares.take(f"{event.kind} {block_of(event.address, NETWORK_BITS)}", now)
 
     async def _write(self, store: Store) -> None:
         """Write what waits, in order, until nothing does.

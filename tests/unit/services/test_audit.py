@@ -7,7 +7,7 @@ import pytest
 
 from proxy.adapters.store import StoreAddress, open_store
 from proxy.services import audit as audit_module
-from proxy.services.audit import Audit, AuditTrail, Event
+from proxy.services.audit import ALL_FAILURES, EVENTS, FAILURES, Audit, AuditTrail, Event
 
 NOW = 1_800_000_000.25
 HOSTILE = "eve\r\n\x1b[2J\u202e forged"
@@ -95,7 +95,7 @@ async def test_the_stream_does_not_grow_without_end(store, valkey):
     """The oldest entries make room for new ones."""
     audit = Audit(store, prefix="latchgate:", max_kept=100)
     for number in range(2000):
-        audit.note(Event("login", str(number)), NOW)
+        audit.note(Event("login", str(number), address=f"10.{number % 200}.0.1"), NOW)
     await audit.close(10)
     with valkey.client() as client:
         assert client.xlen("latchgate:audit") < 400
@@ -112,6 +112,41 @@ async def test_what_has_no_room_is_dropped_and_said(store, lines):
     assert ["login", "login", "login", "dropped"] == [e.event.kind for e in entries]
     assert "7" == entries[-1].event.detail
     assert "7 audit events are not in the store's stream" in lines.text
+
+
+async def test_nobody_pushes_out_of_the_stream_what_they_did(store, lines):
+    """Failures of one network, or of many, fill a share of each minute; the rest is told as a number."""
+    audit = Audit(store, prefix="latchgate:")
+    audit.note(Event("login", "mallory", address="192.0.2.1"), NOW)
+    for number in range(1000):
+        audit.note(Event("login_failed", None, address=f"192.0.2.{number % 250}"), NOW)
+    audit.note(Event("login_failed", "ann", address="198.51.100.7"), NOW)
+    for number in range(1000):
+        audit.note(Event("login_failed", None, address=f"10.{number % 250}.0.1"), NOW)
+    audit.note(Event("otp_removed", "ann", address="192.0.2.1"), NOW)
+    await audit.close(10)
+    kinds = [(e.event.kind, e.event.subject) for e in await trail(store).last(3000)]
+
+    assert [("login", "mallory"), ("login_failed", "ann"), ("otp_removed", "ann")] == [
+        kind for kind in kinds if kind[1] is not None
+    ]
+    assert ALL_FAILURES == sum(kind == "login_failed" for kind, _ in kinds)
+    assert FAILURES == kinds.index(("login_failed", "ann")) - 1
+    assert f"{2001 - ALL_FAILURES}" == (await trail(store).last(1))[0].event.detail
+    assert 2003 == sum("fields" in record.__dict__ for record in lines.records)
+
+
+async def test_a_network_that_is_busy_loses_nothing_else(store):
+    """A service that is given hundreds of tokens a minute leaves room for every other kind of event."""
+    audit = Audit(store, prefix="latchgate:")
+    for number in range(EVENTS + 5):
+        audit.note(Event("token_issued", str(number), address="192.0.2.1"), NOW)
+    audit.note(Event("refresh_reused", "ann", address="192.0.2.1"), NOW)
+    audit.note(Event("token_issued", "later", address="192.0.2.1"), NOW + 60)
+    await audit.close(10)
+    kinds = [e.event.kind for e in await trail(store).last(2000)]
+
+    assert (EVENTS + 1, 1) == (kinds.count("token_issued"), kinds.count("refresh_reused"))
 
 
 async def test_an_outage_holds_nobody_up_and_loses_nothing_that_fits(mortal_valkey, lines):
