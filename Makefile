@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 PORT ?= 8080
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench check format clean
+.PHONY: help demo test bench bench-peers check format clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # The stamp is older than pyproject.toml when a dependency may have changed.
 $(VENV)/.installed: pyproject.toml
@@ -34,6 +34,11 @@ bench: $(VENV)/.installed ## what docs/benchmarks.md promises, measured (ARGS=--
 	$(BIN)/python benchmarks/store_link.py
 	$(BIN)/python benchmarks/routing.py
 	$(BIN)/python benchmarks/metrics.py
+	$(BIN)/python benchmarks/peers.py --install $(ARGS)
+
+bench-peers: $(VENV)/.installed ## Latchgate beside nginx, HAProxy, Envoy and others (ARGS=--quick)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --prefer-binary -e '.[bench]'
+	$(BIN)/python benchmarks/peers.py --install $(ARGS)
 
 check: $(VENV)/.installed ## what .ci/run checks of the code itself
 	$(BIN)/ruff check .

@@ -10,6 +10,7 @@ import asyncio
 import json
 import time
 import uuid
+from pathlib import Path
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -84,10 +85,7 @@ class Maker:
 
     def __init__(self, port, directory, timeout_s=60.0):
         self.private_key = rsa.generate_private_key(65537, 2048)
-        self.keys_file = f"{directory}/jwks-{port}.json"
-        jwk = json.loads(RSAAlgorithm.to_jwk(self.private_key.public_key()))
-        with open(self.keys_file, "w", encoding="utf-8") as file:  # noqa: PTH123 - a script's own file
-            json.dump({"keys": [jwk | {"kid": "k1", "alg": "RS256", "use": "sig"}]}, file)
+        self.keys_file = write_keys(self.private_key, Path(directory) / f"jwks-{port}.json")
         self._loop = asyncio.new_event_loop()
         self._store = open_store(StoreAddress(host="127.0.0.1", port=port), timeout_s=timeout_s)
         self.sessions = Sessions(
@@ -133,6 +131,13 @@ class Maker:
     def close(self):
         self.run(self._store.close())
         self._loop.close()
+
+
+def write_keys(private_key, path):
+    """Write the public key as a JWKS; return the file's path."""
+    jwk = json.loads(RSAAlgorithm.to_jwk(private_key.public_key()))
+    path.write_text(json.dumps({"keys": [jwk | {"kid": "k1", "alg": "RS256", "use": "sig"}]}))
+    return str(path)
 
 
 def _request(path, header):
