@@ -322,7 +322,7 @@ CODES: Final[dict[str, CodeInfo]] = {
     "login_busy": CodeInfo(
         503,
         "Too many people are signing in at the moment.",
-        "Checking a password takes a while, and others are before you.",
+        "Checking who somebody is takes a while, and others are before you.",
         "Wait a moment, then try again.",
     ),
     "draining": CodeInfo(

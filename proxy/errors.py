@@ -47,7 +47,7 @@ class KeysUnavailable(DependencyUnavailable):
 
 
 class LoginBusy(DependencyUnavailable):
-    """More passwords wait to be checked than the gate keeps waiting."""
+    """More sign-ins wait, for a password's check or for a provider, than the gate keeps waiting."""
 
     code = "login_busy"
 

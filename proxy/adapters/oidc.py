@@ -23,7 +23,7 @@ METADATA_TIMEOUT_S: Final = 5.0
 ANSWER_TIMEOUT_S: Final = 20.0
 """Of one answer of the token endpoint or UserInfo, connection included: providers that take ten
 seconds have been seen."""
-CONNECTIONS: Final = 64
+CONNECTIONS: Final = 256
 """To all providers together, of one worker."""
 
 _HEADERS: Final = {

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import logging
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from proxy.adapters.oidc import ProviderClient
+from proxy.adapters.oidc import CONNECTIONS, ProviderClient
 from proxy.adapters.secrets import SecretBox
 from proxy.adapters.store.port import Store
 from proxy.core.compact import encode_segment
@@ -34,9 +35,11 @@ from proxy.core.login_state import (
     surplus,
 )
 from proxy.core.oidc import CallbackInvalid, check_callback_issuer, read_callback
+from proxy.core.places import NoPlace, Places
 from proxy.core.revocation import digest as hashed
 from proxy.errors import (
     DependencyUnavailable,
+    LoginBusy,
     LoginUnknown,
     ProviderInvalid,
     ProviderRefused,
@@ -47,6 +50,13 @@ from proxy.model import Header
 from proxy.services.backchannel import EndSession, ProviderSessions
 from proxy.services.openid_provider import OpenIdProvider, SignedIn
 from proxy.services.provider_tokens import ProviderTokens, TokenVault
+
+ROOM: Final = CONNECTIONS * 3 // 4
+"""Sign-ins that wait for a provider at most; the other connections are left to sessions' tokens."""
+OF_A_PROVIDER: Final = ROOM // 2
+"""So many of them for one provider: one that is slow keeps nobody from the others."""
+OF_A_NETWORK: Final = ROOM // 4
+"""And for one network: whoever makes up codes keeps nobody else out."""
 
 _log = logging.getLogger("latchgate.oidc")
 
@@ -103,6 +113,7 @@ class OidcLogin:
         self._prefix = prefix
         self._end_session = end_session
         self._sessions = ProviderSessions(store, prefix=prefix)
+        self._waiting = Places(ROOM)
 
     async def begin(
         self,
@@ -139,23 +150,26 @@ class OidcLogin:
         *,
         cookies: Sequence[Cookie],
         is_secure: bool,
+        network: str | None,
         now: float,
     ) -> Finished:
         """Take the provider's answer to an attempt of this browser, once.
 
-        Raises `CallbackInvalid` for a query that is none, `LoginUnknown` for one that answers no
+        `network`: the client's address block as text; whoever is unknown counts as one. Raises `CallbackInvalid` for a query that is none, `LoginUnknown` for one that answers no
         attempt of this browser, `ProviderRefused`, `ProviderInvalid`, `ProviderUnavailable`,
-        `KeysUnavailable`, `StoreUnavailable`.
+        `KeysUnavailable`, `StoreUnavailable`, and `LoginBusy`, after which it
+        may be tried again.
         """
         callback = read_callback(query)
         attempt = self._answered(callback.state, cookies, now, is_secure=is_secure)
         if attempt.provider != provider.name:
             raise ProviderInvalid("the callback is of another provider than the login")
         check_callback_issuer(callback, await provider.metadata())
-        await self._use_up(attempt)
-        if callback.code is None:
+        if callback.code is None:  # whoever repeats it hears the same: nothing needs to be kept
             raise ProviderRefused(_word(callback.error or ""))
-        signed_in = await provider.sign_in(attempt, callback.code, now)
+        with self._place(provider, network):
+            await self._use_up(attempt)
+            signed_in = await provider.sign_in(attempt, callback.code, now)
         return Finished(
             signed_in,
             ProviderTokens.of(provider, signed_in, now),
@@ -267,6 +281,17 @@ class OidcLogin:
         if not attempt.is_alive(now):
             raise LoginUnknown("the login was begun too long ago")
         return attempt
+
+    @contextlib.contextmanager
+    def _place(self, provider: OpenIdProvider, network: str | None) -> Iterator[None]:
+        """Hold one of the places of those who wait for a provider. Raises `LoginBusy`."""
+        sources = {f"provider {provider.name}": OF_A_PROVIDER, f"network {network}": OF_A_NETWORK}
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(self._waiting.held(sources))
+            except NoPlace:
+                raise LoginBusy("too many sign-ins wait for a provider") from None
+            yield
 
     async def _use_up(self, attempt: Attempt) -> None:
         """Let an attempt be finished once, in whatever worker: a cookie can be sent twice."""

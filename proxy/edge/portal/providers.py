@@ -85,6 +85,7 @@ class _Providers:
                 visit.query,
                 cookies=visit.carried().cookies,
                 is_secure=not is_plain_local(visit.client),
+                network=_whereabouts(visit).network,
                 now=visit.now,
             )
             session = await self._let_in(finished, visit)

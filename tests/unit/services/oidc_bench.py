@@ -90,9 +90,14 @@ class Worker:
         browser.take(begun.headers)
         return begun.location
 
-    async def finish(self, browser, query, now=None):
+    async def finish(self, browser, query, now=None, network="10.0.0.0/24"):
         finished = await self.login.finish(
-            self.provider, query, cookies=browser.cookies(), is_secure=True, now=now or time.time()
+            self.provider,
+            query,
+            cookies=browser.cookies(),
+            is_secure=True,
+            network=network,
+            now=now or time.time(),
         )
         browser.take(finished.headers)
         return finished

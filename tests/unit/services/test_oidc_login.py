@@ -9,8 +9,16 @@ import time
 import pytest
 
 from proxy.adapters.secrets import SecretBox
+from proxy.adapters.tasks import spawn
 from proxy.core.oidc import CallbackInvalid
-from proxy.errors import LoginUnknown, ProviderInvalid, ProviderRefused, ProviderUnavailable
+from proxy.errors import (
+    LoginBusy,
+    LoginUnknown,
+    ProviderInvalid,
+    ProviderRefused,
+    ProviderUnavailable,
+)
+from proxy.services import oidc_login
 from tests import token_workshop as workshop
 from tests.small_provider import CLIENT_ID, CLIENT_SECRET
 from tests.unit.services.oidc_bench import Browser, query_of
@@ -109,6 +117,7 @@ async def test_callbacks_at_the_same_moment_count_once(worker, start_worker, sma
             query,
             cookies=browser.cookies(),
             is_secure=True,
+            network=None,
             now=time.time(),
         )
         for n in range(20)
@@ -117,6 +126,41 @@ async def test_callbacks_at_the_same_moment_count_once(worker, start_worker, sma
 
     assert 19 == sum(isinstance(result, LoginUnknown) for result in results)
     assert 1 == len(small.asked)
+
+
+async def test_one_network_leaves_places_to_the_others(worker, small, monkeypatch):
+    """Whoever makes up codes for a slow provider keeps nobody else out, and loses no login by it."""
+    monkeypatch.setattr(oidc_login, "OF_A_NETWORK", 2)
+    small.pause_s = 0.5
+    eager = [Browser() for _ in range(3)]
+    queries = [small.enter(await worker.begin(one)) for one in eager]
+    waiting = [
+        spawn(worker.finish(one, query), name="login")
+        for one, query in zip(eager[:2], queries[:2], strict=True)
+    ]
+    async with asyncio.timeout(10):
+        while len(small.asked) < 2:  # noqa: ASYNC110 - the provider only counts
+            await asyncio.sleep(0.01)
+    with pytest.raises(LoginBusy):
+        await worker.finish(eager[2], queries[2])
+    other = Browser()
+    query = small.enter(await worker.begin(other))
+    assert await worker.finish(other, query, network="192.0.2.0/24")
+
+    await asyncio.gather(*waiting)
+    assert await worker.finish(eager[2], queries[2])
+
+
+async def test_a_refusal_of_the_provider_is_not_remembered(worker, small, browser, valkey):
+    """Anybody can make one up for a login of their own: it fills no store, and the login goes on."""
+    location = await worker.begin(browser)
+    refused = small.enter(location, code=..., error="access_denied")
+    for _ in range(3):
+        with pytest.raises(ProviderRefused):
+            await worker.finish(browser, refused)
+    with valkey.client() as client:
+        assert [] == client.keys("*login_used*")
+    assert await worker.finish(browser, small.enter(location))
 
 
 async def test_a_login_lives_ten_minutes(worker, small, browser):
