@@ -183,5 +183,6 @@ def _rules(config: Config) -> TokenRules:
         keep_s=access_marker_life_s(config),
         leeway_s=max([30.0, *(scheme.leeway for scheme in accepting)]),
         otp=_otp_rule(config.tokens),
+        hides_claims=config.tokens.encrypt,
         public_url=config.server.public_url,
     )

@@ -59,6 +59,8 @@ SESSION_TOKEN_S: Final = 300.0
 _TOLD: Final = ("scope", "client_id", "exp", "iat", "nbf", "sub", "aud", "iss", "jti", "cnf")
 """RFC 7662 §2.2: what introspection tells of an access token, beside what the gate adds."""
 _TOLD_OF_PEOPLE: Final = ("sid", "roles", "email", "name", "auth_time", "amr")
+_TOLD_TO_ITS_CLIENT: Final = frozenset({"scope", "client_id", "exp", "iat", "cnf"})
+"""Of a token that its client must not read: what the client was told with it."""
 
 
 class TooManyAttempts(ProxyError):
@@ -112,6 +114,8 @@ class TokenRules:
     """The largest of the schemes that accept the tokens."""
     otp: OtpRule = "never"
     """When a refresh asks for a one-time password."""
+    hides_claims: bool = False
+    """True where access tokens are encrypted: no client reads what its own say."""
     public_url: str | None = None
     """The origin that people see."""
 
@@ -211,7 +215,8 @@ class TokenService:
     async def introspect(self, request: TokenRequest) -> Mapping[str, Any]:
         """Return what a token is worth (RFC 7662 §2.2), to clients that prove who they are.
 
-        Of what opens nothing nothing is said, nor of another client's refresh token. Raises as `token`.
+        Of what opens nothing nothing is said, nor of another client's refresh token; and to a client
+        that must not read its own tokens no more than it was told with them. Raises as `token`.
         """
         self._check_store()
         client = self._client(request)
@@ -228,15 +233,21 @@ class TokenService:
         if not now < claims["exp"]:  # leeway is for clocks of those who verify
             return {"active": False}
         told = {name: claims[name] for name in (*_TOLD, *_TOLD_OF_PEOPLE) if name in claims}
+        if claims.get("client_id") == client.name:
+            told = self._for_its_client(told)
         return {"active": True, "token_type": "DPoP" if "cnf" in told else "Bearer", **told}
+
+    def _for_its_client(self, told: Mapping[str, Any]) -> dict[str, Any]:
+        if not self.rules.hides_claims:
+            return dict(told)
+        return {name: value for name, value in told.items() if name in _TOLD_TO_ITS_CLIENT}
 
     async def _about_family(self, text: str, client: Client, now: float) -> Mapping[str, Any]:
         found = await self._families.find(text, now)
         if found is None or found[1].client != client.name:
             return {"active": False}
         token, family = found
-        return {
-            "active": True,
+        told = {
             "scope": " ".join(family.holder.scopes),
             "client_id": family.client,
             "exp": family.expires_at,
@@ -245,6 +256,7 @@ class TokenService:
             "iss": self._issuer.issuer,
             "sid": token.family,
         }
+        return {"active": True, **self._for_its_client(told)}
 
     def _note(self, request: TokenRequest, kind: str, subject: str | None, detail: str) -> None:
         if self.audit is not None:

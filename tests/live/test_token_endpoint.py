@@ -813,6 +813,20 @@ async def test_an_encrypted_token_is_good_here_and_unreadable(callers):
     assert 2 == caller.gate.runtime.coherence.counters.hits
 
 
+async def test_no_client_reads_its_encrypted_tokens_by_introspection(callers):
+    """Of its own tokens a client hears what it was told with them; whoever is asked for them hears all."""
+    (caller,) = await callers(encrypt="true")
+    own, others = [
+        await caller.begin(client, email="ann@example.com") for client in ("backend", "spa")
+    ]
+    known = {"active", "scope", "client_id", "exp", "iat"}
+
+    assert known | {"token_type"} == (await caller.introspect(own["access_token"])).keys()
+    assert known == (await caller.introspect(own["refresh_token"])).keys()
+    told = await caller.introspect(others["access_token"])
+    assert ("ann", "ann@example.com", ["user"]) == (told["sub"], told["email"], told["roles"])
+
+
 async def test_switching_encryption_refuses_no_token(callers):
     """Tokens of both kinds are good before and after the switch, in either direction."""
     plain, encrypting = [(await callers(encrypt=word))[0] for word in ("false", "true")]
