@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from proxy.config.secret import SecretValue
 from proxy.config.strict import Section
 from proxy.config.values import Flag, Text, one_or_many, unique
+
+CLIENT_SUBJECT: Final = "client:"
+"""Begins the `sub` of a token that is about a client itself: no person's begins so (RFC 9068 §5)."""
 
 GrantName = Literal["refresh_token", "client_credentials", "password"]
 

@@ -18,6 +18,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, Field, PlainValidator, ValidationError, WithJsonSchema
 from pydantic_core import ErrorDetails
 
+from proxy.config.client_models import CLIENT_SUBJECT
 from proxy.config.document import MappingNode, Path, Position, read_document
 from proxy.config.messages import KEY_MARK, describe, did_you_mean, show_path
 from proxy.config.strict import Section
@@ -171,7 +172,10 @@ def parse_users(raw: bytes, file: str) -> UsersFile:
         except ValidationError as error:
             errors = [_mistake(file, tree, item) for item in error.errors()]
         else:
-            errors = list(_shared_subjects(file, tree, users))
+            errors = [
+                *_shared_subjects(file, tree, users),
+                *_clients_subjects(file, tree, users),
+            ]
             if not errors:
                 return users
     elif not errors:
@@ -212,6 +216,18 @@ def _is_harmless(path: Path) -> bool:
     if len(path) == 2:
         return "$" not in key  # a name; in the place of one a hash may stand, too
     return len(path) < 4 and key in (UsersFile if len(path) == 1 else UserConfig).model_fields
+
+
+def _clients_subjects(file: str, tree: Tree, users: UsersFile) -> Iterator[ConfigError]:
+    """Find people who would be taken for a client (`clients:`): both are known by their subject."""
+    for name, user in users.users.items():
+        if (user.subject or name).startswith(CLIENT_SUBJECT):
+            path = ("users", name)
+            at = tree.source_map.position(path, is_key=True)
+            message = (
+                f"no person's subject begins with {CLIENT_SUBJECT}: that is how clients are called"
+            )
+            yield ConfigError(file, at.line, at.column, _place(path), message)
 
 
 def _shared_subjects(file: str, tree: Tree, users: UsersFile) -> Iterator[ConfigError]:

@@ -31,8 +31,6 @@ SESSION_GRANT: Final = "urn:latchgate:grant:session"
 """An access token from a live session (RFC 6749 §4.5; security.md, S6)."""
 AUTH_METHODS: Final = ("client_secret_basic", "client_secret_post", "none")
 """How a client may say who it is, as RFC 7591 §2 names it."""
-CLIENT_SUBJECT: Final = "client:"
-"""Begins the `sub` of a token that is about a client itself: no person's begins so (RFC 9068 §5)."""
 CHALLENGE: Final = ((b"WWW-Authenticate", b'Basic realm="latchgate", charset="UTF-8"'),)
 """What a 401 of the endpoints for clients says."""
 

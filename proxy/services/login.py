@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 from proxy.adapters.passwords import Place
+from proxy.config.client_models import CLIENT_SUBJECT
 from proxy.config.login_models import BindConfig
 from proxy.config.user_models import normal_name
 from proxy.core.binding import Binding, bind, block_of
@@ -251,8 +252,10 @@ class LoginService:
         """Make a session for somebody whom a provider vouches for, in the place of `old`, a digest.
 
         `None`: everything of theirs was ended meanwhile (R6). Raises `ValueError` for what no record
-        may say, and `StoreUnavailable`.
+        may say, a client's subject among it, and `StoreUnavailable`.
         """
+        if login.subject.startswith(CLIENT_SUBJECT):
+            raise ValueError("the subject is what a client is called")
         began = await self.sessions.begin(login.subject)
         placed = replace(
             login,

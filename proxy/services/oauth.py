@@ -10,12 +10,12 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 
+from proxy.config.client_models import CLIENT_SUBJECT
 from proxy.config.user_models import normal_name
 from proxy.core.dpop import Proof
 from proxy.core.formats.native import cookie_digest
 from proxy.core.jose import VerifiedToken
 from proxy.core.oauth import (
-    CLIENT_SUBJECT,
     SESSION_GRANT,
     Client,
     OAuthRefused,

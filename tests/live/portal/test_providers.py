@@ -322,6 +322,14 @@ async def test_a_provider_that_fails_signs_nobody_in(gate, browser, small, spoil
     assert "sid" not in {cookie.key for cookie in browser.cookie_jar}
 
 
+async def test_k6_a_provider_names_nobody_like_a_client(gate, browser, small):
+    """K6: whoever chooses their own name there does not become what a client's own token says."""
+    small.person["sub"] = "client:billing"
+    answer = await sign_in(browser, gate, small)
+
+    assert (502, []) == (answer.status, answer.headers.getall("Set-Cookie", []))
+
+
 async def test_h6_h7_login_state_is_the_gates_alone(gate, browser):
     """No application sees it, and none can plant one."""
     await begin(browser, gate)

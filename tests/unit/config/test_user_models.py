@@ -81,6 +81,17 @@ def test_a_name_has_one_spelling(name):
     assert "\u00e4" == normal_name(" a\u0308 ")
 
 
+@pytest.mark.parametrize(
+    "entry",
+    ["client:billing: {{password: '{0}'}}", "eve: {{password: '{0}', subject: 'client:x'}}"],
+)
+def test_k6_no_person_is_called_like_a_client(entry):
+    """K6: tokens of the gate name clients so, and what a session says would be taken for one."""
+    text = "users:\n  " + entry.format(HASH) + "\n"
+
+    assert "no person's subject begins with client:" in mistakes(text)[0]
+
+
 def test_two_names_are_not_one_person():
     """Ending one's sessions would end the other's."""
     text = f"users: {{a: {{password: '{HASH}', subject: b}}, b: {{password: '{HASH}'}}}}"
