@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
-from proxy.edge.portal.reply import Refused, Reply, json_reply
+from proxy.edge.portal.reply import Refused, Reply, json_reply, redirect
 from proxy.model import Authenticated, Identity
+from proxy.services.sign_in import CODES, PORTAL, STEP_UP
 from proxy.services.visitors import Visitors, told
 
 if TYPE_CHECKING:
@@ -35,3 +37,24 @@ async def require_session(visitors: Visitors, visit: Visit) -> Identity:
     if isinstance(outcome, Authenticated):
         return outcome.identity
     raise Refused(outcome.code, outcome.detail, visitors.challenge)
+
+
+async def session_or_way(
+    visitors: Visitors, visit: Visit, base: str, name: str
+) -> Identity | Reply:
+    """Return whose session a GET carries; for a page load the way to one, and back to endpoint `name`.
+
+    `base` is `login.path`. Raises as `require_session` does.
+    """
+    try:
+        return await require_session(visitors, visit)
+    except Refused as refused:
+        if refused.code in CODES:
+            page = PORTAL
+        elif refused.code == "step_up_required":  # it is used elsewhere than it is bound to
+            page = STEP_UP
+        else:
+            raise
+        if not visit.wants_page:
+            raise
+        return redirect(f"{base}/{page}?next={quote(f'{base}/{name}', safe='')}")

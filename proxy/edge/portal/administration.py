@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 from proxy.core.formats.native import cookie_digest
 from proxy.core.freshness import Freshness
 from proxy.core.session_search import MAX_TEXT, Search
-from proxy.edge.portal.account import require_session
+from proxy.edge.portal.account import require_session, session_or_way
 from proxy.edge.portal.language import pick_language, texts
 from proxy.edge.portal.pages import PortalPages
 from proxy.edge.portal.reply import Refused, Reply, json_reply, redirect
@@ -51,7 +51,10 @@ class _AdminEndpoints:
 
     async def show(self, visit: Visit) -> Reply:
         """List, search and page through everybody's sessions."""
-        identity = await self._require_role(visit)
+        identity = await session_or_way(self._visitors, visit, self._path, "admin")
+        if isinstance(identity, Reply):
+            return identity
+        self._require_role(identity)
         stale = staleness(identity, visit.now)
         if stale is not None:
             if not visit.wants_page:
@@ -77,7 +80,8 @@ class _AdminEndpoints:
 
     async def end(self, visit: Visit) -> Reply:
         """End one session (`id`), or all of a person's (`subject`)."""
-        identity = await self._require_role(visit)
+        identity = await require_session(self._visitors, visit)
+        self._require_role(identity)
         stale = staleness(identity, visit.now)
         if stale is not None:
             raise stale
@@ -99,11 +103,9 @@ class _AdminEndpoints:
             query["subject"] = subject
         return redirect(f"{self._path}/admin?{urlencode(query)}", subject=identity.subject)
 
-    async def _require_role(self, visit: Visit) -> Identity:
-        identity = await require_session(self._visitors, visit)
+    def _require_role(self, identity: Identity) -> None:
         if self._roles.isdisjoint(identity.roles):
             raise Refused("role_missing", "not one of login.administrators")
-        return identity
 
     def _page(
         self, visit: Visit, identity: Identity, asked: Mapping[str, str], page: Page | None

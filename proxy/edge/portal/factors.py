@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from proxy.codes import CODES
+from proxy.core.destination import START
 from proxy.core.formats.native import cookie_digest
 from proxy.core.own_cookies import is_insecure
 from proxy.edge.portal.language import duration, pick_language, texts
@@ -91,9 +92,10 @@ class _Desk:
         self._audit = services.audit
         self.pages = PortalPages.from_settings(settings)
 
-    async def asked(self, visit: Visit, *, takes_moved: bool) -> _Asked | Reply:
+    async def asked(self, visit: Visit, *, back: str = "", takes_moved: bool) -> _Asked | Reply:
         """Return who asks for what; for a page load without a session the way to the sign-in.
 
+        `back` is the endpoint to which the sign-in leads then, by default to where they want to go.
         `takes_moved`: a session that is used elsewhere counts too, if it may prove a factor there.
         Raises `Refused`.
         """
@@ -114,7 +116,8 @@ class _Desk:
             caller = await self.step_up.caller(digest, whereabouts(visit), visit.now)
         if caller is None:
             if visit.view.method != "POST" and visit.wants_page:
-                return redirect(f"{self.base}/login?next={quote(wanted, safe='')}")
+                after = self.with_next(back, wanted) if back else wanted
+                return redirect(f"{self.base}/login?next={quote(after, safe='')}")
             code = "session_unknown" if isinstance(outcome, Authenticated) else outcome.code
             detail = "" if isinstance(outcome, Authenticated) else outcome.detail
             raise Refused(code, detail, self._visitors.challenge)
@@ -122,6 +125,11 @@ class _Desk:
         language = pick_language(said.get("lang"), accepted)
         is_moved = not isinstance(outcome, Authenticated)
         return _Asked(visit, caller, said, language, wanted, is_moved)
+
+    def with_next(self, name: str, wanted: str) -> str:
+        """Return the address of one of these endpoints, from where it goes on to `wanted`."""
+        page = f"{self.base}/{name}"
+        return page if wanted == START else f"{page}?next={quote(wanted, safe='')}"
 
     def note(self, asked: _Asked, kind: str, detail: str = "") -> None:
         """Note in the audit trail what was proved, or changed."""
@@ -234,7 +242,7 @@ class _Otp:
 
     async def answer(self, visit: Visit) -> Reply:
         """Show what there is, or change it."""
-        asked = await self._desk.asked(visit, takes_moved=False)
+        asked = await self._desk.asked(visit, back="otp", takes_moved=False)
         if isinstance(asked, Reply):
             return asked
         if not asked.is_post:
@@ -245,7 +253,7 @@ class _Otp:
         if not await self._may(asked):
             if not asked.wants_page:
                 raise Refused("step_up_required", "S6: a factor within five minutes")
-            here = quote(f"{self._desk.base}/otp?next={quote(asked.next, safe='')}", safe="")
+            here = quote(self._desk.with_next("otp", asked.next), safe="")
             return redirect(f"{self._desk.base}/step-up?next={here}")
         return await action(asked)
 

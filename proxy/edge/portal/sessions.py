@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.core.formats.native import cookie_digest
 from proxy.core.session_search import Search
-from proxy.edge.portal.account import require_session
+from proxy.edge.portal.account import require_session, session_or_way
 from proxy.edge.portal.language import pick_language, texts
 from proxy.edge.portal.pages import PortalPages
 from proxy.edge.portal.reply import Refused, Reply, json_reply, redirect
@@ -44,7 +44,9 @@ class _SessionEndpoints:
 
     async def show(self, visit: Visit) -> Reply:
         """Show where the visitor is signed in."""
-        identity = await require_session(self._visitors, visit)
+        identity = await session_or_way(self._visitors, visit, self._path, "sessions")
+        if isinstance(identity, Reply):
+            return identity
         asked = visit.parameters()
         current = self._current(visit)
         try:

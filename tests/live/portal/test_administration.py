@@ -107,6 +107,18 @@ async def test_whoever_lacks_the_role_sees_and_ends_nothing(join, roles):
     assert await bob.is_in()
 
 
+async def test_whoever_is_not_signed_in_is_sent_to_sign_in_and_back(gate, client):
+    """A page load only: a program gets 401, and so does a form."""
+    for method, headers, status in (("GET", PAGE, 303), ("GET", {}, 401), ("POST", PAGE, 401)):
+        path = "/_auth/admin" if method == "GET" else "/_auth/admin/end"
+        async with client.request(
+            method, f"{gate.url}{path}", headers=headers, allow_redirects=False
+        ) as answer:
+            assert status == answer.status
+            if status == 303:
+                assert "/_auth/login?next=%2F_auth%2Fadmin" == answer.headers["Location"]
+
+
 @pytest.mark.parametrize(
     "proved",
     [

@@ -320,6 +320,14 @@ async def test_without_a_session_there_is_nothing_to_prove(begin, person):
     nobody = person(await begin())
     answer, _ = await nobody.load("/_auth/step-up?next=/admin/x")
     assert (303, "/_auth/login?next=%2Fadmin%2Fx") == (answer.status, answer.headers["Location"])
+    for path, back in (
+        ("/_auth/otp", "/_auth/otp"),
+        ("/_auth/otp?next=/admin/x", "/_auth/otp?next=%2Fadmin%2Fx"),
+        ("/_auth/otp?next=//evil.test", "/_auth/otp"),
+    ):
+        answer, _ = await nobody.load(path)
+        where = urlsplit(answer.headers["Location"])
+        assert ("/_auth/login", {"next": [back]}) == (where.path, parse_qs(where.query))
     for path in ("/_auth/step-up", "/_auth/otp"):
         answer, told = await nobody.send(path, code="1", action="begin")
         assert (401, "credential_missing") == (answer.status, told["code"])
@@ -335,6 +343,8 @@ async def test_a_session_that_moved_proves_a_factor_and_goes_on(begin, person):
     assert 403 == answer.status
     answer, _ = await ada.load("/page")
     assert "/_auth/step-up?next=%2Fpage" == answer.headers["Location"]
+    answer, _ = await ada.load("/_auth/sessions")
+    assert "/_auth/step-up?next=%2F_auth%2Fsessions" == answer.headers["Location"]
     answer, told = await ada.send("/_auth/otp", action="begin")
     assert (403, "step_up_required") == (answer.status, told["code"])
     answer, _ = await ada.post("/_auth/step-up", code=ada.code(), next="/page")

@@ -232,10 +232,17 @@ async def test_what_names_no_session_ends_none(join, said):
 
 
 async def test_without_a_session_there_is_nothing_to_see(gate, client):
-    """Programs get 401, and nothing says whose sessions there are."""
+    """Programs get 401, and nothing says whose sessions there are; a page load is sent to sign in."""
     for method, path in (("GET", "/_auth/sessions"), ("POST", "/_auth/sessions/end")):
         async with client.request(method, f"{gate.url}{path}", json={}) as answer:
             assert (401, "credential_missing") == (answer.status, (await answer.json())["code"])
+    for cookie in ({}, {"Cookie": f"sid={'a' * 43}"}):
+        headers = {**PAGE, **cookie}
+        async with client.get(
+            f"{gate.url}/_auth/sessions?after=x", headers=headers, allow_redirects=False
+        ) as answer:
+            way = "/_auth/login?next=%2F_auth%2Fsessions"
+            assert (303, way) == (answer.status, answer.headers["Location"])
 
 
 async def test_what_a_browser_calls_itself_is_shown_as_text(join):
