@@ -27,6 +27,12 @@ routes:
   - {{match: {{path: /**}}, auth: web, upstream: app}}
   - {{match: {{path: /admin/**}}, auth: web, upstream: app, require: {{mfa_within: 15m}}}}
 """
+CODE_LINES = """() => [...document.querySelectorAll('ol.codes code')]
+  .map(code => code.getClientRects().length)"""
+"""In how many pieces each recovery code is shown."""
+GAP = """() => document.querySelector('.hint').getBoundingClientRect().top -
+  document.querySelector('#code').getBoundingClientRect().bottom"""
+"""Between the field and its hint, in pixels."""
 
 
 async def _application(request: web.Request) -> web.Response:
@@ -56,12 +62,17 @@ async def sign_in(page, gate, path="/"):
 async def set_up(page):
     """Set an app up on the page that is open; return its secret."""
     await page.click("text=Set up an app")
+    return await confirm(page)
+
+
+async def confirm(page):
+    """Enter the first code of the app that the page shows; return its secret."""
     await page.wait_for_selector("img.qr")
-    secret = (await page.inner_text("main code")).replace(" ", "")
-    await page.fill("#code", code_at(base64.b32decode(secret), time.time()))
+    secret = base64.b32decode((await page.inner_text("main code")).replace(" ", ""))
+    await page.fill("#code", code_at(secret, time.time()))
     await page.press("#code", "Enter")
     await page.wait_for_selector("ol.codes")
-    return base64.b32decode(secret)
+    return secret
 
 
 @pytest.mark.slow
@@ -119,9 +130,11 @@ async def test_a_person_proves_a_factor_again_and_is_back_where_they_were(gate, 
 
 @pytest.mark.slow
 async def test_the_pages_can_be_read(gate, chromium, tmp_path):
-    """Both languages, light and dark, 320 pixels wide: WCAG AA contrast, and nothing sticks out."""
+    """Both languages, light and dark, 320 pixels wide: WCAG AA contrast, nothing sticks out or is covered."""
+    otp = gate.runtime.own.step_up.otp
     for scheme in ("light", "dark"):
         for language in ("en", "ko"):
+            await otp.remove("ada")
             context = await chromium.new_context(
                 color_scheme=scheme, viewport={"width": 320, "height": 640}, locale=language
             )
@@ -133,6 +146,7 @@ async def test_the_pages_can_be_read(gate, chromium, tmp_path):
                     lambda page=page: page.goto(f"{gate.url}/_auth/step-up"),
                     lambda page=page: page.goto(f"{gate.url}/_auth/otp"),
                     lambda page=page: page.click("main button"),
+                    lambda page=page: confirm(page),
                 )
             ):
                 await show()
@@ -143,5 +157,8 @@ async def test_the_pages_can_be_read(gate, chromium, tmp_path):
                 await page.screenshot(
                     path=tmp_path / f"{scheme}-{language}-{number}.png", full_page=True
                 )
+            assert {1} == set(await page.evaluate(CODE_LINES))
+            await page.goto(f"{gate.url}/_auth/step-up")
+            assert await page.evaluate(GAP) > 6  # the ring around the field is drawn so far out
             assert [] == watch.complaints()
             await context.close()

@@ -109,7 +109,7 @@ async def test_one_click_ends_another_session(join, gate):
     )
 
     assert (303, "/_auth/sessions?ended=1&lang=en") == (status, headers["Location"])
-    assert "Ended: 1." in (await here.ask("GET", headers["Location"], headers=PAGE))[2]
+    assert "Sessions ended: 1." in (await here.ask("GET", headers["Location"], headers=PAGE))[2]
     assert (True, False) == (await here.is_in(), await there.is_in())
     assert [("session_ended", "ada", f"{there.id[:8]}, by its owner")] == await noted(gate)
 

@@ -135,6 +135,30 @@ def test_every_field_has_its_label(language):
     assert 1 == len(page.all("h1"))
 
 
+FORMS = {
+    "login.html": VALUES,
+    "step_up.html": {"factor": "code", "wants_code": False, "username": ""},
+    "second_step.html": {"enrolment": False, "csrf": "t"},
+    "otp.html": {"enrolment": True, "secret": "", "is_enrolled": False},
+}
+
+
+@pytest.mark.parametrize("template", FORMS)
+def test_a_mistake_is_told_at_its_field(template):
+    """A screen reader says what was wrong with the field that has the focus, beside its hint."""
+    values = {"error": "That is wrong.", "notice": "", "next": "/", "recovery_codes": ()}
+    pages = PortalPages(BrandingConfig(), "/_auth")
+    page = Elements(pages.reply(template, "en", {**FORMS[template], **values}).body.decode())
+    fields = [field for field in page.all("input") if field["type"] not in ("hidden", "checkbox")]
+    ids = {attributes["id"] for _, attributes in page.found if "id" in attributes}
+
+    assert ["error"] == [part["id"] for part in page.all("div") if part["role"] == "alert"]
+    for field in fields:
+        assert "true" == field["aria-invalid"]
+        assert "error" in field["aria-describedby"].split()
+        assert set(field["aria-describedby"].split()) <= ids
+
+
 def test_without_users_there_is_no_form():
     """A gate whose people sign in elsewhere says so."""
     text, _ = render(has_passwords=False)
