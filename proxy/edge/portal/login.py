@@ -70,6 +70,8 @@ class _LoginEndpoints:
         self._pages = PortalPages.from_settings(settings, tuple(elsewhere))
         steps = services.second_step
         self._second = None if steps is None else SecondStepPages(services, steps)
+        self._administrators = services.administrators
+        self._has_otp = services.step_up.otp is not None
 
     # Signing in
 
@@ -210,6 +212,7 @@ class _LoginEndpoints:
             "notice": asked.notice,
             "is_remembered": asked.is_remembered,
             "signed_in_as": text["signed_in_as"].format(name=name) if name else "",
+            "links": [] if identity is None else self._links(identity, text),
             "has_passwords": self._service.users is not None,
             "providers": [
                 (provider.name, text["sign_in_with"].format(title=provider.title))
@@ -226,6 +229,15 @@ class _LoginEndpoints:
             headers=(cookie, *headers),
             code=code,
         )
+
+    def _links(self, identity: Identity, text: Mapping[str, str]) -> list[tuple[str, str]]:
+        """Return the pages that somebody who is signed in may open: endpoint and title."""
+        links = [("sessions", text["sessions_title"])]
+        if self._has_otp:
+            links.append(("otp", text["otp_title"]))
+        if not self._administrators.isdisjoint(identity.roles):
+            links.append(("admin", text["admin_title"]))
+        return links
 
     async def _signed_in(self, visit: Visit) -> Identity | None:
         """Return whose live session the browser has; in an outage the page does without."""

@@ -543,6 +543,29 @@ async def test_a_page_signs_out_and_says_so(begin, browse):
     assert "로그아웃되었습니다." in text
 
 
+@pytest.mark.parametrize(("roles", "has_admin"), [((), False), (("boss",), True)])
+async def test_whoever_is_signed_in_finds_their_pages(begin, browse, file, roles, has_admin):
+    """On the sign-in page, with a button for signing out everywhere; nobody else is shown them."""
+    put(file, roles=list(roles))
+    gate = await begin(", administrators: {roles: [boss]}")
+    phone, desk = browse(gate), browse(gate)
+    _, text = await desk.page()
+    assert "/_auth/sessions" not in text
+    for browser in (phone, desk):
+        await browser.sign_in()
+    _, text = await desk.page("?lang=ko")
+    found = re.findall(r'href="/_auth/(\w+)\?lang=ko"', text)
+
+    assert ["sessions", "otp", *(["admin"] if has_admin else [])] == found
+    assert '<button class="quiet" name="everywhere" value="1">' in text
+    headers = {**PAGE, **SAME_ORIGIN}
+    answer, _ = await desk.ask(
+        "POST", "/_auth/logout", headers=headers, data={"lang": "ko", "everywhere": "1"}
+    )
+    assert "/_auth/login?signed_out=1&lang=ko" == answer.headers["Location"]
+    await phone.is_signed_out()
+
+
 @pytest.mark.parametrize(
     ("method", "path", "headers", "expected"),
     [

@@ -21,6 +21,7 @@ VALUES = {
     "notice": "",
     "is_remembered": False,
     "signed_in_as": "",
+    "links": [],
     "has_passwords": True,
     "providers": [],
     "can_remember": True,
