@@ -9,18 +9,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from proxy.adapters.passwords import COST, Passwords, Place, dummy_hash
+from proxy.adapters.passwords import COST, Passwords, Place
 from proxy.adapters.tasks import spawn
 from proxy.adapters.users_file import WatchedUsers, edit_users
 from proxy.config.user_models import PasswordHash, UserConfig, UsersFile, normal_name
 from proxy.core.revocation import digest
 from proxy.errors import ConfigErrors, LoginBusy, StoreUnavailable
+from proxy.services.stand_ins import StandIns
 
 LOOK_EVERY_S: Final = 1.0
 """How long a change of the file may go unnoticed."""
@@ -54,7 +54,7 @@ class Users:
         self._file = file
         self._passwords = passwords
         self._entries: Mapping[str, UserConfig] = {}
-        self._nobody = dummy_hash()
+        self._stand_ins = StandIns([])
         self._pending: dict[str, str] = {}
         self._reading = asyncio.Lock()
 
@@ -100,7 +100,7 @@ class Users:
         name = normal_name(name)
         await self.refresh()  # a password that was changed a moment ago opens nothing any more
         entry = self._entries.get(name)
-        known = self._nobody if entry is None else entry.password
+        known = self._stand_ins.of(name) if entry is None else entry.password
         is_right = await self._passwords.verify(known, password, place)
         await self.refresh()
         now = self._entries.get(name)  # as it is after the wait
@@ -163,11 +163,7 @@ class Users:
         if users is None:
             return
         self._entries = users.users
-        # As costly as the costliest: who is not there must not be told from who is by the time.
-        costs = [entry.password.cost for entry in users.users.values()]
-        cost = max(costs, key=math.prod, default=COST)
-        if cost != self._nobody.cost:
-            self._nobody = dummy_hash(cost)
+        self._stand_ins = StandIns(entry.password for entry in users.users.values())
 
     async def _rehash(
         self, name: str, known: PasswordHash, password: str, network: str | None

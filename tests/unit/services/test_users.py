@@ -90,6 +90,19 @@ async def test_s8_a_name_that_is_not_there_takes_as_long(users):
     assert max(least) < 2 * min(least)
 
 
+async def test_s8_where_costs_differ_names_that_are_not_there_differ_too(users):
+    """S8: a quick answer is not the mark of an older hash, nor a slow one of nobody."""
+    put(users._file.path, "bob", password=hasher((8, 1, 1)).hash("correct"))
+    await users.refresh()
+    taken = []
+    for number in range(24):
+        begun = time.process_time()
+        assert None is await verify(users, f"nobody {number}", "wrong")
+        taken.append(time.process_time() - begun)
+
+    assert sorted(taken)[3] < sorted(taken)[-4] / 4
+
+
 async def test_r6_a_change_counts_with_the_next_password(users, file):
     """R6: disabled, another password: what was right a moment ago is wrong before anybody looks."""
     put(file, password=hash_password("new").text)
