@@ -228,6 +228,12 @@ CODES: Final[dict[str, CodeInfo]] = {
         "It has ended already, or it was never there.",
         "Look at the list of sessions again.",
     ),
+    "family_not_found": CodeInfo(
+        404,
+        "There is no such refresh family.",
+        "It has ended already, or it was never there.",
+        "Look at the list of programs again.",
+    ),
     "method_not_allowed": CodeInfo(
         405,
         "This method is not allowed here.",

@@ -1,4 +1,4 @@
-"""`latchgate session …`: make, list, show and end native sessions."""
+"""`latchgate session …`: make, list, show and end native sessions, and end refresh families."""
 
 from __future__ import annotations
 
@@ -26,15 +26,25 @@ from proxy.cli.options import (
     Subject,
 )
 from proxy.cli.session_list import list_
-from proxy.services.administration import Administration, details
+from proxy.config.models import Config
+from proxy.services.administration import (
+    Administration,
+    Ended,
+    FamilyAdministration,
+    details,
+    family_details,
+)
 from proxy.services.choice import pick_session_scheme
+from proxy.services.family_records import is_family_id
+from proxy.services.issuing import open_family_records
 from proxy.services.schemes.build import open_sessions
-from proxy.services.session_reading import ListedSession
 from proxy.services.sessions import Login
 
 app = typer.Typer(no_args_is_help=True, help="Make, list, show and end sessions.")
 
-SessionId = Annotated[str, typer.Argument(metavar="ID", help="The id that `list` shows.")]
+SessionId = Annotated[
+    str, typer.Argument(metavar="ID", help="The id that `list` shows, of a session or family.")
+]
 
 
 @app.command()
@@ -89,18 +99,23 @@ def show(
     config: ConfigFile = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
-    """Show one session and what it says."""
+    """Show one session, or refresh family, and what it says."""
     settings = load_or_fail(config, runs_tests=False).config
 
-    async def work() -> ListedSession | None:
+    async def work() -> dict[str, Any] | None:
+        if is_family_id(session_id):
+            async with open_store_of(settings) as store:
+                records = open_family_records(settings, store)
+                family = None if records is None else await records.show(session_id, time.time())
+            return None if family is None else family_details(family)
         _, found = pick_session_scheme(settings, scheme)
         async with open_store_of(settings) as store:
-            return await open_sessions(settings, found, store).show(session_id, time.time())
+            item = await open_sessions(settings, found, store).show(session_id, time.time())
+        return None if item is None else details(item)
 
-    item = report.complete(work())
-    if item is None:
-        report.fail("there is no such session")
-    shown = details(item)
+    shown = report.complete(work())
+    if shown is None:
+        report.fail(_none_of(session_id))
     if as_json:
         report.say_json(shown)
         return
@@ -118,30 +133,60 @@ def revoke(
     config: ConfigFile = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
-    """End one session, all of a person's, or all that there are."""
+    """End one session or refresh family, all of a person's, or all that there are."""
     if (session_id is not None) + (subject is not None) + every != 1:
         report.fail("name one of ID, --subject or --all", report.EXIT_USAGE)
     settings = load_or_fail(config, runs_tests=False).config
 
-    async def work() -> int:
+    if session_id is not None and is_family_id(session_id):
+        _end_family(settings, session_id, as_json=as_json)
+        return
+
+    async def work() -> Ended:
         _, found = pick_session_scheme(settings, scheme)
         async with open_store_of(settings) as store, noting(settings, store) as audit:
-            room = Administration(open_sessions(settings, found, store), audit)
+            families = open_family_records(settings, store)
+            room = Administration(open_sessions(settings, found, store), audit, families)
             now = time.time()
             if session_id is not None:
-                return int(await room.end(session_id, COMMAND_LINE, now))
+                return Ended(int(await room.end(session_id, COMMAND_LINE, now)), None)
             async with looking_through(store, "Ending sessions") as on_look:
                 if subject is not None:
                     return await room.end_subject(subject, COMMAND_LINE, now, on_look=on_look)
                 return await room.end_all(COMMAND_LINE, now, on_look=on_look)
 
-    count = report.complete(work())
-    if not count and not every:
+    ended = report.complete(work())
+    if not ended.total and not every:
         report.fail("there is no such session")
     if as_json:
-        report.say_json({"revoked": count})
+        report.say_json(ended.document("revoked"))
+        return
+    count, families = ended.sessions, ended.families
+    report.say("1 session ended" if count == 1 else f"{count} sessions ended")
+    if families:
+        report.say(
+            "1 refresh family ended" if families == 1 else f"{families} refresh families ended"
+        )
+
+
+def _end_family(settings: Config, name: str, *, as_json: bool) -> None:
+    async def work() -> bool:
+        async with open_store_of(settings) as store, noting(settings, store) as audit:
+            records = open_family_records(settings, store)
+            if records is None:
+                return False
+            return await FamilyAdministration(records, audit).end(name, COMMAND_LINE, time.time())
+
+    if not report.complete(work()):
+        report.fail(_none_of(name))
+    if as_json:
+        report.say_json({"revoked": 1})
     else:
-        report.say("1 session ended" if count == 1 else f"{count} sessions ended")
+        report.say("1 refresh family ended")
+
+
+def _none_of(name: str) -> str:
+    return f"there is no such {'refresh family' if is_family_id(name) else 'session'}"
 
 
 def _text(value: Any) -> str:

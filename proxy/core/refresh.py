@@ -47,6 +47,17 @@ class Holder:
     """How they did (RFC 8176)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """Where a client uses its tokens from."""
+
+    place: str
+    """Digest of address block and user agent."""
+    address: str | None = None
+    """As its owner sees it in a list."""
+    agent: str | None = None
+
+
 OtpRule = Literal["never", "always", "new_client"] | float
 """When a refresh asks for a one-time password; a number: so many seconds after the last factor."""
 
@@ -97,6 +108,23 @@ class Family:
     """Thumbprint of the one key whose holder may use it; `None`: it is bound to none."""
     place: str | None = None
     """Digest of where the last use came from: address block and user agent."""
+    address: str | None = None
+    """Where the last use came from, as its owner sees it in a list."""
+    agent: str | None = None
+
+    @property
+    def subject(self) -> str:
+        """Whose it is."""
+        return self.holder.subject
+
+    @property
+    def used_at(self) -> float:
+        """When it was begun, or used last."""
+        return self.spent_at if self.spent is not None else float(self.begun_at)
+
+    def seen_at(self, spot: Spot) -> Family:
+        """Return the family as it is used from `spot`."""
+        return replace(self, place=spot.place, address=spot.address, agent=spot.agent)
 
     def meaning(self, presented: Presented, *, now: float, grace_s: float) -> Meaning:
         """Return what presenting a token of this family means at `now`."""
@@ -159,6 +187,8 @@ class Family:
                 "repeats": self.repeats,
                 "jkt": self.jkt,
                 "place": self.place,
+                "address": self.address,
+                "agent": self.agent,
             }
         )
 
@@ -185,6 +215,7 @@ class Family:
                 "repeats": int(repeats),
                 "jkt": str() | None as jkt,
                 "place": str() | None as place,
+                **rest,
             }:
                 holder = Holder(
                     subject=subject,
@@ -207,6 +238,8 @@ class Family:
                     repeats=repeats,
                     jkt=jkt,
                     place=place,
+                    address=_text(rest.get("address")),
+                    agent=_text(rest.get("agent")),
                 )
             case _:
                 raise ValueError("not a record of a refresh family of version 1")
@@ -260,3 +293,10 @@ def _texts(items: list[Any]) -> tuple[str, ...]:
     if not all(isinstance(item, str) for item in items):
         raise ValueError("a list of the record has a member that is not a text")
     return tuple(items)
+
+
+def _text(item: Any) -> str | None:
+    """Return a text that older records have not."""
+    if item is None or isinstance(item, str):
+        return item
+    raise ValueError("a member of the record is not a text")

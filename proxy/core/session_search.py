@@ -1,4 +1,4 @@
-"""Which sessions somebody looks for: whose, from where, with which program.
+"""Which sessions, or refresh families, somebody looks for: whose, from where, with which program.
 
 Pure; a list asks it about every record, so what cannot match is told before it is decoded.
 """
@@ -7,14 +7,31 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass, field
-from typing import Final
-
-from proxy.core.formats.native import NativeSession
+from typing import Final, Protocol
 
 MAX_TEXT: Final = 256
 """Characters of an address or a part of an agent."""
 
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class Searched(Protocol):
+    """What is asked about whatever is looked for."""
+
+    @property
+    def subject(self) -> str:
+        """Whose it is."""
+        ...
+
+    @property
+    def address(self) -> str | None:
+        """From where."""
+        ...
+
+    @property
+    def agent(self) -> str | None:
+        """With which program."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +78,7 @@ class Search:
             return True
         return self.subject.encode("utf-8", "surrogatepass") in record
 
-    def matches(self, session: NativeSession) -> bool:
+    def matches(self, session: Searched) -> bool:
         """Tell whether it is one of those."""
         if self.subject is not None and session.subject != self.subject:
             return False

@@ -21,10 +21,11 @@ from proxy.run.listeners import Listeners, bind_all
 from proxy.run.metrics import Metrics
 from proxy.run.providers import OnDocument, Providers
 from proxy.run.readiness import Readiness
-from proxy.services.administration import Administration
+from proxy.services.administration import Administration, FamilyAdministration
 from proxy.services.audit import Audit
 from proxy.services.choice import pick_session_scheme
 from proxy.services.compile import needs_store
+from proxy.services.issuing import open_family_records
 from proxy.services.revocations import RevocationWatch
 from proxy.services.runtime import make_watch, open_own_store
 from proxy.services.schemes.build import open_sessions
@@ -160,9 +161,11 @@ def admin_services(config: Config, store: Store, audit: Audit) -> AdminServices:
     def administration(scheme: str | None) -> Administration:
         login = None if config.login is None else config.login.scheme
         _, found = pick_session_scheme(config, scheme or login)
-        return Administration(open_sessions(config, found, store), audit)
+        return Administration(open_sessions(config, found, store), audit, records)
 
-    return AdminServices(administration, TokenRevocation(config, store), audit)
+    records = open_family_records(config, store)
+    families = None if records is None else FamilyAdministration(records, audit)
+    return AdminServices(administration, families, TokenRevocation(config, store), audit)
 
 
 def store_prefixes(config: Config) -> dict[StoreUrl, str]:

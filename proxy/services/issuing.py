@@ -14,6 +14,7 @@ from proxy.core.oauth import AUTH_METHODS, SESSION_GRANT, Client
 from proxy.core.refresh import OtpRule
 from proxy.core.revocation import RevocationKeys, marker_life_s
 from proxy.services import compile as compiling
+from proxy.services.family_records import FamilyRecords
 from proxy.services.keyrings import SigningPlan
 from proxy.services.oauth import TokenRules, TokenService
 from proxy.services.own import OwnServices
@@ -55,6 +56,19 @@ def open_families(config: Config, issuer: TokenIssuer, store: Store) -> RefreshF
         prefix=config.store.prefix,
         lifetime_s=tokens.refresh,
         grace_s=tokens.reuse_grace,
+        keep_s=access_marker_life_s(config),
+    )
+
+
+def open_family_records(config: Config, store: Store) -> FamilyRecords | None:
+    """Return what finds and ends refresh families; `None` where the gate issues no tokens."""
+    if config.tokens is None:
+        return None
+    return FamilyRecords(
+        store,
+        Revocations(store, RevocationKeys(config.store.prefix)),
+        prefix=config.store.prefix,
+        issuer=config.tokens.issuer,
         keep_s=access_marker_life_s(config),
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from proxy.config.client_models import CLIENT_SUBJECT
 from proxy.config.user_models import normal_name
@@ -24,11 +24,12 @@ from proxy.core.oauth import (
     required,
     scopes_of,
 )
-from proxy.core.refresh import MARK, Family, Holder, OtpRule
+from proxy.core.refresh import MARK, Family, Holder, OtpRule, Spot
 from proxy.core.revocation import digest
 from proxy.errors import ProofInvalid, ProxyError, StoreUnavailable, TokenInvalid
 from proxy.model import Authenticated, Identity
 from proxy.services.audit import Audit, Event
+from proxy.services.family_records import LoginBegun
 from proxy.services.login import Whereabouts
 from proxy.services.proofs import Prover, asked_proof
 from proxy.services.refresh import (
@@ -37,12 +38,13 @@ from proxy.services.refresh import (
     RefreshFamilies,
     Reused,
     ShownKey,
+    Start,
     answer_with,
 )
 from proxy.services.revocations import Revocations
 from proxy.services.schemes.jwt import JwtScheme
 from proxy.services.schemes.port import Carried, Found, Place
-from proxy.services.token_factors import Factors
+from proxy.services.token_factors import Factors, Person
 from proxy.services.tokens import (
     CLIENT_ID,
     RESERVED_CLAIMS,
@@ -96,9 +98,11 @@ class TokenRequest:
         return None if self.proof is None else self.proof.jkt
 
     @property
-    def place(self) -> str:
-        """Return a digest of where it comes from."""
-        return digest(self.where.network or "", self.where.shown_agent or "")
+    def spot(self) -> Spot:
+        """Return where it comes from."""
+        where = self.where
+        place = digest(where.network or "", where.shown_agent or "")
+        return Spot(place, where.address, where.shown_agent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +301,7 @@ class TokenService:
             request.now,
             narrow=scopes_of(request.form.get("scope")),
             admit=partial(self._admit, request),
-            place=None if self.rules.otp == "never" else request.place,
+            place=None if self.rules.otp == "never" else request.spot.place,
             key=ShownKey(request.jkt, partial(self._use_proof, request)),
             is_bound=client.is_public,
         )
@@ -306,8 +310,8 @@ class TokenService:
 
     async def _admit(self, request: TokenRequest, family: Family) -> Family:
         """Return the family for one more use, after its owner's code where `tokens.otp` asks for one."""
-        here = replace(family, place=request.place)
-        if not family.wants_code(self.rules.otp, request.place, request.now):
+        here = family.seen_at(request.spot)
+        if not family.wants_code(self.rules.otp, request.spot.place, request.now):
             return here
         if self.factors is None or self.factors.codes is None:
             raise OAuthRefused("invalid_grant", "a code is needed, and nobody checks codes")
@@ -340,7 +344,7 @@ class TokenService:
         name = normal_name(required(request.form, "username"))
         password = required(request.form, "password")
         narrow = scopes_of(request.form.get("scope"))
-        holder = await self._sign_in(request, name, password)
+        login, holder = await self._sign_in(request, name, password)
         scopes = narrow(holder.scopes)
         self._note(request, "token_issued", holder.subject, f"password, client {client.name}")
         if "refresh_token" in client.grants:
@@ -352,22 +356,26 @@ class TokenService:
                 scopes=scopes,
                 jkt=request.jkt,
                 is_bound=client.is_public,
-                place=request.place,
+                start=Start(request.spot, login),
             )
         said = replace(holder, scopes=scopes)
         grounds = Grounds(client.name, since=request.now, jkt=request.jkt)
         minted = await self._issuer.issue(said, grounds, now=request.now)
         return answer_with(minted, None, holder.subject, request.jkt)
 
-    async def _sign_in(self, request: TokenRequest, name: str, password: str) -> Holder:
+    async def _sign_in(
+        self, request: TokenRequest, name: str, password: str
+    ) -> tuple[LoginBegun, Holder]:
         """Return whose name, password and, where they have enrolled, code these are (S7, S8)."""
         factors = self.factors
         if factors is None or factors.people is None:
             raise OAuthRefused("unsupported_grant_type", "nobody has a password here")
         with factors.people.place(request.where.network) as place:  # before it is counted
             await _take_attempt(factors, name, request)
+            known = await factors.people.known(name)
+            login = await self._families.records.login_of(name if known is None else known.subject)
             person = await factors.people.verify(name, password, place)
-        if person is None or person.is_disabled or person.subject.startswith(CLIENT_SUBJECT):
+        if not _may_sign_in(person, login.subject):
             self._note(request, "login_failed", None, "password grant")
             raise OAuthRefused("invalid_grant", "name and password do not fit")
         await self._use_proof(request)
@@ -384,7 +392,7 @@ class TokenService:
             reason = "a one-time password has to be set up first"
             raise OAuthRefused("invalid_grant", reason, "otp enrolment is required")
         await factors.attempts.clear(name, request.where.network)
-        return Holder(
+        return login, Holder(
             subject=person.subject,
             email=person.email,
             name=person.name,
@@ -446,6 +454,16 @@ async def _take_attempt(
     wait_s = await factors.attempts.take(name, network, request.now, is_second=is_second)
     if wait_s > 0:
         raise TooManyAttempts(wait_s)
+
+
+def _may_sign_in(person: Person | None, expected: str) -> TypeGuard[Person]:
+    """Tell whether whoever was found may have tokens, and is who the name said before (R6)."""
+    return (
+        person is not None
+        and person.subject == expected
+        and not person.is_disabled
+        and not person.subject.startswith(CLIENT_SUBJECT)
+    )
 
 
 def _holder(identity: Identity, scopes: tuple[str, ...]) -> Holder:

@@ -16,6 +16,7 @@ from proxy.services.administration import Administration
 from proxy.services.attempts import Attempts
 from proxy.services.audit import Audit
 from proxy.services.factors import open_otp, open_second_step, open_step_up
+from proxy.services.issuing import open_family_records
 from proxy.services.login import LoginService
 from proxy.services.oidc_login import OidcLogin
 from proxy.services.own import OwnServices, PortalSettings
@@ -61,7 +62,7 @@ def open_own_services(
         step_up=open_step_up(service, otp, None if oidc is None else oidc.move),
         second_step=second_step,
         settings=PortalSettings.from_config(config),
-        administration=Administration(service.sessions, audit),
+        administration=Administration(service.sessions, audit, open_family_records(config, store)),
         administrators=frozenset(login.administrators.roles if login.administrators else ()),
         audit=audit,
         oidc=oidc,

@@ -1,6 +1,7 @@
 """Refresh tokens in the store: begun at a login, rotated at every use, ended (security.md, S9; R6).
 
-One record for each family; what a token means is core.refresh's. A use is one script that changes the
+One record for each family; what a token means is core.refresh's, and how families are found and ended
+is services.family_records'. A use is one script that changes the
 record only if it is still what was read, so that of two uses at once one rotates and the other finds
 a spent token. The tokens themselves exist in answers alone: the store has digests, and for the grace
 the last answer, sealed under a key that only the spent token gives.
@@ -8,6 +9,7 @@ the last answer, sealed under a key that only the spent token gives.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Awaitable, Callable, Sequence
@@ -26,11 +28,13 @@ from proxy.core.refresh import (
     Holder,
     Presented,
     RefreshToken,
+    Spot,
     new_family,
     read_token,
     successor,
 )
 from proxy.errors import ProxyError, SecretsError, StoreUnavailable
+from proxy.services.family_records import FamilyRecords, LoginBegun
 from proxy.services.revocations import Revocations
 from proxy.services.tokens import Grounds, MintedToken, RevokedMeanwhile, TokenIssuer
 
@@ -119,6 +123,19 @@ class ShownKey:
 NO_KEY: Final = ShownKey()
 
 
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What begins a family, beside whose it is."""
+
+    spot: Spot | None = None
+    """From where the client signed its user in."""
+    login: LoginBegun | None = None
+    """Where the login began: if the subject's families were ended since, there is no new one (R6)."""
+
+
+_UNSEEN: Final = Start()
+
+
 async def _admit_all(family: Family) -> Family:
     return family
 
@@ -144,19 +161,19 @@ class RefreshFamilies:
     ) -> None:
         self._store = store
         self._issuer = issuer
-        self._revocations = revocations
-        self._prefix = prefix
         self._lifetime_s = lifetime_s
         self._grace_s = grace_s
-        self._keep_s = keep_s
+        self.records = FamilyRecords(
+            store, revocations, prefix=prefix, issuer=issuer.issuer, keep_s=keep_s
+        )
 
     def family_key(self, family: str) -> str:
-        """Return the key of a family's record; it and `answer_key` share one hash tag."""
-        return f"{self._prefix}refresh:{{{family}}}"
+        """Return the key of a family's record."""
+        return self.records.family_key(family)
 
     def answer_key(self, family: str) -> str:
         """Return the key of the answer to the spent token."""
-        return f"{self._prefix}refresh-answer:{{{family}}}"
+        return self.records.answer_key(family)
 
     async def begin(
         self,
@@ -168,7 +185,7 @@ class RefreshFamilies:
         scopes: Sequence[str] | None = None,
         jkt: str | None = None,
         is_bound: bool = True,
-        place: str | None = None,
+        start: Start = _UNSEEN,
     ) -> Answer:
         """Begin a family: the first access token and refresh token of a login.
 
@@ -189,15 +206,11 @@ class RefreshFamilies:
             expires_at=minted.issued_at + math.ceil(self._lifetime_s),
             current=token.digest,
             jkt=jkt if is_bound else None,
-            place=place,
         )
-        record = family.encode()
-        Family.decode(record)  # what could not be read again is not written
-        is_new = await self._store.put(
-            self.family_key(token.family), record, ttl_s=family.expires_at - now, only="new"
-        )
-        if not is_new:
-            raise RuntimeError("128 random bits came twice")  # the random source is broken
+        if start.spot is not None:
+            family = family.seen_at(start.spot)
+        await self.records.add(token.family, family, now)
+        await self._stand_by(token.family, family, start.login, now)
         return answer_with(minted, token, holder.subject, jkt)
 
     async def use(
@@ -237,7 +250,7 @@ class RefreshFamilies:
                 case "over":
                     raise GrantRefused("its family has come to its end")
                 case "reused":
-                    await self.end_family(token.family, now)
+                    await self.end_family(token.family, family.subject, now)
                     raise Reused("it was spent, or is another client's", family.holder.subject)
                 case "current":
                     admitted = await admit(family)
@@ -286,18 +299,28 @@ class RefreshFamilies:
             return None
         if family.client != client:
             raise GrantRefused("the token was issued to another client")
-        await self.end_family(token.family, now)
+        await self.end_family(token.family, family.subject, now)
         return family.holder.subject
 
-    async def end_family(self, family: str, now: float) -> None:
-        """End a family, by the `sid` of its access tokens, which are refused from now on.
+    async def end_family(self, family: str, subject: str, now: float) -> None:
+        """End a family of `subject`, by the `sid` of its access tokens, which are refused from now on."""
+        await self.records.end([family], subject, now)
 
-        They first: were the record gone and they not, nobody could name them any more.
-        """
-        await self._revocations.revoke_session(
-            self._issuer.issuer, family, now, keep_s=self._keep_s
-        )
-        await self._store.delete(self.family_key(family), self.answer_key(family))
+    async def _stand_by(
+        self, name: str, family: Family, login: LoginBegun | None, now: float
+    ) -> None:
+        """End a family that was just begun where the subject's were ended meanwhile (R6)."""
+        if login is None:
+            return
+        is_over = True
+        try:
+            is_over = await self.records.is_ended_since(login)
+        finally:
+            if is_over:  # also where nobody could say: its token was told to nobody
+                with contextlib.suppress(StoreUnavailable):
+                    await self.end_family(name, family.subject, now)
+        if is_over:
+            raise RevokedMeanwhile("every family of the subject was ended")
 
     async def _read(self, token: RefreshToken) -> tuple[bytes | None, bytes | None]:
         keys = [self.family_key(token.family), self.answer_key(token.family)]
@@ -327,8 +350,9 @@ class RefreshFamilies:
         try:
             minted = await self._issuer.issue(holder, grounds, now=now)
         except RevokedMeanwhile as revoked:
-            await self.end_family(token.family, now)
+            await self.end_family(token.family, family.subject, now)
             raise GrantRefused(f"its family was ended: {revoked.detail}") from None
+        await self.records.enter(token.family, family, now)
         new = successor(token)
         answer = answer_with(minted, new, holder.subject, jkt)
         sealed = self._seal(token, answer) if self._grace_s > 0 else b""
@@ -341,7 +365,7 @@ class RefreshFamilies:
         """Tell the answer to a spent token again; `None` where somebody else was faster."""
         answer = self._open(token, sealed)
         if answer is None:
-            await self.end_family(token.family, now)
+            await self.end_family(token.family, family.subject, now)
             raise Reused("there is no answer to tell again", family.holder.subject)
         is_ours = await self._change(token, record, family.repeated(), now)
         return answer if is_ours else None

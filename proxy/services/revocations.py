@@ -11,7 +11,7 @@ import asyncio
 import logging
 import math
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
 from proxy.adapters.store.port import Script, Store
@@ -52,10 +52,12 @@ local function counted(value)
 end
 """
 
+# KEYS: the count, the markers. ARGV: the time, their life in ms. Markers of one script are lost
+# together or not at all, so the count says enough of them by one more.
 _REVOKE: Final = Script(
     _RAISE
     + """
-raise(KEYS[2], ARGV[1], ARGV[2])
+for at = 2, #KEYS do raise(KEYS[at], ARGV[1], ARGV[2]) end
 return redis.call('INCR', KEYS[1])
 """
 )
@@ -113,19 +115,27 @@ class Revocations:
 
     async def revoke_all(self, now: float, *, keep_s: float) -> None:
         """Refuse every token, of any issuer, that was issued until now."""
-        await self._revoke(self._keys.all, now, keep_s)
+        await self._revoke([self._keys.all], now, keep_s)
 
     async def revoke_issuer(self, issuer: str, now: float, *, keep_s: float) -> None:
         """Refuse every token of `issuer` that was issued until now."""
-        await self._revoke(self._keys.for_issuer(issuer), now, keep_s)
+        await self._revoke([self._keys.for_issuer(issuer)], now, keep_s)
 
     async def revoke_subject(self, issuer: str, subject: str, now: float, *, keep_s: float) -> None:
         """Refuse every token of one person that was issued until now."""
-        await self._revoke(self._keys.for_subject(issuer, subject), now, keep_s)
+        await self._revoke([self._keys.for_subject(issuer, subject)], now, keep_s)
 
     async def revoke_session(self, issuer: str, session: str, now: float, *, keep_s: float) -> None:
         """Refuse the tokens of one session or refresh family (`sid`), whenever issued."""
-        await self._revoke(self._keys.for_session(issuer, session), now, keep_s)
+        await self.revoke_sessions(issuer, [session], now, keep_s=keep_s)
+
+    async def revoke_sessions(
+        self, issuer: str, sessions: Sequence[str], now: float, *, keep_s: float
+    ) -> None:
+        """Do so with several, in one step: some hundreds at most."""
+        if sessions:
+            keys = [self._keys.for_session(issuer, session) for session in sessions]
+            await self._revoke(keys, now, keep_s)
 
     async def revoke_token(
         self, issuer: str, name: str, now: float, *, keep_s: float, expires_at: float | None = None
@@ -137,11 +147,11 @@ class Revocations:
         """
         life_s = keep_s if expires_at is None else min(keep_s, expires_at - now)
         if life_s > 0:
-            await self._revoke(self._keys.for_jti(issuer, name), now, life_s)
+            await self._revoke([self._keys.for_jti(issuer, name)], now, life_s)
 
-    async def _revoke(self, key: str, now: float, life_s: float) -> None:
+    async def _revoke(self, markers: Sequence[str], now: float, life_s: float) -> None:
         life_ms = max(1, math.ceil(life_s * 1000))
-        await self._store.run(_REVOKE, [self._keys.count, key], [repr(float(now)), life_ms])
+        await self._store.run(_REVOKE, [self._keys.count, *markers], [repr(float(now)), life_ms])
 
 
 class RevocationWatch:

@@ -1,8 +1,9 @@
-"""Which sessions a person has, without going through all that there are.
+"""Which sessions a person has, and which refresh families, without going through all that there are.
 
-One sorted set for each subject: its members are digests, their scores the times at which the
-sessions were made. It is a finding aid and no authority: what a session is stands in its record
-alone, and whoever reads an entry reads the record as well.
+One sorted set for each subject and kind: its members are digests, their scores the times at which
+they were made. It is a finding aid and no authority: what a session is stands in its record alone,
+and whoever reads an entry reads the record as well. All that is said here of sessions goes for
+refresh families.
 
 - An entry is written *before* its record and taken out *after* it: whoever dies in between leaves an
   entry without a session, never a session without an entry.
@@ -19,7 +20,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from proxy.adapters.store.port import Argument, Script, Store
 from proxy.core.revocation import digest as hashed
@@ -31,8 +32,10 @@ OLDEST: Final = 5
 LATEST: Final = 1e12
 """No time that a set may say is later; it is in the year 33658."""
 _DELETED: Final = 100
-_MARK: Final = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)~([0-9a-f]{64})")
-_ID: Final = re.compile(r"[0-9a-f]{64}")
+_MARK: Final = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)~([0-9a-f]{64}|[0-9a-f]{32})")
+_ID: Final = re.compile(r"[0-9a-f]{64}|[0-9a-f]{32}")
+
+Kind = Literal["sessions", "families"]
 
 # KEYS: the set. ARGV: score, digest, life of the session in ms. The set lives as long as the
 # session in it that lives longest; one that was just made has no life yet, which is -1.
@@ -70,7 +73,7 @@ return found
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A session that a subject has, or had."""
+    """A session, or a refresh family, that a subject has, or had."""
 
     digest: str
     made_at: float
@@ -92,13 +95,13 @@ def read_mark(mark: str) -> Entry:
 class SessionIndex:
     """The sets under one prefix of one store. Every method raises `StoreUnavailable`."""
 
-    def __init__(self, store: Store, *, prefix: str) -> None:
+    def __init__(self, store: Store, *, prefix: str, of: Kind = "sessions") -> None:
         self._store = store
-        self._prefix = prefix
+        self._prefix = f"{prefix}{of}:{{"
 
     def key(self, subject: str) -> str:
         """Return the key of the set of `subject`."""
-        return f"{self._prefix}sessions:{{{hashed(subject)}}}"
+        return f"{self._prefix}{hashed(subject)}}}"
 
     async def add(self, subject: str, digest: str, *, made_at: float, life_s: float) -> list[Entry]:
         """Note that `subject` has a session; return the oldest entries.
@@ -125,7 +128,7 @@ class SessionIndex:
     async def clear(self) -> None:
         """Forget everything. A session that is made meanwhile has its entry again when it is used."""
         keys: list[str] = []
-        async for key in self._store.scan(f"{self._prefix}sessions:{{"):
+        async for key in self._store.scan(self._prefix):
             keys.append(key)
             if len(keys) >= _DELETED:
                 await self._store.delete(*keys)

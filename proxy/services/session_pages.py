@@ -1,50 +1,96 @@
-"""Lists of sessions a page at a time: whoever asks holds the place, and the gate holds nothing.
+"""Lists of sessions, or refresh families, a page at a time: whoever asks holds the place, the gate nothing.
 
-A person's sessions come from the index, the newest first. All others come in the store's own order,
+Those of a person come from the index, the newest first. All others come in the store's own order,
 by bounded steps through its keys: a page that looks for something rare may be short, or empty, and
-say where to go on all the same. A session that is there from the first page to the last is on one
+say where to go on all the same. One that is there from the first page to the last is on one
 of them; one may be on two.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from collections.abc import AsyncIterator, Sequence
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
-from proxy.core.session_search import Search
+from proxy.core.session_search import EVERY, Search, Searched
 from proxy.services.session_index import Entry, read_mark
-from proxy.services.session_reading import SCAN_STEP, ListedSession, SessionReader
+from proxy.services.session_reading import SCAN_STEP, OnLook
 
 MAX_LIMIT: Final = 500
-"""Sessions on one page."""
+"""What one page shows."""
 STEPS: Final = 40
 """Steps through the store for one page: some 20,000 keys, a fraction of a second."""
 SPARE: Final = 16
 """What a step may find beyond the room on the page; the place that is told carries it."""
-_PLACE: Final = re.compile(r"([0-9A-Za-z.:-]{0,64})((?:~[0-9a-f]{64}){0,200})")
+_PLACE: Final = re.compile(r"([0-9A-Za-z.:-]{0,64})((?:~(?:[0-9a-f]{64}|[0-9a-f]{32})){0,200})")
 
 
-class Page(NamedTuple):
+class Listed(Protocol):
+    """What stands in a list."""
+
+    @property
+    def digest(self) -> str:
+        """What it is called."""
+        ...
+
+    @property
+    def about(self) -> Searched:
+        """What a search asks about."""
+        ...
+
+
+T = TypeVar("T", bound=Listed)
+
+
+class Listing(Protocol[T]):
+    """What can be listed; see services.session_reading. Every method may raise `StoreUnavailable`."""
+
+    def of_subject(
+        self, subject: str, now: float, *, after: Entry | None = None
+    ) -> AsyncIterator[tuple[Entry, T]]:
+        """Go through those of `subject` that are in the index, the newest first."""
+        ...
+
+    def listed(
+        self, now: float, search: Search = EVERY, *, on_look: OnLook | None = None
+    ) -> AsyncIterator[T]:
+        """Go through the whole store for live ones, in no order, each once."""
+        ...
+
+    def is_live(self, listed: T, now: float) -> bool:
+        """Tell whether it is neither over nor ended."""
+        ...
+
+    async def step(self, cursor: str, count: int) -> tuple[str, list[str]]:
+        """Return what the next ones of the store are called, and the cursor behind them."""
+        ...
+
+    async def read(self, digests: Sequence[str], search: Search = EVERY) -> list[T]:
+        """Return those of these that match, as far as they exist."""
+        ...
+
+
+class Page(NamedTuple, Generic[T]):
     """A part of a list."""
 
-    sessions: list[ListedSession]
+    items: list[T]
     next: str | None
     """The place where the list goes on; `None` at its end."""
 
 
-class SessionPages:
-    """Pages of the sessions of one scheme.
+class Pages(Generic[T]):
+    """Pages of one listing.
 
     Every method raises `StoreUnavailable`, and `ValueError` for a place that no page named.
     """
 
-    def __init__(self, sessions: SessionReader) -> None:
-        self._sessions = sessions
+    def __init__(self, listing: Listing[T]) -> None:
+        self._listing = listing
 
     async def page(
         self, search: Search, now: float, *, limit: int, after: str | None = None
-    ) -> Page:
-        """Return at most `limit` live sessions behind the place `after`; `None` is the beginning.
+    ) -> Page[T]:
+        """Return at most `limit` live ones behind the place `after`; `None` is the beginning.
 
         A place says where in the list, never whose list: that is `search`'s alone.
         """
@@ -55,12 +101,12 @@ class SessionPages:
 
     async def _of_subject(
         self, subject: str, search: Search, now: float, limit: int, after: str | None
-    ) -> Page:
+    ) -> Page[T]:
         place = None if after is None else read_mark(after)
-        found: list[ListedSession] = []
+        found: list[T] = []
         last: Entry | None = None
-        async for entry, listed in self._sessions.of_subject(subject, now, after=place):
-            if not (search.matches(listed.session) and self._sessions.is_live(listed, now)):
+        async for entry, listed in self._listing.of_subject(subject, now, after=place):
+            if not (search.matches(listed.about) and self._listing.is_live(listed, now)):
                 continue
             if last is not None and len(found) == limit:
                 return Page(found, last.mark())
@@ -68,7 +114,7 @@ class SessionPages:
             last = entry
         return Page(found, None)
 
-    async def _of_all(self, search: Search, now: float, limit: int, after: str | None) -> Page:
+    async def _of_all(self, search: Search, now: float, limit: int, after: str | None) -> Page[T]:
         cursor, waiting = _read_place(after)
         found = await self._live(waiting, search, now)
         page, found = found[:limit], found[limit:]
@@ -78,7 +124,7 @@ class SessionPages:
             room = limit - len(page)
             if is_done or not room:
                 break
-            following, digests = await self._sessions.step(cursor, count)
+            following, digests = await self._listing.step(cursor, count)
             known = {item.digest for item in page}
             fresh = [each for each in dict.fromkeys(digests) if each not in known]
             found = await self._live(fresh, search, now)
@@ -92,9 +138,9 @@ class SessionPages:
             return Page(page, None)
         return Page(page, "~".join([cursor, *(item.digest for item in found)]))
 
-    async def _live(self, digests: list[str], search: Search, now: float) -> list[ListedSession]:
-        found = await self._sessions.read(digests, search)
-        return [item for item in found if self._sessions.is_live(item, now)]
+    async def _live(self, digests: list[str], search: Search, now: float) -> list[T]:
+        found = await self._listing.read(digests, search)
+        return [item for item in found if self._listing.is_live(item, now)]
 
 
 def _read_place(after: str | None) -> tuple[str, list[str]]:

@@ -46,6 +46,11 @@ class ListedSession:
     session: NativeSession
     last_seen: float
 
+    @property
+    def about(self) -> NativeSession:
+        """What a search asks about."""
+        return self.session
+
 
 def session_key(prefix: str, digest: str) -> str:
     """Return the key of the session record whose cookie has this digest."""

@@ -52,6 +52,10 @@ class People(Protocol):
         """Return a place among the passwords that wait. Raises `LoginBusy`."""
         ...
 
+    async def known(self, name: str) -> Person | None:
+        """Return who signs in with `name`, disabled or not."""
+        ...
+
     def name_of(self, subject: str) -> str | None:
         """Return the name that `subject` signs in with; `None` for somebody without a password."""
         ...

@@ -80,6 +80,11 @@ class Users:
         entry = self._entries.get(normal_name(name))
         return None if entry is None else _user(normal_name(name), entry)
 
+    async def known(self, name: str) -> User | None:
+        """Return the person who signs in with `name`, as the file says it now."""
+        await self.refresh()
+        return self.find(name)
+
     def name_of(self, subject: str) -> str | None:
         """Return the name that `subject` signs in with; `None` where nobody of the file is that."""
         for name, entry in self._entries.items():

@@ -25,6 +25,7 @@ from proxy.cli.credentials import begin_family, make_token
 from proxy.core.formats.native import cookie_digest
 from proxy.core.oauth import SESSION_GRANT
 from proxy.core.otp import code_at
+from proxy.core.refresh import read_token
 from proxy.run.providers import Providers
 from proxy.services.factors import open_otp
 from proxy.services.runtime import load
@@ -160,12 +161,12 @@ class Stage:
             "its tokens": await self.token_of(self.gates[1], first),
             "their tokens": await self.token_of(self.one, second),
             "a program's access token": last["access_token"],
-            "other tokens": tablet["access_token"],
-            "other tokens (minted)": (await make_token(config, login)).token,
+            "other programs' tokens": tablet["access_token"],
+            "other tokens": (await make_token(config, login)).token,
         }
         made.refresh = {
             "its refresh token": ("phone", last["refresh_token"]),
-            "other tokens (refresh)": ("tablet", tablet["refresh_token"]),
+            "other programs' tokens (refresh)": ("tablet", tablet["refresh_token"]),
         }
         made.spent = phone["refresh_token"]
         return made
@@ -275,6 +276,28 @@ async def _session_revoke_subject(stage, cast):
     await stage.command("session", "revoke", "--subject", cast.subject)
 
 
+async def _family_revoke(stage, cast):
+    family = read_token(cast.refresh["its refresh token"][1]).family
+    await stage.command("session", "revoke", family)
+
+
+async def _end_own(stage, cast, **said):
+    cookie = cast.sessions["this session"]
+    headers = {"Origin": stage.one.url}
+    answer, body = await stage.ask(
+        stage.one, "POST", "/_auth/sessions/end", cookie=cookie, headers=headers, json=said
+    )
+    assert 200 == answer.status, body
+
+
+async def _family_end(stage, cast):
+    await _end_own(stage, cast, family=read_token(cast.refresh["its refresh token"][1]).family)
+
+
+async def _end_others(stage, cast):
+    await _end_own(stage, cast, others="1")
+
+
 async def _revoke(stage, token, client="phone"):
     form = {"client_id": client, "token": token}
     assert 200 == (await stage.ask(stage.one, "POST", "/_auth/revoke", data=form))[0].status
@@ -348,6 +371,8 @@ DEEDS = {
     "signing in again in the same browser": [_sign_in_again],
     "proving a factor again (`/_auth/step-up`)": [_step_up],
     "`latchgate session revoke ID`": [_session_revoke],
+    "`latchgate session revoke ID` of a refresh family": [_family_revoke, _family_end],
+    "“sign out everywhere else” on `/_auth/sessions`": [_end_others],
     "`latchgate session revoke --subject S`": [_session_revoke_subject],
     "`POST /_auth/revoke` with the access token, `latchgate token revoke TOKEN` or `--jti`": [
         _revoke_access,

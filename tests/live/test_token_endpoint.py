@@ -440,6 +440,9 @@ class Ann:
     def name_of(self, subject):
         return subject
 
+    async def known(self, _name):
+        return None
+
     def place(self, network):
         if self.is_busy:
             raise LoginBusy("full")

@@ -10,12 +10,21 @@ from typing import Any, Final
 from proxy.core.session_search import Search
 from proxy.edge.admin.request import AdminRequest
 from proxy.edge.portal.reply import Refused, Reply, json_reply
-from proxy.services.administration import Actor, Administration, details, summary
+from proxy.services.administration import (
+    Actor,
+    Administration,
+    FamilyAdministration,
+    details,
+    family_details,
+    family_summary,
+    summary,
+)
 from proxy.services.audit import Audit
 from proxy.services.token_revocation import TokenRevocation
 
 DEFAULT_LIMIT: Final = 50
-_SESSION: Final = re.compile(r"/sessions/([0-9a-f]{64})")
+_ONE: Final = re.compile(r"/(?:sessions/[0-9a-f]{64}|families/[0-9a-f]{32})")
+"""A path that names one of a list; the id stands behind the last slash."""
 
 
 OpenAdministration = Callable[[str | None], Administration]
@@ -30,6 +39,8 @@ class AdminServices:
     """What the endpoints work with."""
 
     administration: OpenAdministration
+    families: FamilyAdministration | None
+    """`None` where the gate issues no tokens."""
     tokens: TokenRevocation
     audit: Audit
 
@@ -47,13 +58,19 @@ class AdminEndpoints:
             "/sessions/revoke": {"POST": self._revoke_sessions},
             "/tokens/revoke": {"POST": self._revoke_tokens},
             "/sessions/{id}": {"GET": self._show, "DELETE": self._end},
+            "/families": {"GET": self._list_families},
+            "/families/{id}": {"GET": self._show_family, "DELETE": self._end_family},
         }
 
     async def answer(self, request: AdminRequest, actor: Actor, now: float) -> Reply:
         """Do what is asked. Raises `Refused` and `StoreUnavailable`."""
-        is_one = _SESSION.fullmatch(request.path) is not None
-        methods = self._table.get("/sessions/{id}" if is_one else request.path)
-        if methods is None or request.path == "/sessions/{id}":
+        path = request.path
+        if _ONE.fullmatch(path) is not None:
+            path = f"{path.rpartition('/')[0]}/{{id}}"
+        elif "{" in path:
+            raise Refused("route_not_found")
+        methods = self._table.get(path)
+        if methods is None:
             raise Refused("route_not_found")
         work = methods.get(request.method)
         if work is None:
@@ -72,12 +89,12 @@ class AdminEndpoints:
         room = self._services.administration(asked.get("scheme"))
         limit = _limit(asked.get("limit"))
         page = await room.page(search, now, limit=limit, after=asked.get("after"))
-        return json_reply({"sessions": [summary(it) for it in page.sessions], "next": page.next})
+        return json_reply({"sessions": [summary(it) for it in page.items], "next": page.next})
 
     async def _show(self, request: AdminRequest, _actor: Actor, now: float) -> Reply:
         asked = _known(request.parameters(), "scheme")
         room = self._services.administration(asked.get("scheme"))
-        item = await room.show(request.path[-64:], now)
+        item = await room.show(_id(request), now)
         if item is None:
             raise Refused("session_not_found")
         return json_reply(details(item), subject=item.session.subject)
@@ -85,7 +102,7 @@ class AdminEndpoints:
     async def _end(self, request: AdminRequest, actor: Actor, now: float) -> Reply:
         asked = _known(request.parameters(), "scheme")
         room = self._services.administration(asked.get("scheme"))
-        if not await room.end(request.path[-64:], actor, now):
+        if not await room.end(_id(request), actor, now):
             raise Refused("session_not_found")
         return json_reply({"revoked": 1})
 
@@ -95,8 +112,37 @@ class AdminEndpoints:
         subject = _text(asked, "subject")
         _one_of(asked, "subject", "all")
         if subject is None:
-            return json_reply({"revoked": await room.end_all(actor, now)})
-        return json_reply({"revoked": await room.end_subject(subject, actor, now)})
+            ended = await room.end_all(actor, now)
+        else:
+            ended = await room.end_subject(subject, actor, now)
+        return json_reply(ended.document("revoked"))
+
+    async def _list_families(self, request: AdminRequest, _actor: Actor, now: float) -> Reply:
+        asked = _known(request.parameters(), "subject", "address", "agent", "limit", "after")
+        search = Search(asked.get("subject"), asked.get("address"), asked.get("agent"))
+        limit = _limit(asked.get("limit"))
+        if self._services.families is None:
+            return json_reply({"families": [], "next": None})
+        page = await self._services.families.page(
+            search, now, limit=limit, after=asked.get("after")
+        )
+        shown = [family_summary(item) for item in page.items]
+        return json_reply({"families": shown, "next": page.next})
+
+    async def _show_family(self, request: AdminRequest, _actor: Actor, now: float) -> Reply:
+        _known(request.parameters())
+        families = self._services.families
+        item = None if families is None else await families.show(_id(request), now)
+        if item is None:
+            raise Refused("family_not_found")
+        return json_reply(family_details(item), subject=item.family.subject)
+
+    async def _end_family(self, request: AdminRequest, actor: Actor, now: float) -> Reply:
+        _known(request.parameters())
+        families = self._services.families
+        if families is None or not await families.end(_id(request), actor, now):
+            raise Refused("family_not_found")
+        return json_reply({"revoked": 1})
 
     async def _revoke_tokens(self, request: AdminRequest, actor: Actor, now: float) -> Reply:
         asked = _known(request.json(), "jti", "subject", "issuer", "all", "scheme")
@@ -113,6 +159,10 @@ class AdminEndpoints:
             what = await tokens.revoke_all(now)
         self._services.audit.note(actor.event("token_revoked", subject, what), now)
         return json_reply({"revoked": what})
+
+
+def _id(request: AdminRequest) -> str:
+    return request.path.rpartition("/")[2]
 
 
 def _known(asked: dict[str, Any], *names: str) -> dict[str, Any]:

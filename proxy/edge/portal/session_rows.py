@@ -1,4 +1,7 @@
-"""A session as its owner, or an administrator, sees it: on a page and as JSON."""
+"""A session, or a refresh family, as its owner or an administrator sees it: on a page and as JSON.
+
+People are told of programs: a family is what one of them has got by somebody's sign-in.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from proxy.core.devices import device_of
-from proxy.services.administration import summary
+from proxy.services.administration import family_summary, summary
+from proxy.services.family_records import ListedFamily
 from proxy.services.session_reading import ListedSession
 
 
@@ -52,6 +56,48 @@ def document_of(item: ListedSession, current: str) -> dict[str, Any]:
         **summary(item),
         "device": {"program": device.program, "system": device.system},
         "is_current": item.digest == current,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyRow:
+    """A line of a page; its members are those of `Row`."""
+
+    id: str
+    subject: str
+    client: str
+    """The name of the program, as the configuration has it."""
+    device: str
+    """Of its last use, where it is known."""
+    address: str | None
+    created_at: str
+    last_seen_at: str
+    first_seen: str
+    last_seen: str
+
+
+def family_row_of(item: ListedFamily, text: Mapping[str, str], now: float) -> FamilyRow:
+    """Return the line of a refresh family; `text` are the messages."""
+    family = item.family
+    return FamilyRow(
+        id=item.digest,
+        subject=family.subject,
+        client=family.client,
+        device="" if family.agent is None else _device(family.agent, text),
+        address=family.address,
+        created_at=_stamp(family.begun_at),
+        last_seen_at=_stamp(family.used_at),
+        first_seen=text["first_seen"].format(ago=ago(now - family.begun_at, text)),
+        last_seen=text["last_seen"].format(ago=ago(now - family.used_at, text)),
+    )
+
+
+def family_document_of(item: ListedFamily) -> dict[str, Any]:
+    """Return a refresh family ready for JSON."""
+    device = device_of(item.family.agent)
+    return {
+        **family_summary(item),
+        "device": {"program": device.program, "system": device.system},
     }
 
 

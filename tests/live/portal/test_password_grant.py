@@ -287,3 +287,25 @@ async def post_revoke(gate, token):
         form = {"token": token, "client_id": "phone"}
         async with session.post(f"{gate.url}/_auth/revoke", data=form) as answer:
             assert (200, b"") == (answer.status, await answer.read())
+
+
+async def test_r6_a_login_that_was_under_way_gets_nothing_after_everything_was_ended(
+    gate, log_in, monkeypatch
+):
+    """R6: who gives a password while all of their families are ended has no family afterwards."""
+    families = gate.runtime.tokens._families
+    users = gate.runtime.own.login.users
+    verify = users.verify
+
+    async def slow(*arguments):
+        person = await verify(*arguments)
+        await families.records.revoke_subject("alice", time.time())
+        return person
+
+    monkeypatch.setattr(users, "verify", slow)
+    status, told, _ = await log_in()
+    monkeypatch.undo()
+
+    assert (400, "invalid_grant") == (status, told["error"])
+    assert [] == [item async for item in families.records.of_subject("alice", time.time())]
+    assert 200 == (await log_in())[0]

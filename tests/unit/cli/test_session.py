@@ -126,3 +126,88 @@ def test_several_schemes_want_a_name(gate):
     assert 2 == gate.run("session", "new", "--subject", "alice").exit_code
     made = gate.json("session", "new", "--subject", "alice", "--scheme", "other")
     assert made["cookie"].startswith("__Host-other=")
+
+
+@pytest.fixture
+def programs(gate):
+    """Give the command line on a gate with a client, and what begins a refresh family of somebody."""
+    gate.write(gate.file.read_text() + "clients: {phone: {public: true}}\n")
+
+    def begin(subject):
+        return gate.json("token", "mint", "--subject", subject, "--client", "phone")
+
+    return begin
+
+
+def test_refresh_families_are_seen_and_ended_by_id(gate, programs):
+    """`list --families` has what `show` and `revoke` take; nothing of it is a credential."""
+    told = programs("alice")
+    programs("bob")
+    everybody = gate.json("session", "list", "--families")
+    (hers,) = gate.json("session", "list", "--families", "--subject", "alice")
+    shown = gate.json("session", "show", hers["id"])
+    printed = gate.run("session", "show", hers["id"]).stdout + str(everybody)
+
+    assert {"alice", "bob"} == {item["subject"] for item in everybody}
+    assert {"id", "subject", "client", "created_at", "last_seen", "address", "agent"} == set(hers)
+    assert re.fullmatch(r"[0-9a-f]{32}", hers["id"])
+    assert hers.items() <= shown.items()
+    assert told["refresh_token"] not in printed
+    assert {"revoked": 1} == gate.json("session", "revoke", hers["id"])
+    for command in ("show", "revoke"):
+        result = gate.run("session", command, hers["id"])
+        assert (1, "latchgate: there is no such refresh family\n") == (
+            result.exit_code,
+            result.stderr,
+        )
+
+
+def test_a_persons_families_end_with_their_sessions(gate, programs):
+    """Also of somebody without a session; the count of sessions is what it was before."""
+    make(gate)
+    for subject in ("alice", "alice", "carol"):
+        programs(subject)
+
+    assert {"revoked": 1, "families": 2} == gate.json("session", "revoke", "--subject", "alice")
+    assert 1 == gate.run("session", "revoke", "--subject", "alice").exit_code
+    ended = gate.run("session", "revoke", "--subject", "carol")
+    assert ["0 sessions ended", "1 refresh family ended"] == ended.stdout.splitlines()
+    programs("alice")
+    assert {"revoked": 0, "families": 1} == gate.json("session", "revoke", "--all")
+    assert [] == gate.json("session", "list", "--families")
+
+
+def test_the_list_of_sessions_is_what_it_was(gate, programs):
+    """reference.md §3: an array of sessions for programs; people see a person's families below it."""
+    made = make(gate)
+    programs("alice")
+
+    assert [made["id"]] == [item["id"] for item in gate.json("session", "list")]
+    assert [made["id"]] == [
+        item["id"] for item in gate.json("session", "list", "--subject", "alice")
+    ]
+    shown = gate.run("session", "list", "--subject", "alice").stdout
+    assert "phone" in shown
+    assert "phone" not in gate.run("session", "list").stdout
+
+
+def test_families_are_paged(gate, programs):
+    """Each page names the place of the next, as with sessions."""
+    for _ in range(3):
+        programs("alice")
+    first = gate.json("session", "list", "--families", "--subject", "alice", "--limit", "2")
+    after = ("--limit", "2", "--after", first["next"])
+    second = gate.json("session", "list", "--families", "--subject", "alice", *after)
+
+    assert (2, 1, None) == (len(first["families"]), len(second["families"]), second["next"])
+
+
+def test_a_gate_without_tokens_says_that_it_has_no_families(gate):
+    """Nothing is listed as if there were none; a mistyped id is no such family."""
+    text = gate.file.read_text()
+    gate.write(re.sub(r"(?m)^tokens:.*\n|^  api:.*\n", "", text).replace("[api, web]", "web"))
+    result = gate.run("session", "list", "--families")
+
+    assert 2 == result.exit_code
+    assert "there are no families" in result.stderr
+    assert 1 == gate.run("session", "revoke", "0" * 32).exit_code

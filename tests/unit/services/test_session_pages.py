@@ -6,7 +6,7 @@ import pytest
 
 from proxy.adapters.store import StoreAddress, open_store
 from proxy.core.session_search import EVERY, Search
-from proxy.services.session_pages import MAX_LIMIT, STEPS, SessionPages
+from proxy.services.session_pages import MAX_LIMIT, STEPS, Pages
 from proxy.services.sessions import Login, Sessions
 
 NOW = 1_800_000_000.75
@@ -22,9 +22,9 @@ async def sessions(valkey):
 
 
 @pytest.fixture
-def pages(sessions) -> SessionPages:
+def pages(sessions) -> Pages:
     """Give the pages of these sessions."""
-    return SessionPages(sessions)
+    return Pages(sessions)
 
 
 async def make(sessions, count, subject="alice", **members) -> list[str]:
@@ -38,8 +38,8 @@ async def walk(pages, search, limit, *, between=None, now=NOW + 1000) -> list[st
     found, after = [], None
     while True:
         page = await pages.page(search, now, limit=limit, after=after)
-        assert len(page.sessions) <= limit
-        found += [item.digest for item in page.sessions]
+        assert len(page.items) <= limit
+        found += [item.digest for item in page.items]
         if page.next is None:
             return found
         after = page.next
@@ -109,7 +109,7 @@ async def test_a_page_looks_at_a_bounded_part_of_the_store(sessions, pages, valk
         page = await pages.page(Search(agent="nothing"), NOW, limit=10)
         stats = client.info("commandstats")
 
-    assert ([], True) == (page.sessions, page.next is not None)
+    assert ([], True) == (page.items, page.next is not None)
     assert STEPS == stats["cmdstat_scan"]["calls"]
     assert [] == await walk(pages, Search(agent="nothing"), 10)
 
@@ -121,7 +121,7 @@ async def test_a_place_in_one_list_shows_nothing_of_another(sessions, pages):
     theirs = await pages.page(Search("bob"), NOW, limit=2)
     page = await pages.page(Search("alice"), NOW, limit=10, after=theirs.next)
 
-    assert {item.digest for item in page.sessions} <= mine
+    assert {item.digest for item in page.items} <= mine
 
 
 async def test_what_a_place_carries_is_searched_like_everything_else(sessions, pages):

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import secrets
 
 import pytest
 
 from proxy.adapters.store import StoreAddress, open_store
 from proxy.config.models import Config
+from proxy.core.refresh import Family, Holder
 from proxy.core.revocation import RevocationKeys, is_revoked
 from proxy.edge.admin.endpoints import DEFAULT_LIMIT, AdminEndpoints, AdminServices
 from proxy.edge.admin.request import AdminRequest
 from proxy.edge.portal.reply import Refused
-from proxy.services.administration import Actor, Administration
+from proxy.services.administration import Actor, Administration, FamilyAdministration
 from proxy.services.audit import Audit, AuditTrail
+from proxy.services.family_records import FamilyRecords
+from proxy.services.revocations import Revocations
 from proxy.services.sessions import Login, Sessions
 from proxy.services.token_revocation import TokenRevocation
 
@@ -37,14 +41,39 @@ class Api:
         self.store = store
         self.sessions = Sessions(store, prefix="latchgate:", idle_timeout_s=1800, lifetime_s=43_200)
         self.audit = Audit(store, prefix="latchgate:")
+        self.records = FamilyRecords(
+            store,
+            Revocations(store, RevocationKeys("latchgate:")),
+            prefix="latchgate:",
+            issuer="i",
+            keep_s=900,
+        )
+        self._families = FamilyAdministration(self.records, self.audit)
         self._endpoints = AdminEndpoints(
-            AdminServices(self._administration, TokenRevocation(CONFIG, store), self.audit)
+            AdminServices(
+                self._administration, self._families, TokenRevocation(CONFIG, store), self.audit
+            )
         )
 
     def _administration(self, scheme):
         if scheme not in (None, "web"):
             raise ValueError("there is no native session scheme of that name")
-        return Administration(self.sessions, self.audit)
+        return Administration(self.sessions, self.audit, self.records)
+
+    async def begin_family(self, subject, **members):
+        """Write a refresh family as a login does; return its name."""
+        name = secrets.token_hex(16)
+        begun_at = int(NOW)
+        family = Family(
+            Holder(subject, roles=("r",)),
+            "phone",
+            begun_at,
+            begun_at + 3600,
+            current="0" * 64,
+            **members,
+        )
+        await self.records.add(name, family, NOW)
+        return name
 
     async def ask(self, method, target, content=None):
         """Return status and document of an answer, or the code of a refusal."""
@@ -115,6 +144,62 @@ async def test_sessions_end_by_subject_or_all_together(api):
     assert (200, {"revoked": 1}) == await api.ask("POST", "/sessions/revoke", {"all": True})
 
 
+async def test_refresh_families_are_listed_shown_and_ended(api):
+    """Beside the sessions, by person, place and program; the end is noted with its owner."""
+    made = await api.begin_family("ada", address="192.0.2.1", agent="phone/1")
+    await api.begin_family("bob")
+    _, everybody = await api.ask("GET", "/families?limit=500")
+    status, hers = await api.ask("GET", "/families?subject=ada&agent=PHONE&address=192.0.2.0/24")
+    path = f"/families/{made}"
+
+    assert (200, 2) == (status, len(everybody["families"]))
+    assert [made] == [item["id"] for item in hers["families"]]
+    assert {"id", "subject", "client", "created_at", "last_seen", "address", "agent"} == set(
+        hers["families"][0]
+    )
+    assert ["r"] == (await api.ask("GET", path))[1]["roles"]
+    assert (200, {"revoked": 1}) == await api.ask("DELETE", path)
+    assert ("family_not_found", ()) == await api.ask("GET", path)
+    assert ("family_not_found", ()) == await api.ask("DELETE", path)
+    assert [
+        ("token_revoked", "ada", f"refresh family {made[:8]} of client phone, by the admin API")
+    ] == await api.noted()
+
+
+async def test_who_is_ended_everywhere_loses_refresh_families_too(api):
+    """By subject, or all there are; the answer says how many, where there were any."""
+    for name in ("ada", "bob"):
+        await api.sessions.create(Login(name), NOW)
+    for name in ("ada", "ada", "bob", "eve"):
+        await api.begin_family(name)
+
+    assert (200, {"revoked": 1, "families": 2}) == await api.ask(
+        "POST", "/sessions/revoke", {"subject": "ada"}
+    )
+    assert (200, {"revoked": 0, "families": 1}) == await api.ask(
+        "POST", "/sessions/revoke", {"subject": "eve"}
+    )
+    assert (200, {"revoked": 1, "families": 1}) == await api.ask(
+        "POST", "/sessions/revoke", {"all": True}
+    )
+    assert [] == (await api.ask("GET", "/families"))[1]["families"]
+    assert ["all 1 and 2 refresh families", "all 1 refresh family"] == [
+        detail.partition(",")[0] for _, _, detail in (await api.noted())[:2]
+    ]
+
+
+async def test_a_gate_without_tokens_has_no_refresh_families(api):
+    """The list is empty, and nothing is there to be ended."""
+    api._families = None
+    api._endpoints = AdminEndpoints(
+        AdminServices(api._administration, None, TokenRevocation(CONFIG, api.store), api.audit)
+    )
+
+    assert (200, {"families": [], "next": None}) == await api.ask("GET", "/families")
+    for method in ("GET", "DELETE"):
+        assert "family_not_found" == (await api.ask(method, f"/families/{'a' * 32}"))[0]
+
+
 @pytest.mark.parametrize(
     ("asked", "marker"),
     [
@@ -147,6 +232,11 @@ async def test_tokens_are_revoked(api, asked, marker):
         ("GET", "/sessions?address=nowhere", None),
         ("GET", "/sessions?after=%2A", None),
         ("GET", "/sessions?scheme=nobody", None),
+        ("GET", "/families?subjekt=ada", None),
+        ("GET", "/families?address=nowhere", None),
+        ("GET", "/families?after=%2A", None),
+        ("GET", f"/families/{'a' * 32}?x=1", None),
+        ("DELETE", f"/families/{'a' * 32}?x=1", None),
         ("POST", "/sessions/revoke", {}),
         ("POST", "/sessions/revoke", {"subject": "ada", "all": True}),
         ("POST", "/sessions/revoke", {"all": False}),
@@ -175,6 +265,10 @@ async def test_a_mistake_ends_nothing(api, method, target, content):
         ("GET", "/", "route_not_found"),
         ("GET", "/sessions/", "route_not_found"),
         ("GET", "/sessions/{id}", "route_not_found"),
+        ("GET", "/families/{id}", "route_not_found"),
+        ("GET", "/families/" + "a" * 64, "route_not_found"),
+        ("GET", "/sessions/" + "a" * 32, "route_not_found"),
+        ("POST", "/families/" + "a" * 32, "method_not_allowed"),
         ("GET", "/sessions/" + "A" * 64, "route_not_found"),
         ("GET", "/sessions/../sessions", "route_not_found"),
         ("DELETE", "/sessions", "method_not_allowed"),
