@@ -57,8 +57,13 @@ def is_mfa(amr: Sequence[str]) -> bool:
 
 
 def amr_with_code(before: Iterable[str] = PASSWORD) -> tuple[str, ...]:
-    """Return the `amr` of somebody who has proved a code, after what `before` says."""
-    return tuple(dict.fromkeys((*before, CODE, SEVERAL)))
+    """Return the `amr` of somebody who has proved a code, after what `before` says.
+
+    That there were several factors it says only where `before` names one of another kind: who was
+    vouched for by an operator, and sets up an app then, has proved one.
+    """
+    ways = (*before, CODE)
+    return tuple(dict.fromkeys((*ways, SEVERAL) if is_mfa(ways) else ways))
 
 
 class Proved(Protocol):

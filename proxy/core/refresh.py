@@ -7,13 +7,14 @@ spends the old one. Pure: reading, writing and making tokens is the work of serv
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from hmac import compare_digest
 from typing import Any, Final, Literal
 
 from proxy.core.compact import decode_segment, encode_segment, to_json
+from proxy.core.freshness import amr_with_code
 from proxy.core.strict_json import loads_object
 
 MAX_REPEATS: Final = 10
@@ -151,9 +152,9 @@ class Family:
         proved_at = self.begun_at if self.holder.auth_time is None else self.holder.auth_time
         return now >= proved_at + rule
 
-    def proved(self, ways: Sequence[str], now: float) -> Family:
-        """Return the family after its owner has proved who it is in these ways, just now (S7)."""
-        amr = tuple(dict.fromkeys((*self.holder.amr, *ways)))
+    def proved_code(self, now: float) -> Family:
+        """Return the family after its owner has proved a one-time code, just now (S7)."""
+        amr = amr_with_code(self.holder.amr)
         return replace(self, holder=replace(self.holder, auth_time=int(now), amr=amr))
 
     def rotated(self, digest: str, now: float) -> Family:

@@ -321,7 +321,7 @@ class TokenService:
         name = self.factors.name_of(subject)
         await self._check_code(request, self.factors, name, subject)
         await self.factors.attempts.clear(name, request.where.network)
-        return here.proved(("otp", "mfa"), request.now)
+        return here.proved_code(request.now)
 
     async def _client_credentials(self, request: TokenRequest) -> Answer:
         client = self._client(request, "client_credentials")

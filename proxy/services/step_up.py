@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 from proxy.config.login_models import BindConfig
 from proxy.core.formats.native import NativeSession
-from proxy.core.freshness import PASSWORD, Freshness, amr_with_code
+from proxy.core.freshness import CODE, PASSWORD, Freshness, amr_with_code, is_mfa
 from proxy.services.attempts import Attempts
 from proxy.services.login import Whereabouts, bound_to
 from proxy.services.otp import OneTimePasswords
@@ -170,7 +170,8 @@ def may_change(session: NativeSession, now: float, *, is_enrolled: bool) -> bool
     """Tell whether somebody may change how they sign in (security.md, S6).
 
     Where a code is enrolled it takes one: who knows the password alone must not get rid of the code.
+    A code is enough, also of somebody whose session says of no other factor: they could never prove two.
     """
-    limit = CHANGE_WITHIN_S
-    wanted = Freshness(mfa_within=limit) if is_enrolled else Freshness(login_within=limit)
-    return wanted.check(session, now) is None
+    if is_enrolled and CODE not in session.amr and not is_mfa(session.amr):
+        return False
+    return Freshness(login_within=CHANGE_WITHIN_S).check(session, now) is None

@@ -15,6 +15,7 @@ from urllib.parse import quote
 from proxy.codes import CODES
 from proxy.core.destination import START
 from proxy.core.formats.native import cookie_digest
+from proxy.core.freshness import amr_with_code, is_mfa
 from proxy.core.own_cookies import is_insecure
 from proxy.edge.portal.language import duration, pick_language, texts
 from proxy.edge.portal.pages import PortalPages
@@ -207,11 +208,17 @@ class _StepUp:
         code: str | None = None,
         headers: tuple[Header, ...] = (),
     ) -> Reply:
-        wants_code = asked.said.get("want") == "code" and "code" not in factors
+        wants_two = asked.said.get("want") == "code"
+        wants_code = wants_two and "code" not in factors
+        # A code would be their only factor, however often they prove it.
+        is_alone = (
+            wants_two and not wants_code and not is_mfa(amr_with_code(asked.caller.session.amr))
+        )
         has_codes = self._desk.step_up.otp is not None
         values = {
-            "factor": factors[0] if factors and not wants_code else None,
+            "factor": factors[0] if factors and not wants_code and not is_alone else None,
             "wants_code": wants_code and has_codes,
+            "is_alone": is_alone,
             "next": asked.next,
             "error": error,
             "username": "" if asked.is_moved else self._desk.step_up.name_of(asked.subject) or "",

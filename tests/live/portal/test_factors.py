@@ -570,3 +570,28 @@ async def test_pages_speak_both_languages(begin, person, language):
         assert f'<html lang="{language}">' in text
         fields = set(re.findall(r'<input id="(\w+)"', text))
         assert fields <= set(re.findall(r'<label for="(\w+)"', text))
+
+
+async def test_s7_an_app_alone_is_one_factor(begin, person):
+    """S7: whom an operator vouched for, and who sets up an app, has not proved two; the page says so."""
+    ada = person(await begin())
+    await ada.sign_in_aged(amr=())
+    here = cookie_digest(ada.cookies["sid"])
+    begun = await ada.gate.runtime.own.step_up.otp.begin("ada", here, time.time())
+    ada.secret = base64.b32decode(begun.secret)
+    answer, _ = await ada.post("/_auth/otp", action="confirm", code=ada.code())
+    assert 200 == answer.status
+    assert ["otp"] == await ada.amr()
+    answer, _ = await ada.load("/admin/users")
+    assert 303 == answer.status
+    answer, text = await ada.load(answer.headers["Location"])
+
+    assert (200, True, False) == (
+        answer.status,
+        "This part wants a second factor beside the code" in text,
+        'name="code"' in text,
+    )
+    assert "want=code" in text
+    assert "/_auth/login?next=%2Fadmin%2Fusers" in text.replace("/admin/users", "%2Fadmin%2Fusers")
+    answer, told = await ada.send("/_auth/otp", action="renew")
+    assert (200, 10) == (answer.status, len(told["recovery_codes"]))

@@ -54,8 +54,15 @@ def test_two_factors_are_of_two_kinds(amr, expected):
 def test_s7_a_code_after_a_password_is_two_factors():
     """S7: `amr` says what was proved; a password again says a password."""
     assert amr_with_code() == ("pwd", "otp", "mfa")
-    assert amr_with_code(()) == ("otp", "mfa")
     assert amr_with_code(("pwd", "otp", "mfa")) == ("pwd", "otp", "mfa")
+    assert amr_with_code(("face",)) == ("face", "otp", "mfa")
+
+
+@pytest.mark.parametrize("before", [(), ("otp",), ("sms",), ("hwk", "tel"), ("geo",)], ids=str)
+def test_s7_a_code_after_nothing_else_is_one_factor(before):
+    """S7: an operator's word, or another thing that one has, is not made two factors by a code."""
+    assert tuple(dict.fromkeys((*before, "otp"))) == amr_with_code(before)
+    assert not is_mfa(amr_with_code(before))
 
 
 @pytest.mark.parametrize(

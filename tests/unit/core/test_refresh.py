@@ -174,7 +174,7 @@ def test_s7_a_code_is_wanted_by_the_rule():
 
 def test_s7_a_code_is_a_real_factor():
     """S7: its time and way are those of the login from then on."""
-    proved = FAMILY.proved(["otp", "mfa"], NOW + 5.5)
+    proved = FAMILY.proved_code(NOW + 5.5)
 
     assert (int(NOW) + 5, ("pwd", "otp", "mfa")) == (proved.holder.auth_time, proved.holder.amr)
-    assert ("otp",) == replace(FAMILY, holder=Holder("a")).proved(["otp"], NOW).holder.amr
+    assert ("otp",) == replace(FAMILY, holder=Holder("a")).proved_code(NOW).holder.amr

@@ -300,6 +300,9 @@ async def test_an_enrolment_is_a_step_up(bench):
         (10, ("pwd",), True, False),
         (10, ("pwd", "otp", "mfa"), True, True),
         (301, ("pwd", "otp", "mfa"), True, False),
+        (10, ("otp",), True, True),
+        (301, ("otp",), True, False),
+        (10, (), True, False),
     ],
 )
 def test_s6_who_may_change_how_they_sign_in(age_s, amr, is_enrolled, expected):
