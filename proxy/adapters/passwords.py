@@ -43,6 +43,15 @@ def hasher(cost: tuple[int, int, int] = COST) -> PasswordHasher:
     return PasswordHasher(time_cost=passes, memory_cost=memory, parallelism=lanes)
 
 
+def is_weaker(cost: tuple[int, int, int]) -> bool:
+    """Tell whether a hash at `cost` is less work to guess at than a new one.
+
+    Memory times passes (RFC 9106 §3.1); lanes share that work out and make no more of it.
+    """
+    memory, passes, _ = cost
+    return memory * passes < MEMORY_KIB * PASSES
+
+
 def hash_password(password: str) -> PasswordHash:
     """Return a new hash; takes a tenth of a second of this thread."""
     return parse_hash(hasher().hash(checked_length(password)))
@@ -131,7 +140,7 @@ class Passwords:
         return await self._run(place, lambda: _is_right(known, raw)) and is_fit
 
     async def rehash(self, known: PasswordHash, password: str, place: Place) -> PasswordHash:
-        """Return a hash at today's cost of a password that was right.
+        """Return a hash at the gate's own cost of a password that was right.
 
         It keeps its salt, by which a new password can be told from an old one hashed anew.
         """

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from proxy.adapters.passwords import COST, hash_password
+from proxy.adapters.passwords import hash_password, is_weaker
 from proxy.adapters.users_file import edit_users
 from proxy.cli import report
 from proxy.cli.opening import load_or_fail, open_store_of
@@ -152,7 +152,7 @@ def _summary(name: str, entry: UserConfig) -> dict[str, Any]:
         "roles": list(entry.roles),
         "scopes": list(entry.scopes),
         "disabled": entry.disabled,
-        "outdated": entry.password.cost != COST,
+        "outdated": is_weaker(entry.password.cost),
     }
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from proxy.adapters.passwords import COST, Passwords, Place
+from proxy.adapters.passwords import Passwords, Place, is_weaker
 from proxy.adapters.tasks import spawn
 from proxy.adapters.users_file import WatchedUsers, edit_users
 from proxy.config.user_models import PasswordHash, UserConfig, UsersFile, normal_name
@@ -113,7 +113,7 @@ class Users:
             return None
         if now.password != entry.password:
             return None
-        if known.cost != COST:
+        if is_weaker(known.cost):
             spawn(self._rehash(name, known, password, place.network), name="password hashed anew")
         return _user(name, now)
 

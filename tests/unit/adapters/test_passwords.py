@@ -14,6 +14,7 @@ from proxy.adapters.passwords import (
     dummy_hash,
     hash_password,
     hasher,
+    is_weaker,
 )
 from proxy.adapters.tasks import spawn
 from proxy.config.user_models import parse_hash
@@ -147,3 +148,20 @@ async def test_a_hash_made_anew_keeps_its_salt(passwords):
     assert (old.salt, COST) == (new.salt, new.cost)
     assert await passwords.check(new, "secret")
     assert hash_password("secret").salt != hash_password("secret").salt
+
+
+@pytest.mark.parametrize(
+    ("cost", "expected"),
+    [
+        (COST, False),
+        ((8 * 1024, 1, 1), True),
+        ((COST[0], 1, 4), True),
+        ((65_536, 3, 4), False),
+        ((COST[0] * 2, 1, 1), False),
+        ((COST[0], 2, 2), False),
+    ],
+    ids=str,
+)
+def test_what_is_less_work_is_weaker(cost, expected):
+    """Memory times passes; lanes are not counted, and nothing that takes as much is weaker."""
+    assert expected is is_weaker(cost)

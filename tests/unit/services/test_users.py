@@ -181,6 +181,16 @@ async def test_a_password_is_hashed_anew_at_todays_cost(users, file):
     assert await verify(users, "alice", "correct")
 
 
+async def test_a_stronger_hash_stays(users, file):
+    """Whoever chose to make a guess cost more than the gate does keeps it, sign-in or not."""
+    put(file, password=hasher((COST[0] * 2, 2, 1)).hash("correct"))
+    before = file.read_bytes()
+    assert await verify(users, "alice", "correct")
+
+    assert [] == [it for it in asyncio.all_tasks() if it.get_name() == "password hashed anew"]
+    assert before == file.read_bytes()
+
+
 def test_what_somebody_has_become():
     """Who is gone has become nobody; who is new has no sessions to end."""
     before = parse_users(f"users: {{a: {{password: '{HASH}'}}}}".encode(), "f").users
