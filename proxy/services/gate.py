@@ -25,14 +25,14 @@ from proxy.core.routing import Ambiguous as AmbiguousPath
 from proxy.core.routing import Found as FoundRoute
 from proxy.core.routing import MethodNotAllowed, Router
 from proxy.errors import DependencyUnavailable
-from proxy.model import SAFE_METHODS, ClientInfo, Header, Identity, Refusal, RequestView
+from proxy.model import ClientInfo, Header, Identity, Refusal, RequestView
 from proxy.services.authenticate import Held, Opened, authenticate, authenticate_again
 from proxy.services.challenges import challenges, with_challenge
 from proxy.services.decision import Answer, Decision, Forward, Own, Refuse
 from proxy.services.own import OwnEndpoint
 from proxy.services.route import Route
 from proxy.services.schemes.port import Ambiguous as AmbiguousCredential
-from proxy.services.schemes.port import Carried
+from proxy.services.schemes.port import Carried, changes_nothing
 from proxy.services.sign_in import CODES as SIGN_IN_CODES
 from proxy.services.sign_in import SignIn
 from proxy.services.trace import Trace
@@ -379,7 +379,7 @@ class Gate:
             response_headers=_cors_headers(asked),
             hash_key=route.hash_key(view, asked.client, identity) if route.hash_key else None,
             held=opened.held if opened else (),
-            may_be_stale=view.method in SAFE_METHODS
+            may_be_stale=changes_nothing(view)
             and route.may_be_stale
             and (identity is None or identity.jkt is None),
         )

@@ -217,6 +217,16 @@ async def end_of(socket):
     return socket.close_code, socket.close_reason
 
 
+@contextlib.asynccontextmanager
+async def listening(them, path, headers):
+    """Give an event stream that goes on until somebody ends it."""
+    async with (
+        aiohttp.ClientSession() as client,
+        client.get(f"{them.gate.url}{path}/events", headers=headers) as answer,
+    ):
+        yield answer
+
+
 REVOKED, EXPIRED = (1008, "stream_revoked"), (1008, "stream_expired")
 UNCONFIRMED = (1008, "stream_unconfirmed")
 
@@ -462,18 +472,22 @@ async def test_r7_a_killed_store_ends_tunnels_after_max_staleness(holders, morta
 
 
 @pytest.mark.slow
-async def test_r8_serve_cached_bridges_an_outage_for_tunnels(holders, mortal_valkey):
-    """R8: the grace counts from the last proof; then they end as well."""
+async def test_r8_serve_cached_bridges_an_outage_for_answers_and_no_tunnel(holders, mortal_valkey):
+    """R8: for an answer the grace counts from the last proof; what is said in a tunnel may change anything."""
     them = await holders(mortal_valkey, timing=TIMING, more=", on_outage: {serve_cached: 4s}")
-    async with them.open("/web", await them.sign_in()) as socket:
-        await them.settled()
+    them.gate.runtime.vigil.after_s = 0.1
+    headers = await them.sign_in()
+    async with listening(them, "/web", headers) as events, them.open("/web", headers) as socket:
+        await them.settled(2)
         mortal_valkey.kill()
         await until(lambda: them.source.counters.losses)
         assert "lost" == them.source.state
         proven_at, clock = them.source.proven_at, them.gate.runtime.coherence.clock
-        await until(lambda: clock() > proven_at + 2.0)
-        assert "still" == await said(socket, "still")
         assert UNCONFIRMED == await end_of(socket)
+        assert clock() < proven_at + 3.5
+        assert b"data: x" in await events.content.readline()
+        with pytest.raises(aiohttp.ClientError):
+            await events.content.read()
         assert clock() > proven_at + 4.0
 
 
@@ -482,17 +496,23 @@ async def test_r8_serve_cached_bridges_an_outage_for_tunnels(holders, mortal_val
 async def test_r8_what_is_bridged_is_bridged_for_as_long_as_it_says(holders, mortal_valkey, how):
     """R8: session and token, killed store or silent one; the checks in between end nothing."""
     them = await holders(mortal_valkey, timing=TIMING, more=", on_outage: {serve_cached: 6s}")
-    them.gate.runtime.vigil.check_s = 1.0
+    them.gate.runtime.vigil.check_s, them.gate.runtime.vigil.after_s = 1.0, 0.1
     headers = await them.sign_in()
-    async with them.open("/web", headers) as one, them.open("/api", them.token()) as other:
+    async with (
+        listening(them, "/web", headers) as one,
+        listening(them, "/api", them.token()) as other,
+    ):
         await them.settled(2)
         if how == "killed":
             mortal_valkey.kill()
         else:
             os.kill(mortal_valkey.pid, signal.SIGSTOP)
         proven_at, clock = them.source.proven_at, them.gate.runtime.coherence.clock
-        assert [UNCONFIRMED] * 2 == [await end_of(one), await end_of(other)]
+        for each in (one, other):
+            with pytest.raises(aiohttp.ClientError):
+                await each.content.read()
         assert clock() > proven_at + 6.0
+    assert 2 == them.counters.ended_unconfirmed
     if how == "stopped":
         os.kill(mortal_valkey.pid, signal.SIGCONT)
 

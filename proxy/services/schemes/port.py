@@ -51,7 +51,7 @@ class Carried:
             value,
             self.address,
             self.view.first(b"user-agent"),
-            may_be_stale=not self.is_strict and place.kind != "dpop" and _may_be_stale(self.view),
+            may_be_stale=not self.is_strict and place.kind != "dpop" and changes_nothing(self.view),
         )
 
     def proof_request(self) -> ProofRequest:
@@ -80,8 +80,11 @@ class Found:
         return replace(self, may_be_stale=False, is_request=False)
 
 
-def _may_be_stale(view: RequestView) -> bool:
-    """Tell whether the request changes nothing: what does is never let through on an old verdict."""
+def changes_nothing(view: RequestView) -> bool:
+    """Tell whether the request changes nothing: what does is never let through on an old verdict (R8).
+
+    What is said in a tunnel may change anything.
+    """
     return view.method in SAFE_METHODS and not view.values(b"upgrade")
 
 
