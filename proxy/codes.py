@@ -173,6 +173,12 @@ CODES: Final[dict[str, CodeInfo]] = {
         "Its form does not belong to this browser.",
         "Open the sign-in page again.",
     ),
+    "form_stale": CodeInfo(
+        403,
+        "This page is too old, or came from somewhere else.",
+        "Its form does not belong to the session that this browser has now.",
+        "Open the page again.",
+    ),
     "cross_site": CodeInfo(
         403,
         "The request came from another site.",

@@ -15,6 +15,7 @@ from proxy.core.formats.native import cookie_digest
 from proxy.core.freshness import Freshness
 from proxy.core.session_search import MAX_TEXT, Search
 from proxy.edge.portal.account import require_session, session_or_way
+from proxy.edge.portal.apart import APART, check_form, form_token
 from proxy.edge.portal.language import pick_language, texts
 from proxy.edge.portal.pages import PortalPages
 from proxy.edge.portal.reply import Refused, Reply, json_reply, redirect
@@ -75,6 +76,7 @@ class _AdminEndpoints:
 
     async def show(self, visit: Visit) -> Reply:
         """List, search and page through everybody's sessions; of one person, families as well."""
+        visit.refuse_script()
         identity = await session_or_way(self._visitors, visit, self._path, "admin")
         if isinstance(identity, Reply):
             return identity
@@ -120,12 +122,14 @@ class _AdminEndpoints:
 
     async def end(self, visit: Visit) -> Reply:
         """End one session (`id`) or refresh family (`family`), or all of a person's (`subject`)."""
+        visit.refuse_script()
         identity = await require_session(self._visitors, visit)
         self._require_role(identity)
         stale = staleness(identity, visit.now)
         if stale is not None:
             raise stale
         asked = visit.input()
+        check_form(visit, asked, self._token(visit))
         actor = actor_of(visit, _ADMIN, identity.subject)
         if ("id" in asked) + ("family" in asked) + bool(asked.get("subject")) != 1:
             raise Refused("bad_request", "name one of id, family and subject")
@@ -164,6 +168,7 @@ class _AdminEndpoints:
         sessions = _NOTHING if found is None else found.sessions
         families = None if found is None else found.families
         values = {
+            "csrf": self._token(visit),
             "asked": given,
             "sessions": [row_of(item, text, visit.now, current) for item in sessions.items],
             "next": _query({**searched, "after": sessions.next}, language),
@@ -183,12 +188,17 @@ class _AdminEndpoints:
             language,
             values,
             status=400 if found is None else 200,
+            headers=(APART,),
             subject=identity.subject,
         )
 
     def _current(self, visit: Visit) -> str:
         found = self._visitors.find(visit.carried())
         return "" if found is None else cookie_digest(found.value)
+
+    def _token(self, visit: Visit) -> str:
+        found = self._visitors.find(visit.carried())
+        return form_token(b"" if found is None else found.value)
 
 
 def _query(parameters: Mapping[str, str | None], language: str) -> str | None:

@@ -17,6 +17,7 @@ from proxy.core.destination import START
 from proxy.core.formats.native import cookie_digest
 from proxy.core.freshness import amr_with_code, is_mfa
 from proxy.core.own_cookies import is_insecure
+from proxy.edge.portal.apart import APART, check_form, form_token
 from proxy.edge.portal.language import duration, pick_language, texts
 from proxy.edge.portal.pages import PortalPages
 from proxy.edge.portal.qr import in_groups, qr_data_uri
@@ -58,6 +59,8 @@ class _Asked:
     """Where they want to go; checked (S4)."""
     is_moved: bool
     """True where the session is used elsewhere than it is bound to: whoever asks may be a thief."""
+    token: str
+    """What the forms of a page say that is shown to them (proxy.edge.portal.apart)."""
 
     @property
     def subject(self) -> str:
@@ -108,12 +111,12 @@ class _Desk:
         wanted = self._destinations.checked(said.get("next"), visit.host)
         found = self._visitors.find(visit.carried())
         outcome = await self._visitors.judge(found, visit.now)
-        caller = None
+        caller, token = None, ""
         if found is not None and (
             isinstance(outcome, Authenticated)
             or (takes_moved and outcome.code == "step_up_required")
         ):
-            digest = cookie_digest(found.value)
+            digest, token = cookie_digest(found.value), form_token(found.value)
             caller = await self.step_up.caller(digest, whereabouts(visit), visit.now)
         if caller is None:
             if visit.view.method != "POST" and visit.wants_page:
@@ -125,7 +128,7 @@ class _Desk:
         accepted = visit.view.first(b"accept-language")
         language = pick_language(said.get("lang"), accepted)
         is_moved = not isinstance(outcome, Authenticated)
-        return _Asked(visit, caller, said, language, wanted, is_moved)
+        return _Asked(visit, caller, said, language, wanted, is_moved, token)
 
     def with_next(self, name: str, wanted: str) -> str:
         """Return the address of one of these endpoints, from where it goes on to `wanted`."""
@@ -257,6 +260,7 @@ class _Otp:
         action = self._actions.get(asked.said.get("action", ""))
         if action is None:
             raise Refused("bad_request", f"action is one of {', '.join(self._actions)}")
+        check_form(visit, asked.said, asked.token)
         if not await self._may(asked):
             if not asked.wants_page:
                 raise Refused("step_up_required", "S6: a factor within five minutes")
@@ -381,9 +385,16 @@ class _Otp:
             "notice": "",
             "error": "",
             "next": asked.next,
+            "csrf": asked.token,
         }
+        headers = (*said.pop("headers", ()), APART)
         return self._desk.pages.reply(
-            "otp.html", asked.language, empty | dict(values), subject=asked.subject, **said
+            "otp.html",
+            asked.language,
+            empty | dict(values),
+            headers=headers,
+            subject=asked.subject,
+            **said,
         )
 
 

@@ -17,6 +17,7 @@ from proxy.codes import CODES
 from proxy.core.cookies import Duplicate, find_cookie
 from proxy.core.formats.native import cookie_digest
 from proxy.core.own_cookies import SECOND_STEP, OwnCookie, is_insecure
+from proxy.edge.portal.apart import APART
 from proxy.edge.portal.language import duration, pick_language, texts
 from proxy.edge.portal.pages import PortalPages
 from proxy.edge.portal.qr import in_groups, qr_data_uri
@@ -130,7 +131,7 @@ class SecondStepPages:
         note(self._audit, visit, "otp_enrolled", subject, "at sign-in")
         values = {"recovery_codes": await self._otp().renew_recovery(subject) or (), "next": wanted}
         return self._pages.reply(
-            "recovery.html", asked.language, values, headers=headers, subject=subject
+            "recovery.html", asked.language, values, headers=(*headers, APART), subject=subject
         )
 
     async def _failed(self, asked: _Asked, result: NotSignedIn) -> Reply:
@@ -163,6 +164,7 @@ class SecondStepPages:
             whose = half.subject, asked.step, visit.now
             begun = await otp.pending(*whose, account=account)
             begun = begun or await otp.begin(*whose, account=account)
+            headers = (*headers, APART)
             values |= {
                 "enrolment": True,
                 "qr": qr_data_uri(begun.uri),

@@ -76,7 +76,7 @@ async def test_an_administrator_ends_one_or_all_of_a_person(root, join, gate):
     first, second, third = [await join("eve") for _ in range(3)]
     bob = await join("bob")
     form = {"id": first.id, "back": "eve", "lang": "en"}
-    status, headers, _ = await root.ask("POST", "/_auth/admin/end", headers=PAGE, data=form)
+    status, headers, _ = await root.fill_in("/_auth/admin/end", **form)
     everybody = await root.ask("POST", "/_auth/admin/end", json={"subject": "eve"})
 
     assert (303, "/_auth/admin?ended=1&lang=en&subject=eve") == (status, headers["Location"])
@@ -135,7 +135,7 @@ async def test_s6_administration_needs_a_factor_of_the_last_five_minutes(join, p
     root = await join("root", roles=["gate-admin"], amr=proved["amr"], auth_time=at)
     listed = await root.ask("GET", "/_auth/admin")
     ended = await root.ask("POST", "/_auth/admin/end", json={"id": bob.id})
-    form = await root.ask("POST", "/_auth/admin/end", headers=PAGE, data={"subject": "bob"})
+    form = await root.fill_in("/_auth/admin/end", subject="bob")
 
     for status, _, told in (listed, ended):
         assert (403, "step_up_required") == (status, told["code"])
@@ -161,6 +161,42 @@ async def test_s3_another_site_makes_no_administrator_end_anything(root, join, h
     for form in ({"id": bob.id}, {"subject": "bob"}):
         assert 403 == (await root.ask("POST", "/_auth/admin/end", headers=headers, data=form))[0]
     assert await bob.is_in()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"},
+        {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"},
+    ],
+)
+async def test_s6_a_script_of_the_same_origin_administers_nothing(root, join, said):
+    """S6: neither by form nor by JSON does an application of the same host list or end sessions."""
+    bob = await join("bob")
+    headers = {**PAGE, **said}
+    listed = await root.ask("GET", "/_auth/admin", headers=headers)
+    ended = [
+        await root.ask("POST", "/_auth/admin/end", headers=headers, **body)
+        for body in ({"json": {"subject": "bob"}}, {"data": {"subject": "bob"}})
+    ]
+
+    assert [403] * 3 == [answer[0] for answer in (listed, *ended)]
+    assert bob.id not in str(listed[2])
+    assert await bob.is_in()
+
+
+@pytest.mark.parametrize("token", [{}, {"csrf": ""}, {"csrf": "0" * 64}])
+async def test_s6_a_form_that_is_not_of_the_page_ends_nothing(root, join, token):
+    """S6: what a script sends in the page's place does not say what the page says, and it is told so."""
+    bob = await join("bob")
+    status, _, page = await root.ask(
+        "POST", "/_auth/admin/end", headers=PAGE, data={"subject": "bob", **token}
+    )
+
+    assert (403, True) == (status, "form_stale" in page)
+    assert await bob.is_in()
+    shown = await root.ask("GET", "/_auth/admin", headers=PAGE)
+    assert "same-origin" == shown[1]["Cross-Origin-Opener-Policy"]
 
 
 @pytest.mark.parametrize(
@@ -195,9 +231,7 @@ async def test_what_people_call_themselves_is_shown_as_text(root, join):
     for text in (page, found):
         assert "<script" not in text
         assert "&lt;script&gt;" in text
-    back = await root.ask(
-        "POST", "/_auth/admin/end", headers=PAGE, data={"subject": "x\r\nSet-Cookie: a=b"}
-    )
+    back = await root.fill_in("/_auth/admin/end", subject="x\r\nSet-Cookie: a=b")
     assert "Set-Cookie" not in back[1]
 
 

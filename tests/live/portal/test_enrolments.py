@@ -10,6 +10,7 @@ import time
 import pytest
 
 from proxy.core.formats.native import cookie_digest
+from proxy.edge.portal.apart import form_token
 from tests.live.portal.test_factors import Person
 from tests.live.portal.test_login import HASH, PAGE, PASSWORD, SAME_ORIGIN, put
 from tests.live.portal.test_second_step import CONFIG, Visitor
@@ -126,6 +127,22 @@ async def test_s6_a_script_of_the_same_origin_changes_no_factor(begin, person, s
 
     assert 200 == answer.status
     assert not await ada.gate.runtime.own.step_up.otp.is_enrolled("ada")
+
+
+@pytest.mark.parametrize("csrf", ["", "0" * 64, "é"])
+async def test_s6_a_form_that_is_not_of_the_page_changes_no_factor(begin, person, csrf):
+    """S6: a script may send a form in the page's place, but does not know what the page says."""
+    ada = person(await begin())
+    await ada.enrol()
+    await ada.sign_in_aged(amr=("pwd", "otp", "mfa"))
+    for action in ("begin", "confirm", "renew", "remove"):
+        answer, text = await ada.post("/_auth/otp", action=action, csrf=csrf)
+        assert (403, True) == (answer.status, "form_stale" in text)
+    answer, text = await ada.load("/_auth/otp")
+
+    assert "same-origin" == answer.headers["Cross-Origin-Opener-Policy"]
+    assert 3 == text.count(f'value="{form_token(ada.cookies["sid"])}"')
+    assert await ada.gate.runtime.own.step_up.otp.is_enrolled("ada")
 
 
 async def test_s6_a_script_of_the_same_origin_reads_and_sends_no_second_page(begin, person):

@@ -176,7 +176,7 @@ async def test_an_administrator_sees_and_ends_programs(join, program, refresh):
     )[1].replace("&amp;", "&")
     everybody = (await root.ask("GET", link))[2]
     form = {"family": one, "back": "eve", "lang": "en"}
-    status, headers, _ = await root.ask("POST", "/_auth/admin/end", headers=PAGE, data=form)
+    status, headers, _ = await root.fill_in("/_auth/admin/end", **form)
 
     assert "End every session and program of eve" in page
     assert 2 == page.count('name="family"') == len(hers["families"])
@@ -188,7 +188,7 @@ async def test_an_administrator_sees_and_ends_programs(join, program, refresh):
     assert {"ended": 1, "families": 1} == ended[2]
     gone = await root.ask("POST", "/_auth/admin/end", json={"family": one})
     assert (404, "family_not_found") == (gone[0], gone[2]["code"])
-    back = await root.ask("POST", "/_auth/admin/end", headers=PAGE, data={"family": other})
+    back = await root.fill_in("/_auth/admin/end", family=other)
     assert back[1]["Location"].endswith("&families=1")
 
 

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from proxy.edge.portal.apart import form_token
 from proxy.services.audit import AuditTrail
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
@@ -36,6 +37,11 @@ class Person:
                 answer.headers,
                 await (answer.json() if is_json else answer.text()),
             )
+
+    async def fill_in(self, path, **fields):
+        """Send a form of a page that no script sees, as its browser does."""
+        data = {"csrf": form_token(self.made.cookie), **fields}
+        return await self.ask("POST", path, headers=PAGE, data=data)
 
     async def sessions(self, query=""):
         """Return the list as JSON."""

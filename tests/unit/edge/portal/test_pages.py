@@ -140,7 +140,7 @@ FORMS = {
     "login.html": VALUES,
     "step_up.html": {"factor": "code", "wants_code": False, "username": ""},
     "second_step.html": {"enrolment": False, "csrf": "t"},
-    "otp.html": {"enrolment": True, "secret": "", "is_enrolled": False},
+    "otp.html": {"enrolment": True, "secret": "", "is_enrolled": False, "csrf": "t"},
 }
 
 
