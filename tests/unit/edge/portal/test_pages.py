@@ -138,7 +138,7 @@ def test_every_field_has_its_label(language):
 
 FORMS = {
     "login.html": VALUES,
-    "step_up.html": {"factor": "code", "wants_code": False, "username": ""},
+    "step_up.html": {"factor": "code", "wants_code": False, "is_alone": False, "username": ""},
     "second_step.html": {"enrolment": False, "csrf": "t"},
     "otp.html": {"enrolment": True, "secret": "", "is_enrolled": False, "csrf": "t"},
 }
