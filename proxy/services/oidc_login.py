@@ -230,8 +230,8 @@ class OidcLogin:
         if tokens is None:
             return None
         provider = self.providers.get(tokens.provider)
-        if provider is None or provider.issuer != tokens.issuer:
-            return None
+        if not tokens.are_of(provider):
+            return None  # its ID token is no hint for another client, and no business of another issuer
         try:
             return await provider.logout_url(tokens.id_token, back_to)
         except (DependencyUnavailable, ProviderInvalid) as error:

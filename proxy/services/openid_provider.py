@@ -47,6 +47,9 @@ METADATA_STALE_S: Final = 86_400.0
 MAX_TOKEN_CHARS: Final = 32 * 1024
 MAX_LIFE_S: Final = 366 * 86_400.0
 
+CLOCKS_DIFFER_S: Final = 60.0
+"""By how much a provider's clock may differ from ours where it says when it asked."""
+
 _log = logging.getLogger("latchgate.oidc")
 T = TypeVar("T")
 
@@ -167,7 +170,7 @@ class OpenIdProvider:
             raise ProviderInvalid("the provider's answer has no id_token")
         claims = await self._claims(grant, now, nonce=attempt.nonce)
         if attempt.is_fresh:
-            _check_fresh(claims, attempt)
+            _check_fresh(claims, attempt, now)
         known = claims
         if self._asks_userinfo:
             told = await self._client.userinfo(await self.metadata(), grant.access_token)
@@ -266,13 +269,18 @@ class OpenIdProvider:
             return verify(keys)
 
 
-def _check_fresh(claims: Mapping[str, Any], attempt: Attempt) -> None:
-    """Core §3.1.3.7, 13: where `max_age` was asked for, `auth_time` says that it was heeded."""
+def _check_fresh(claims: Mapping[str, Any], attempt: Attempt, now: float) -> None:
+    """Core §3.1.3.7, 13: where `max_age` was asked for, `auth_time` says that it was heeded.
+
+    It lies between the beginning of the login and now, give or take what clocks may differ.
+    """
     told = claims.get("auth_time")
     if isinstance(told, bool) or not isinstance(told, int | float):
         raise ProviderInvalid("id_token: auth_time is missing, though max_age was asked for")
-    if told < attempt.begun_at - 60:
+    if not told >= attempt.begun_at - CLOCKS_DIFFER_S:
         raise ProviderInvalid("id_token: auth_time is older than this login")
+    if not told <= now + CLOCKS_DIFFER_S:
+        raise ProviderInvalid("id_token: auth_time lies in the future")
 
 
 def _read_grant(answer: Mapping[str, Any]) -> Grant:

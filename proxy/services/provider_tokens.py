@@ -11,7 +11,7 @@ import logging
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, TypeGuard
 
 from proxy.adapters.boot_clock import boot_time
 from proxy.adapters.secrets import SecretBox
@@ -113,6 +113,17 @@ class ProviderTokens:
             issued_at=signed_in.issued_at,
             obtained_at=now,
             expires_at=_ends_at(grant, now),
+        )
+
+    def are_of(self, provider: OpenIdProvider | None) -> TypeGuard[OpenIdProvider]:
+        """Tell whether a provider of the file gave them, to the client that it knows us as today.
+
+        Whoever took its name in the file since, or its place as another client, is shown none of them.
+        """
+        return (
+            provider is not None
+            and provider.issuer == self.issuer
+            and provider.client_id == self.client_id
         )
 
     def renewed(self, grant: Grant, now: float) -> ProviderTokens:
@@ -271,8 +282,7 @@ class TokenVault:
         pause, started = FIRST_LOOK_S, boot_time()
         while found is not None and found[1].is_due(self._clock()):
             provider = self._providers.get(found[1].provider)
-            if provider is None or provider.issuer != found[1].issuer:
-                # Its refresh token is nothing that another issuer should see.
+            if not found[1].are_of(provider):
                 raise ProviderUnavailable("the provider is not configured any more")
             lease_s = provider.answer_s + AROUND_S + LEASE_SLACK_S
             keys = [self.key(digest), self._lock_key(digest)]

@@ -356,7 +356,8 @@ async def test_a_fresh_login_is_checked(worker, small, browser):
     """`max_age=0`: a provider that does not ask again, or does not say when, is not believed."""
     query = small.enter(await worker.begin(browser, is_fresh=True))
     assert await worker.finish(browser, query)
-    for auth_time in (int(time.time()) - 900, ..., "now"):
+    now = int(time.time())
+    for auth_time in (now - 900, now + 90, 9e99, ..., "now", True):
         small.id_token["auth_time"] = auth_time
         with pytest.raises(ProviderInvalid, match="auth_time"):
             await worker.finish(browser, small.enter(await worker.begin(browser, is_fresh=True)))
@@ -397,6 +398,20 @@ async def test_logout_leads_to_the_provider_with_its_own_token(worker, small):
     } == query_of(location)
     await worker.sessions.revoke(session.digest)
     assert await worker.login.logout_url(session.digest, None) is None
+
+
+@pytest.mark.parametrize("changed", ["client_id", "issuer"])
+async def test_nobody_else_is_shown_a_sessions_tokens(worker, small, changed):
+    """The name in the file may be another client's, or issuer's, by now: no hint, and no refresh."""
+    session, _, _ = await worker.sign_in(small)
+    provider = worker.login.providers["corp"]
+    assert await worker.login.logout_url(session.digest, None) is not None
+    setattr(provider, changed, "https://other.example")
+
+    assert await worker.login.logout_url(session.digest, None) is None
+    tokens = await worker.login.vault.read(session.digest)
+    assert not tokens.are_of(provider)
+    assert not tokens.are_of(None)
 
 
 async def test_a_provider_without_a_logout_or_answer_keeps_nobody_in(worker, start_worker, small):

@@ -241,6 +241,21 @@ async def test_each_provider_is_asked_with_its_own_credentials(worker, small, cl
     assert 1 == len(small.asked)
 
 
+@pytest.mark.parametrize("changed", ["client_id", "issuer"])
+async def test_whoever_took_the_providers_name_is_shown_no_refresh_token(
+    worker, small, clock, changed
+):
+    """Neither another issuer nor another client of the same one: nothing is asked, nothing spent."""
+    session, _, _ = await worker.sign_in(small)
+    asked = len(small.asked)
+    clock.ahead_s = 3601
+    setattr(worker.provider, changed, "https://other.example")
+
+    with pytest.raises(ProviderUnavailable, match="not configured"):
+        await worker.login.vault.access_token(session.digest)
+    assert asked == len(small.asked)
+
+
 async def test_a_provider_that_tells_no_time_is_never_asked_again(worker, small, clock):
     """Without `expires_in` nobody knows when; the token is used as it is."""
     small.answer["expires_in"] = ...
