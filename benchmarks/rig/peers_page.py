@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import statistics
 
-from benchmarks.rig import report
+from benchmarks.rig import memory_use, report
+from benchmarks.rig.procs import CORES
+from benchmarks.rig.rounds import COLD
 from benchmarks.rig.scenarios import OURS, SIDES
 
 
-def page(command, results, kept, *, versions, left_out):
+def page(command, results, memory, kept, *, versions, left_out):
     """Return the whole page."""
     parts = [
         report.heading("Latchgate beside its peers", command),
@@ -18,7 +20,9 @@ def page(command, results, kept, *, versions, left_out):
         promises_table(kept),
     ]
     for result in results.values():
-        parts += [f"## {result.scenario.title}\n", scenario_table(result)]
+        parts += [f"## {result.scenario.title}\n", *notes(result), scenario_table(result)]
+    if memory:
+        parts += ["## Memory\n", MEMORY_NOTE, memory_table(memory)]
     return "\n".join(parts)
 
 
@@ -42,7 +46,45 @@ def promises_table(kept):
     rows = [
         [one.words, one.promised, one.measured, "yes" if one.is_kept else "**no**"] for one in kept
     ]
-    return report.table(["", "at least", "measured", "kept"], rows)
+    return report.table(["", "promised", "measured", "kept"], rows)
+
+
+def notes(result):
+    """Return what has to be known about a scenario's numbers."""
+    scenario, found = result.scenario, []
+    if scenario.workers > 1 and len(CORES) <= scenario.workers:
+        found.append(
+            f"This machine has {len(CORES)} cores and one of them is the load's, so the {scenario.workers} workers of each share the other: the"
+            " table shows what a second worker costs, not what it brings.\n"
+        )
+    if scenario.is_cold:
+        found.append(
+            f"Each round brings {COLD['token']:,} tokens or {COLD['session']:,} sessions, each once.\n"
+        )
+    if scenario.is_half:
+        found.append("All get the same rate of requests: half of what Latchgate manages.\n")
+    for key, samples in result.samples.items():
+        errors = [one.errors for one in samples if one.errors]
+        if errors:
+            found.append(f"Not every request of *{key}* was answered well: {errors}.\n")
+    return found
+
+
+MEMORY_NOTE = f"""\
+{memory_use.COUNT:,} connections that have had one answer each, {memory_use.COUNT:,} WebSockets, and new credentials, each in a process of its
+own. PSS of all its processes; what the kernel keeps is not counted. KiB for each.
+"""
+
+
+def memory_table(memory):
+    rows = []
+    for side in SIDES:
+        if side.key in memory:
+            use = memory[side.key]
+            told = (use.connection, use.websocket, use.verdict)
+            cells = ("-" if value is None else f"{value / 1024:.1f}" for value in told)
+            rows.append([side.title, *cells])
+    return report.table(["", "idle connection", "idle WebSocket", "remembered credential"], rows)
 
 
 def scenario_table(result):
@@ -68,11 +110,16 @@ def scenario_table(result):
                 *ratios,
                 f"{result.median(side.key, 'rate'):,.0f}",
                 f"{result.median(side.key, 'busy'):.0%}",
-                f"{result.median(side.key, 'p50_ms'):.2f}",
-                f"{result.median(side.key, 'p99_ms'):.2f}",
+                told_ms(result.median(side.key, "p50_ms")),
+                told_ms(result.median(side.key, "p99_ms")),
             ]
         )
     return report.table(head, rows)
+
+
+def told_ms(value):
+    """Return milliseconds; 0 is what is told where nobody measured it."""
+    return f"{value:.2f}" if value else "-"
 
 
 def told_ratio(ratios):

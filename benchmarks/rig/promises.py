@@ -14,6 +14,10 @@ PARTS = {
 }
 
 
+P99_TIMES = 1.5
+WEBSOCKET_KIB = 20
+
+
 @dataclass(frozen=True)
 class Promise:
     """A peer's CPU for a request, divided by ours, is at least this."""
@@ -52,24 +56,46 @@ class Kept:
     is_kept: bool
 
 
-def judge(results):
-    """Return the promises that a run says something about; `results` by their scenarios' keys."""
+def judge(results, memory):
+    """Return the promises that a run says something about.
+
+    `results` by their scenarios' keys, `memory` by the sides'.
+    """
     told = []
     for promise in PROMISES:
         result = results.get(promise.scenario)
         ratios = result.ratios(promise.peer, promise.ours) if result else []
-        if not ratios:
-            continue
-        ratio = statistics.median(ratios)
-        aim = f" (aim {promise.aim:g})" if promise.aim else ""
-        words = f"{promise.ours} beside {promise.peer}, {PARTS[promise.scenario]}"
-        told.append(Kept(words, f"{promise.least:g}{aim}", f"{ratio:.2f}", ratio >= promise.least))
+        if ratios:
+            told.append(_ratio(promise, statistics.median(ratios)))
     told += _latency(results.get("half"))
+    told += _websockets(memory)
     return told
 
 
+def _ratio(promise, ratio):
+    words = f"{promise.ours} beside {promise.peer}, {PARTS[promise.scenario]}"
+    aim = f" (aim {promise.aim:g})" if promise.aim else ""
+    promised = f"at least {promise.least:g}{aim}"
+    return Kept(words, promised, f"{ratio:.2f}", ratio >= promise.least)
+
+
 def _latency(result):
-    if result is None or not {"token", "nginx"} <= set(result.samples):
-        return []
-    ratio = result.median("token", "p99_ms") / result.median("nginx", "p99_ms")
-    return [Kept("p99 at half load, times nginx's", "1.5 at most", f"{ratio:.2f}", ratio <= 1.5)]
+    """Tell how long the slowest answers take beside nginx's, at the same rate."""
+    told = []
+    for ours in ("token", "session"):
+        if result is not None and {ours, "nginx"} <= set(result.samples):
+            ratio = result.median(ours, "p99_ms") / result.median("nginx", "p99_ms")
+            words = f"{ours} beside nginx, p99 of latency at half load"
+            told.append(Kept(words, f"at most {P99_TIMES:g}", f"{ratio:.2f}", ratio <= P99_TIMES))
+    return told
+
+
+def _websockets(memory):
+    told = []
+    for ours in ("token", "session"):
+        if ours in memory and memory[ours].websocket is not None:
+            kib = memory[ours].websocket / 1024
+            words = f"{ours}, memory of an idle WebSocket"
+            promised = f"at most {WEBSOCKET_KIB} KiB"
+            told.append(Kept(words, promised, f"{kib:.1f} KiB", kib <= WEBSOCKET_KIB))
+    return told

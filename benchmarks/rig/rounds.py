@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
+import subprocess
 from dataclasses import dataclass, field
 
-from benchmarks.rig import people, traffic, wrk
+from benchmarks.rig import memory_use, people, sockets, traffic, wrk
 from benchmarks.rig.procs import cores_for
+from benchmarks.rig.scenarios import OURS
 from benchmarks.rig.stage import refuses
 
 WARM_S = 5
@@ -57,7 +60,7 @@ class Rounds:
         self.directory = directory
         self.say = say
         self.failed = {}
-        """Why a side could not be measured, by its key."""
+        """Why a side could not be measured, by its title and the scenario's key."""
         self._running = {}
         self._cold = {}
         self._round = 0
@@ -79,44 +82,61 @@ class Rounds:
     def measure(self, scenario, sides, *, rounds, seconds):
         """Run all rounds of a scenario."""
         result = Result(scenario)
-        ready = [side for side in sides if self._warm(scenario, side)]
-        pause_ms = self._pause_ms(ready, scenario) if scenario.is_half else 0
+        ready = [side for side in sides if self._manages(scenario, side, self._warm)]
+        pause_ms = self._pause_ms(ready, scenario) if scenario.is_half and ready else 0
         for number in range(rounds):
             turn = number % max(1, len(ready))
             for side in ready[turn:] + ready[:turn]:
-                sample = self._sample(scenario, side, number, seconds, pause_ms)
-                result.samples.setdefault(side.key, []).append(sample)
+                measured = self._manages(
+                    scenario, side, self._sample, number, seconds, pause_ms, result
+                )
+                if not measured:  # half a side would be compared with other rounds
+                    ready.remove(side)
+                    result.samples.pop(side.key, None)
             self.say(told_round(number, result))
         return result
 
-    def _warm(self, scenario, side):
-        """Send every request once; tell whether the side can be measured."""
+    def memory(self, sides):
+        """Return what idle connections and remembered credentials cost, by the keys of the sides."""
+        found = {}
+        for side in sides:
+            if side.kind != "either":
+                try:
+                    found[side.key] = memory_use.measure(self.stage, self.directory, side)
+                except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+                    self.failed[f"{side.title} (memory)"] = str(error)
+                else:
+                    self.say(f"memory: {side.title} {found[side.key]}")
+        return found
+
+    def _manages(self, scenario, side, work, *arguments):
+        """Do this with a side; tell whether it went well, and remember why not."""
         try:
-            one = self.contender(side, scenario)
-            good = self.stage.credentials(side.kind)[0]
-            refuses(one.port, f"{side.kind}.test", side.kind, good)
-        except RuntimeError as error:
-            self.failed[side.key] = str(error)
+            work(scenario, side, *arguments)
+        except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+            self.failed[f"{side.title} ({scenario.key})"] = str(error).strip()
             self.say(f"  {side.title} is left out: {error}")
             return False
-        if scenario.is_cold:
-            self._cold_file(side.sent, 0)
-            return True
-        count = len(self.stage.credentials(side.sent))
-        self._load(one, self._file(scenario, side), scenario, WARM_S, count=count)
         return True
 
-    def _sample(self, scenario, side, number, seconds, pause_ms):
+    def _warm(self, scenario, side):
+        """Show that it lets in whom it should and nobody else, and send every request once."""
         one = self.contender(side, scenario)
-        if scenario.is_cold:
-            file, more = self._cold_file(side.sent, number), {"count": COLD[side.sent]}
-            seconds = COLD_S
-        else:
-            file, more = self._file(scenario, side), {"pause_ms": pause_ms}
-        before = one.running.cpu_s()
-        told = self._load(one, file, scenario, seconds, **more)
-        used = one.running.cpu_s() - before
-        return Sample(
+        good = self.stage.credentials(side.kind)[0]
+        refuses(one.port, f"{side.kind}.test", side.kind, good)
+        if not scenario.is_cold and scenario.place != "echo":
+            count = len(self.stage.credentials(side.sent))
+            self._load(one, self._file(scenario, side), scenario, WARM_S, count=count)
+
+    def _sample(self, scenario, side, number, seconds, pause_ms, result):
+        one = self.contender(side, scenario)
+        with self._ready_load(scenario, side, one, number, seconds, pause_ms) as load:
+            before = one.running.cpu_s()
+            told = load()
+            used = one.running.cpu_s() - before
+        if scenario.has_log and one.log.stat().st_size < told.requests:
+            raise RuntimeError("it writes no access log")
+        sample = Sample(
             cpu_us=used / max(1, told.requests) * 1e6,
             rate=told.requests / told.seconds,
             busy=used / told.seconds,
@@ -124,6 +144,24 @@ class Rounds:
             p99_ms=told.p99_ms,
             errors=told.errors,
         )
+        result.samples.setdefault(side.key, []).append(sample)
+
+    @contextlib.contextmanager
+    def _ready_load(self, scenario, side, one, number, seconds, pause_ms):
+        """Prepare what a sample needs, and give what makes the load."""
+        if scenario.place == "echo":
+            host, credentials = f"{side.kind}.test", self.stage.credentials(side.sent)
+            socks = sockets.open_websockets(one.port, host, credentials, scenario.connections)
+            try:
+                yield lambda: sockets.echo(socks, seconds)
+            finally:
+                sockets.close(socks)
+        elif scenario.is_cold:
+            file, count = self._cold_file(side.sent, number), COLD[side.sent]
+            yield lambda: self._load(one, file, scenario, COLD_S, count=count)
+        else:
+            file = self._file(scenario, side)
+            yield lambda: self._load(one, file, scenario, seconds, pause_ms=pause_ms)
 
     def _load(self, one, file, scenario, seconds, **more):
         _, cores = cores_for(scenario.workers)
@@ -167,11 +205,12 @@ class Rounds:
 
 
 def told_round(number, result):
-    """Return one round in a line: CPU for a request, and how many times ours."""
+    """Return one round in a line: CPU for a request, and how many times that of each of ours."""
     parts = []
     for key, samples in result.samples.items():
         sample = samples[-1]
         errors = f" errors {sample.errors}" if sample.errors else ""
-        ratios = [f"{result.ratios(key, ours)[-1]:.2f}" for ours in ("token", "session") if result.ratios(key, ours)]  # fmt: skip
-        parts.append(f"{key} {sample.cpu_us:.1f} µs ({'/'.join(ratios)}){errors}")
+        ratios = [result.ratios(key, ours) for ours in OURS]
+        told = "/".join(f"{rounds[-1]:.2f}" for rounds in ratios if rounds)
+        parts.append(f"{key} {sample.cpu_us:.1f} µs ({told}){errors}")
     return f"  round {number + 1}: " + ", ".join(parts)

@@ -58,28 +58,49 @@ class Scenario:
     """At half the rate that Latchgate manages, for how long answers take."""
     only: tuple[str, ...] = ()
     """Keys of the sides that it is about; empty: all."""
-    is_main: bool = False
-    """Measured in more and longer rounds."""
+    rounds: int = 3
+    seconds: int = 1
+    """How long a side's turn in a round takes."""
+    quick_rounds: int = 0
+    """How many there are with `--quick`; 0: it is left out."""
 
     def sides(self, chosen):
         return [side for side in chosen if not self.only or side.key in self.only]
 
 
+MAIN = {"rounds": 7, "seconds": 2}
 SCENARIOS = (
-    Scenario("api", "Small answers to API clients", is_main=True),
-    Scenario("api-logged", "The same with access logs", has_log=True, is_main=True),
-    Scenario("browser", "Small answers to browsers, no two requests alike", headers="browser"),
+    Scenario("api", "Small answers to API clients", **MAIN, quick_rounds=2),
+    Scenario("api-logged", "The same with access logs", has_log=True, **MAIN, quick_rounds=1),
+    Scenario(
+        "browser",
+        "Small answers to browsers, no two requests alike",
+        headers="browser",
+        quick_rounds=1,
+    ),
     Scenario("browser-logged", "The same with access logs", headers="browser", has_log=True),
     Scenario("large", "Answers of 64 KiB", place="large"),
     Scenario("post", "Posts of 1 KiB", place="post"),
     Scenario("one", "One connection", connections=1),
-    Scenario("thousand", "1,000 connections", connections=1_000),
+    Scenario("thousand", "1,000 connections", connections=1_000, seconds=2),
     Scenario(
         "cold",
         "Every credential new",
         is_cold=True,
+        quick_rounds=1,
         only=("token", "session", "lua", "haproxy", "envoy", "naive"),
     ),
     Scenario("workers", "Two workers", workers=2),
-    Scenario("half", "Half load", is_half=True, only=("token", "session", "nginx")),
+    Scenario(
+        "half",
+        "Half load",
+        is_half=True,
+        seconds=3,
+        quick_rounds=1,
+        only=("token", "session", "nginx"),
+    ),
+    Scenario("echo", "WebSockets that echo", place="echo", quick_rounds=1),
 )
+
+MEMORY = "memory"
+"""The key of what is measured without load: memory."""

@@ -46,11 +46,11 @@ def read(output):
     )
 
 
-def run(port, file, *, cores, connections, seconds, first=0, count=-1, pause_ms=0):
+def run(port, file, *, cores, connections, seconds, first=0, count=0, pause_ms=0):
     """Send the requests of `file` over so many connections.
 
     `first` is where in the file it begins and the first of the numbers that stand for `traffic.NUMBER`;
-    after `count` requests it ends, whatever the time. Each connection waits `pause_ms` on average
+    with `count` it ends when so many are answered, and does not know how long each took. Each connection waits `pause_ms` on average
     before a request.
     """
     command = [tool("wrk"), "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s"]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from xml.etree import ElementTree as ET
+
 import pytest
 
 pytest.importorskip("psutil")
 
 from benchmarks import peers
-from benchmarks.rig import peers_page, procs, promises, traffic, wrk
+from benchmarks.rig import echo, peers_page, peers_picture, procs, promises, traffic, wrk
 from benchmarks.rig.contenders import TEMPLATES, render
 from benchmarks.rig.rounds import Result, Sample
 from benchmarks.rig.scenarios import SCENARIOS, SIDES
@@ -93,14 +95,14 @@ def test_ratios_are_formed_within_a_round():
 @pytest.mark.parametrize(("nginx", "is_kept"), [(7.5, True), (7.4, False)])
 def test_a_promise_is_kept_from_its_bound_on(nginx, is_kept):
     """The bound itself is kept, and what lies below it is told as broken."""
-    kept = promises.judge({"api": result("api", token=[10.0], nginx=[nginx])})
+    kept = promises.judge({"api": result("api", token=[10.0], nginx=[nginx])}, {})
 
     assert [is_kept] == [one.is_kept for one in kept]
 
 
 def test_what_was_not_measured_is_not_judged():
     """A run of some sides says nothing about the others."""
-    assert promises.judge({"api": result("api", token=[10.0], caddy=[90.0])}) == []
+    assert promises.judge({"api": result("api", token=[10.0], caddy=[90.0])}, {}) == []
 
 
 def test_every_promise_is_about_something_that_is_measured():
@@ -120,7 +122,8 @@ def test_the_page_says_what_is_missing_and_what_is_broken():
     text = peers_page.page(
         "peers.py",
         results,
-        promises.judge(results),
+        {},
+        promises.judge(results, {}),
         versions={"nginx": "1.22.1"},
         left_out={"Caddy": "there is no caddy"},
     )
@@ -129,13 +132,40 @@ def test_the_page_says_what_is_missing_and_what_is_broken():
     assert "| 0.50 | **no** |" in text
 
 
+def test_the_picture_has_a_bar_for_each_side():
+    """The dearest side does not make the others' bars too short to compare, and its own is marked."""
+    root = ET.fromstring(  # noqa: S314 - our own picture
+        peers_picture.picture({"api": result("api", token=[10.0], nginx=[8.0], naive=[200.0])})
+    )
+
+    bars = root.findall(".//{*}rect")
+    assert ["theirs", "ours", "theirs"] == [bar.get("class") for bar in bars]
+    assert float(bars[1].get("width")) > peers_picture.WIDTH / 2
+    assert "200 …" in [text.text for text in root.findall(".//{*}text")]
+
+
+def test_nothing_measured_is_no_picture():
+    """A run of other scenarios leaves the last picture alone."""
+    assert peers_picture.picture({"post": result("post", token=[10.0])}) == ""
+
+
+def test_a_websocket_is_opened_as_rfc_6455_has_it():
+    """The echo answers the key of the RFC's own example with the accept value that stands there."""
+    answer = echo.welcome(b"GET / HTTP/1.1\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+
+    assert b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in answer
+    assert (len(echo.CLIENT), len(echo.SERVER)) == (38, 34)
+
+
 def test_only_what_is_named_is_measured():
     """Names choose sides and scenarios; without one of a kind all of it is measured."""
-    sides, scenarios = peers.choose("token,nginx,api")
+    sides, scenarios, has_memory = peers.choose("token,nginx,api")
 
     assert ["token", "nginx"] == [side.key for side in sides]
     assert ["api"] == [one.key for one in scenarios]
-    assert list(SCENARIOS) == peers.choose("token")[1]
+    assert not has_memory
+    assert (list(SCENARIOS), True) == peers.choose("token")[1:]
+    assert ([], True) == peers.choose("token,memory")[1:]
 
 
 def test_an_unknown_name_is_refused():
