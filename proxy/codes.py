@@ -148,6 +148,12 @@ CODES: Final[dict[str, CodeInfo]] = {
         "It was made for another request, too long ago, or it was used before.",
         "Make a new proof for each request; check the clock of the device.",
     ),
+    "proof_nonce_missing": CodeInfo(
+        401,
+        "The proof of the token's key has to carry the nonce of this answer.",
+        "Proofs have to show here that they were made just now, and this one does not, or not any more.",
+        "Make a new proof with the value of DPoP-Nonce as its nonce, and send the request again.",
+    ),
     # 403: known, but not allowed
     "role_missing": CodeInfo(
         403,

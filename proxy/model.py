@@ -108,6 +108,8 @@ class Authenticated:
     identity: Identity
     is_ambient: bool
     """True when a browser adds this credential by itself (cookie, Basic): see S3."""
+    headers: tuple[Header, ...] = ()
+    """What its holder is to be told with the answer, whatever that is; in no verdict that is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,8 @@ class Rejected:
     code: str
     detail: str = ""
     """For the log only: never sent to the client."""
+    headers: tuple[Header, ...] = ()
+    """What its holder is to be told with the refusal."""
 
 
 Outcome = Authenticated | Absent | Rejected

@@ -79,7 +79,7 @@ def check_proofs(survey: Survey) -> Iterator[Problem]:
     """Find routes that want a proof with a credential that cannot have one."""
     config = survey.config
     for index, route in enumerate(config.routes):
-        if route.dpop != "required":
+        if route.dpop == "optional":
             continue
         path = ("routes", index, "dpop")
         if not route.auth and survey.is_whole("routes", index, "auth"):

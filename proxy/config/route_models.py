@@ -312,8 +312,8 @@ class RouteConfig(Section):
     """When a request carries several credentials: the first listed decides, or stricter."""
     same_subjects: Flag = False
     """Declares that the route's schemes name the same people alike."""
-    dpop: Literal["optional", "required"] = "optional"
-    """required: only tokens that are bound to a key, with its proof (RFC 9449); optional: others too."""
+    dpop: Literal["optional", "required", "nonce"] = "optional"
+    """required: only tokens that are bound to a key, with its proof (RFC 9449); nonce: with one that carries a nonce of the gate's; optional: others too."""
     require: RequireConfig = RequireConfig()
     """Roles, scopes, claims, and how long ago somebody signed in; the same for every scheme."""
     upstream: Name

@@ -215,9 +215,8 @@ def check_secrets(survey: Survey) -> Iterator[Problem]:
         return
     if not survey.is_whole("secrets"):
         return
-    for path in _needing_secrets(config):
-        message = "needs `secrets: {key: …}`, since its secrets are kept in a store of others"
-        yield Problem(path, message)
+    for path, reason in _needing_secrets(config):
+        yield Problem(path, f"needs `secrets: {{key: …}}`, {reason}")
         return
 
 
@@ -290,18 +289,21 @@ def _check_local(
         yield Problem((*path, "max_lifetime"), "is shorter than tokens.access")
 
 
-def _needing_secrets(config: Config) -> Iterator[tuple[str | int, ...]]:
+def _needing_secrets(config: Config) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    kept = "since its secrets are kept in a store of others"
     if config.login is not None and config.login.providers:
-        yield ("login", "providers")
+        yield ("login", "providers"), kept
     if config.tokens is not None:
-        yield ("tokens",)
+        yield ("tokens",), kept
     if config.login is not None and "otp" in config.login.model_fields_set:
-        yield ("login", "otp")
+        yield ("login", "otp"), kept
     for index, route in enumerate(config.routes):
         if route.identity.assertion:
-            yield ("routes", index, "identity", "assertion")
+            yield ("routes", index, "identity", "assertion"), kept
         elif route.identity.bearer:
-            yield ("routes", index, "identity", "bearer")
+            yield ("routes", index, "identity", "bearer"), kept
+        elif route.dpop == "nonce":
+            yield ("routes", index, "dpop"), "by which every gate knows the nonces of the others"
 
 
 CHECKS: Final = (

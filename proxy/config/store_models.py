@@ -125,6 +125,8 @@ class TokensConfig(Section):
     """When a refresh asks for the one-time password of who has enrolled one."""
     encrypt: Flag = False
     """Whether access tokens are encrypted as well, so that their clients cannot read them."""
+    dpop_nonce: Flag = False
+    """Whether the proofs that the token endpoint takes have to carry a nonce of the gate's (RFC 9449)."""
     keys: TokenKeysConfig = TokenKeysConfig()
     """The signing keys."""
 

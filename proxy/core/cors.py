@@ -50,7 +50,7 @@ class CorsPolicy:
 
     `origins` are serialised origins, never `*` or `null`; `headers` is `any` or the names that a
     page may send; `max_age` in seconds; `methods` those of the route (empty: each that is asked
-    for). Raises `ValueError` for what cannot be.
+    for); `exposed` the headers of an answer that a page may read. Raises `ValueError` for what cannot be.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class CorsPolicy:
         headers: Literal["any"] | Sequence[str] = "any",
         max_age: float = 600,
         methods: Iterable[str] = (),
+        exposed: Sequence[str] = (),
     ) -> None:
         self._origins = frozenset(serialise(origin_of(origin)) for origin in origins)
         self.credentialed_origins = tuple(origins) if credentials else ()
@@ -70,6 +71,11 @@ class CorsPolicy:
         )
         self._headers = None if headers == "any" else _names(headers)
         self._max_age = (b"Access-Control-Max-Age", b"%d" % max_age)
+        self._exposed: tuple[Header, ...] = (
+            ((b"Access-Control-Expose-Headers", ", ".join(exposed).encode("ascii")),)
+            if exposed
+            else ()
+        )
         self._methods = b", ".join(name.encode("ascii") for name in sorted(set(methods)))
 
     def preflight(self, view: RequestView) -> tuple[Header, ...]:
@@ -94,7 +100,7 @@ class CorsPolicy:
     def response(self, origin: bytes | None) -> tuple[Header, ...]:
         """Return what replaces Access-Control-* on a response to a request of `origin`."""
         allowed = self._allow(origin)
-        return (*allowed, *self._credentials, _VARY) if allowed else (_VARY,)
+        return (*allowed, *self._credentials, *self._exposed, _VARY) if allowed else (_VARY,)
 
     def _allow(self, origin: bytes | None) -> tuple[Header, ...]:
         if origin is None or origin not in self._origins:

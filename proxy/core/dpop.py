@@ -66,6 +66,8 @@ class Proof:
     jkt: str
     """RFC 7638 thumbprint of the key."""
     jti: str
+    nonce: str | None = None
+    """What it repeats of a server's nonce (§8); whether that is a good one is not asked here."""
 
 
 def bound_key(cnf: object) -> str:
@@ -115,13 +117,16 @@ class ProofVerifier:
         jti = claims.get("jti")
         if not isinstance(jti, str) or not 0 < len(jti) <= MAX_JTI_CHARS:
             raise ProofInvalid("jti is missing or is no short text")
+        nonce = claims.get("nonce")
+        if not isinstance(nonce, str | None):
+            raise ProofInvalid("nonce is no text")
         if claims.get("htm") != request.method:
             raise ProofInvalid("htm is not the method of the request")
         self._check_url(claims.get("htu"), request)
         _check_times(claims, now)
         if token is not None:
             _check_token(claims.get("ath"), token)
-        return Proof(key.thumbprint, jti)
+        return Proof(key.thumbprint, jti, nonce)
 
     def _remember(self, segment: bytes, key: Key, algorithm: str) -> None:
         if segment not in self._headers:

@@ -24,8 +24,9 @@ ErrorName = Literal[
     "unsupported_grant_type",
     "invalid_scope",
     "invalid_dpop_proof",
+    "use_dpop_nonce",
 ]
-"""RFC 6749 §5.2, RFC 9449 §5."""
+"""RFC 6749 §5.2, RFC 9449 §5 and §8."""
 
 SESSION_GRANT: Final = "urn:latchgate:grant:session"
 """An access token from a live session (RFC 6749 §4.5; security.md, S6)."""
@@ -40,13 +41,24 @@ _NOTHING: Final = sha256(b"").digest()
 
 
 class OAuthRefused(Exception):
-    """The answer is an error of RFC 6749 §5.2. `detail` is for the log, `description` for the client."""
+    """The answer is an error of RFC 6749 §5.2. `detail` is for the log, `description` for the client.
 
-    def __init__(self, error: ErrorName, detail: str = "", description: str | None = None) -> None:
+    `nonce` is what its next proof is to carry, where it needs one (RFC 9449 §8).
+    """
+
+    def __init__(
+        self,
+        error: ErrorName,
+        detail: str = "",
+        description: str | None = None,
+        *,
+        nonce: str | None = None,
+    ) -> None:
         super().__init__(error)
         self.error = error
         self.detail = detail
         self.description = description
+        self.nonce = nonce
 
     @property
     def status(self) -> int:

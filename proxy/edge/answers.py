@@ -79,11 +79,14 @@ def _common(code: str, request_id: str) -> Iterator[Header]:
 
 
 def _merge(answer: list[Header], extra: Sequence[Header]) -> list[Header]:
-    """Add `extra`; a Vary of its own joins the gate's, and a Retry-After of its own takes its place."""
+    """Add `extra`; a Vary of its own joins the gate's, and a Retry-After of its own takes its place.
+
+    Its Cache-Control says what every refusal does.
+    """
     if any(name.lower() == b"retry-after" for name, _ in extra):
         answer = [header for header in answer if header[0] != b"Retry-After"]
     for name, value in extra:
-        if name.lower() == b"vary":
+        if name.lower() in (b"vary", b"cache-control"):
             continue
         answer.append((name, value))
     return answer

@@ -34,7 +34,7 @@ from proxy.services.assembly import Assembly
 from proxy.services.coherence import Coherence
 from proxy.services.compile import needs_store
 from proxy.services.decision import Decision
-from proxy.services.keyrings import SECRET_FILE, open_signing_keys
+from proxy.services.keyrings import SECRET_FILE, open_nonces, open_signing_keys
 from proxy.services.proofs import open_prover
 from proxy.services.rehearsal import assemble_rehearsal
 from proxy.services.runtime import StoreHealth
@@ -155,7 +155,8 @@ async def open_bystander(config: Config) -> AsyncIterator[Bystander]:
         health = StoreHealth()
         providers = Providers(config, lambda _scheme, _document: None)
         stack.push_async_callback(providers.close)
-        plan = open_signing_keys(config, store) if _has_secret(config) else None
+        has_secret = _has_secret(config)
+        plan = open_signing_keys(config, store) if has_secret else None
         keys = None if plan is None else plan.tokens
         builder = SchemeBuilder(
             config,
@@ -167,7 +168,8 @@ async def open_bystander(config: Config) -> AsyncIterator[Bystander]:
             coherence=coherence,
             cipher=None if plan is None else plan.cipher,
         )
-        prover = open_prover(config, store, is_looking=True)
+        nonces = open_nonces(config) if has_secret else None
+        prover = open_prover(config, store, nonces, is_looking=True)
         assembly = assemble_rehearsal(config, builder.build(), prover)
         yield Bystander(config, assembly, store, health, keys, providers)
 

@@ -13,7 +13,7 @@ from typing import Any
 from proxy.core.credentials import unverified_issuer
 from proxy.core.rules import is_same_subject
 from proxy.errors import DependencyUnavailable
-from proxy.model import Absent, Authenticated, Identity, Outcome, Refusal, Rejected
+from proxy.model import Absent, Authenticated, Header, Identity, Outcome, Refusal, Rejected
 from proxy.services.proofs import proved, unproved
 from proxy.services.route import Both, Route
 from proxy.services.schemes.port import Carried, Found, Scheme
@@ -37,6 +37,8 @@ class Opened:
     scheme: Scheme
     others: tuple[Held, ...] = ()
     """Further credentials that counted (`both: same_subject`)."""
+    headers: tuple[Header, ...] = ()
+    """What the holders of all of them are to be told with the answer."""
 
     @property
     def held(self) -> tuple[Held, ...]:
@@ -176,7 +178,7 @@ async def _first(
         match outcome:
             case Authenticated():
                 assert candidate.found is not None  # noqa: S101 - only a found credential is judged
-                return Opened(outcome, candidate.found, candidate.scheme)
+                return Opened(outcome, candidate.found, candidate.scheme, headers=outcome.headers)
             case Rejected():
                 return _refusal(outcome, candidate.scheme.name)
             case Absent(is_guess=is_guess):
@@ -214,7 +216,8 @@ async def _all(
     if refusal is not None:
         return refusal
     others = tuple(Held(other.scheme, other.found) for other in opened[1:])
-    return replace(opened[0], others=others)
+    headers = tuple(header for one in opened for header in one.outcome.headers)
+    return replace(opened[0], others=others, headers=headers)
 
 
 def _disagreement(
@@ -262,7 +265,8 @@ async def authenticate_again(
 
 
 def _refusal(outcome: Absent | Rejected, scheme: str) -> Refusal:
-    return Refusal(outcome.code, f"{scheme}: {outcome.detail}", scheme=scheme)
+    headers = outcome.headers if isinstance(outcome, Rejected) else ()
+    return Refusal(outcome.code, f"{scheme}: {outcome.detail}", headers, scheme=scheme)
 
 
 def _clearer(so_far: Refusal, new: Absent, scheme: str) -> Refusal:

@@ -48,6 +48,7 @@ _TOKEN_ERRORS: Mapping[str, bytes] = {
     "token_issuer_unknown": b"invalid_token",
     "proof_missing": b"invalid_token",
     "proof_invalid": b"invalid_dpop_proof",
+    "proof_nonce_missing": b"use_dpop_nonce",
 }
 
 

@@ -6,7 +6,7 @@ No I/O but for the files that the configuration names. What never belongs here: 
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
@@ -51,6 +51,8 @@ from proxy.services.schemes.port import Place
 T = TypeVar("T")
 
 DEFAULT_OWN_PATH: Final = LoginConfig.model_fields["path"].default
+_PROVING: Final[tuple[Hashable, ...]] = ("optional", "required", "nonce")
+"""`dpop:`, each stricter than the one before."""
 _NOTHING_REQUIRED: Final = RequireConfig().model_dump_json()
 
 
@@ -58,7 +60,7 @@ def needs_store(config: Config) -> bool:
     """Tell whether anything of the configuration reads or writes the gate's own store."""
     if config.tokens is not None or needs_assertions(config):
         return True
-    if any(route.dpop == "required" for route in config.routes):
+    if any(route.dpop != "optional" for route in config.routes):
         return True
     return any(
         scheme.revocation == "store"
@@ -66,6 +68,12 @@ def needs_store(config: Config) -> bool:
         else scheme.format == "native" or scheme.store is None
         for scheme in config.schemes.values()
     )
+
+
+def needs_nonces(config: Config) -> bool:
+    """Tell whether any proof has to carry a nonce of the gate's (RFC 9449 §8 and §9)."""
+    asks = config.tokens is not None and config.tokens.dpop_nonce
+    return asks or any(route.dpop == "nonce" for route in config.routes)
 
 
 def needs_assertions(config: Config) -> bool:
@@ -182,7 +190,7 @@ def identity_names(config: Config) -> frozenset[str]:
     return names
 
 
-def compile_cors(route: RouteConfig) -> CorsPolicy | None:
+def compile_cors(route: RouteConfig, exposed: Sequence[str] = ()) -> CorsPolicy | None:
     """Return the CORS policy that the gate applies itself; raises ValueError."""
     cors = route.cors
     if not isinstance(cors, CorsConfig):
@@ -193,6 +201,7 @@ def compile_cors(route: RouteConfig) -> CorsPolicy | None:
         headers=cors.headers,
         max_age=cors.max_age,
         methods=route.match.methods or (),
+        exposed=exposed,
     )
 
 
@@ -473,7 +482,7 @@ def _is_weaker(one: Hashable, other: Hashable) -> bool:
     other_auth, *_, other_require, _, other_dpop = other
     if not other_auth:
         return False
-    if other_dpop == "required" != dpop:
+    if _PROVING.index(dpop) < _PROVING.index(other_dpop):
         return True
     if not set(auth) <= set(other_auth) or not auth:
         return True

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 from proxy.core.cookies import expire_headers, parse_cookies
 from proxy.core.cors import is_preflight
@@ -59,6 +60,9 @@ class Reserved:
 
 Payload = Route | Reserved
 
+_NO_STORE: Final = ((b"Cache-Control", b"no-store"),)
+"""Of what tells one client something: a stored nonce would be old when it is read (RFC 9449 §8.2)."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
@@ -73,6 +77,8 @@ class _Asked:
     is_preflight: bool
     trace: Trace | None = None
     host: str | None = None
+    told: tuple[Header, ...] = ()
+    """Of every answer to whoever sent the credential that opened the route."""
 
     @property
     def raw_target(self) -> bytes:
@@ -260,6 +266,8 @@ class Gate:
             return self._refuse_authentication(asked, opened)
         if asked.trace is not None:
             asked.trace.opened(opened.scheme, opened.found)
+        if opened.headers:
+            asked = replace(asked, told=opened.headers)
         identity = opened.outcome.identity
         if (forged := _forged(asked, is_ambient=opened.outcome.is_ambient)) is not None:
             return self._refuse(asked, forged, identity)
@@ -294,7 +302,7 @@ class Gate:
             asked.client,
             asked.request_id,
             asked.route,
-            _cors_headers(asked),
+            _added(asked),
             identity,
         )
 
@@ -342,7 +350,7 @@ class Gate:
             asked.client,
             asked.request_id,
             asked.route,
-            _cors_headers(asked),
+            _added(asked),
             sign_in=sign_in,
         )
 
@@ -376,7 +384,7 @@ class Gate:
                 cleaned, kept, is_local=is_plain_local(asked.client)
             ),
             target=_join(asked.path, route.credentials.clean_query(asked.target.query, kept)),
-            response_headers=_cors_headers(asked),
+            response_headers=_added(asked) + (_NO_STORE if asked.told else ()),
             hash_key=route.hash_key(view, asked.client, identity) if route.hash_key else None,
             held=opened.held if opened else (),
             may_be_stale=changes_nothing(view)
@@ -457,9 +465,11 @@ def _join(path: bytes, query: bytes | None) -> bytes:
     return path if query is None else b"%b?%b" % (path, query)
 
 
-def _cors_headers(asked: _Asked) -> tuple[Header, ...]:
+def _added(asked: _Asked) -> tuple[Header, ...]:
+    """Return what the answer gets beside the headers that are its own."""
     cors = asked.route.cors
-    return () if cors is None else cors.response(asked.view.first(b"origin"))
+    own = () if cors is None else cors.response(asked.view.first(b"origin"))
+    return own + asked.told
 
 
 def _forged(asked: _Asked, *, is_ambient: bool) -> Refusal | None:

@@ -16,12 +16,13 @@ from proxy.core.revocation import RevocationKeys, marker_life_s
 from proxy.services import compile as compiling
 from proxy.services.family_records import FamilyRecords
 from proxy.services.keyrings import SigningPlan
-from proxy.services.oauth import TokenRules, TokenService
+from proxy.services.oauth import TokenService
 from proxy.services.own import OwnServices
 from proxy.services.refresh import RefreshFamilies
 from proxy.services.revocations import Revocations
 from proxy.services.schemes.build import SchemeBuilder, own_lifetimes
 from proxy.services.token_factors import Factors
+from proxy.services.token_request import TokenRules
 from proxy.services.tokens import TokenIssuer
 
 METADATA_PATH: Final = "/.well-known/oauth-authorization-server"
@@ -199,4 +200,5 @@ def _rules(config: Config) -> TokenRules:
         otp=_otp_rule(config.tokens),
         hides_claims=config.tokens.encrypt,
         public_url=config.server.public_url,
+        wants_nonce=config.tokens.dpop_nonce,
     )

@@ -6,14 +6,18 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
 from proxy.adapters.jwe import TokenCipher
 from proxy.adapters.secrets import SecretBox, load_or_create_secret
 from proxy.adapters.store import Store
 from proxy.config.models import Config
 from proxy.core.compact import to_json
 from proxy.core.keyring import Rotation
+from proxy.core.nonces import Nonces
 from proxy.errors import SecretsError
-from proxy.services.compile import needs_assertions
+from proxy.services.compile import needs_assertions, needs_nonces
 from proxy.services.signing import EncryptingSigner, Purpose, SigningKeys
 from proxy.services.tokens import MAX_ASSERTION_LIFE_S, Signer
 
@@ -77,6 +81,20 @@ def open_signing_keys(config: Config, store: Store | None) -> SigningPlan:
 def open_box(config: Config) -> SecretBox:
     """Return what seals and opens the gate's secrets in the store (S10). Raises `SecretsError`."""
     return SecretBox(_secret_keys(config))
+
+
+def open_nonces(config: Config) -> Nonces | None:
+    """Return the nonces that proofs have to carry; `None` where none has to. Raises `SecretsError`.
+
+    Their keys are derived from `secrets`, so that all gates that share those share them.
+    """
+    return (
+        Nonces([_nonce_key(key) for key in _secret_keys(config)]) if needs_nonces(config) else None
+    )
+
+
+def _nonce_key(secret: bytes) -> bytes:
+    return HKDF(SHA256(), 32, salt=None, info=b"latchgate nonces of proofs").derive(secret)
 
 
 def _longest_token_s(config: Config) -> float:

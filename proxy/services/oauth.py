@@ -6,13 +6,12 @@ RFC 6749, RFC 7009, RFC 7662; security.md, S6, S7 and S8. What never belongs her
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, TypeGuard
 
 from proxy.config.client_models import CLIENT_SUBJECT
 from proxy.config.user_models import normal_name
-from proxy.core.dpop import Proof
 from proxy.core.formats.native import cookie_digest
 from proxy.core.jose import VerifiedToken
 from proxy.core.oauth import (
@@ -24,14 +23,12 @@ from proxy.core.oauth import (
     required,
     scopes_of,
 )
-from proxy.core.refresh import MARK, Family, Holder, OtpRule, Spot
-from proxy.core.revocation import digest
+from proxy.core.refresh import MARK, Family, Holder
 from proxy.errors import ProofInvalid, ProxyError, StoreUnavailable, TokenInvalid
 from proxy.model import Authenticated, Identity
 from proxy.services.audit import Audit, Event
 from proxy.services.family_records import LoginBegun
-from proxy.services.login import Whereabouts
-from proxy.services.proofs import Prover, asked_proof
+from proxy.services.proofs import NonceMissing, Prover, asked_proof
 from proxy.services.refresh import (
     Answer,
     GrantRefused,
@@ -43,8 +40,9 @@ from proxy.services.refresh import (
 )
 from proxy.services.revocations import Revocations
 from proxy.services.schemes.jwt import JwtScheme
-from proxy.services.schemes.port import Carried, Found, Place
+from proxy.services.schemes.port import Found, Place
 from proxy.services.token_factors import Factors, Person
+from proxy.services.token_request import Granted, TokenRequest, TokenRules
 from proxy.services.tokens import (
     CLIENT_ID,
     RESERVED_CLAIMS,
@@ -73,55 +71,6 @@ class TooManyAttempts(ProxyError):
     def __init__(self, wait_s: float) -> None:
         super().__init__(f"to be tried again in {wait_s:g} s")
         self.wait_s = wait_s
-
-
-@dataclass(frozen=True, slots=True)
-class TokenRequest:
-    """A request of a client, without HTTP."""
-
-    form: Mapping[str, str] = field(repr=False)
-    authorization: bytes | None = field(repr=False)
-    carried: Carried = field(repr=False)
-    now: float
-    """Epoch seconds."""
-    where: Whereabouts
-    """From where it comes."""
-    request_id: str = ""
-    is_insecure: bool = False
-    """True where a password would travel in the clear (S5)."""
-    proof: Proof | None = None
-    """Of the key that it holds (RFC 9449 §5); not used up, see `TokenService._use_proof`."""
-
-    @property
-    def jkt(self) -> str | None:
-        """Return the thumbprint of that key."""
-        return None if self.proof is None else self.proof.jkt
-
-    @property
-    def spot(self) -> Spot:
-        """Return where it comes from."""
-        where = self.where
-        place = digest(where.network or "", where.shown_agent or "")
-        return Spot(place, where.address, where.shown_agent)
-
-
-@dataclass(frozen=True, slots=True)
-class TokenRules:
-    """How long what the endpoints hand out lives, in seconds, and what a refresh asks for."""
-
-    access_s: float
-    idle_s: float | None
-    """Idle timeout of the sessions that may get tokens; `None`: none may."""
-    keep_s: float
-    """How long an access token that was revoked must be refused."""
-    leeway_s: float
-    """The largest of the schemes that accept the tokens."""
-    otp: OtpRule = "never"
-    """When a refresh asks for a one-time password."""
-    hides_claims: bool = False
-    """True where access tokens are encrypted: no client reads what its own say."""
-    public_url: str | None = None
-    """The origin that people see."""
 
 
 class TokenService:
@@ -164,7 +113,7 @@ class TokenService:
             SESSION_GRANT: self._from_session,
         }
 
-    async def token(self, request: TokenRequest) -> Answer:
+    async def token(self, request: TokenRequest) -> Granted:
         """Return new tokens (RFC 6749 §5.1).
 
         Raises `OAuthRefused`, `TooManyAttempts`, `StoreUnavailable`, `KeysUnavailable`, and `Ambiguous`
@@ -175,8 +124,16 @@ class TokenService:
         if grant is None:
             raise OAuthRefused("unsupported_grant_type", "there is no such grant")
         try:
-            proof = asked_proof(self.prover, request.carried, request.now)
-            return await grant(replace(request, proof=proof))
+            shown = asked_proof(
+                self.prover, request.carried, request.now, wants_nonce=self.rules.wants_nonce
+            )
+            answer = await grant(replace(request, shown=shown))
+            return Granted(answer, None if shown is None else shown.next_nonce)
+        except NonceMissing as missing:
+            told = "the proof needs the nonce of DPoP-Nonce"
+            raise OAuthRefused(
+                "use_dpop_nonce", missing.detail, told, nonce=missing.nonce
+            ) from None
         except ProofInvalid as invalid:
             raise OAuthRefused("invalid_dpop_proof", invalid.detail) from None
         except Reused as reused:
@@ -288,8 +245,8 @@ class TokenService:
         Every grant does so once it knows that it may give a token, and before anything is spent: what
         somebody sends who is nobody is not kept, or they could fill the store with it.
         """
-        if request.proof is not None and self.prover is not None:
-            await self.prover.use(request.proof)
+        if request.shown is not None and self.prover is not None:
+            await self.prover.use(request.shown.proof)
 
     # The grants
 

@@ -6,15 +6,17 @@ what a proof says.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from hmac import compare_digest
 from typing import Final, Protocol
 
 from proxy.adapters.store.port import Store
 from proxy.config.models import Config
 from proxy.core.dpop import MAX_AGE_S, MAX_AHEAD_S, Proof, ProofRequest, ProofVerifier
+from proxy.core.nonces import Nonces
 from proxy.core.revocation import digest
 from proxy.errors import ProofInvalid
-from proxy.model import Authenticated, Outcome, Rejected
+from proxy.model import Authenticated, Header, Outcome, Rejected
 from proxy.services.route import Route
 from proxy.services.schemes.port import Carried, Found
 
@@ -61,16 +63,31 @@ class SeenProofs:
         return await self._used.is_new(proof)
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A proof that is good, but that it may have been used before."""
+
+    proof: Proof
+    next_nonce: str | None = None
+    """The nonce to use from now on, where the proof has one that is about to end (RFC 9449 §8.2)."""
+
+
 class Prover(Protocol):
     """Has proofs checked, in two steps: what comes between them decides whether one is worth keeping."""
 
     def read(
-        self, request: ProofRequest, now: float, token: bytes | None = None, jkt: str | None = None
-    ) -> Proof:
+        self,
+        request: ProofRequest,
+        now: float,
+        token: bytes | None = None,
+        jkt: str | None = None,
+        *,
+        wants_nonce: bool = False,
+    ) -> Shown:
         """Return the request's proof, if it is good but for having been used before.
 
         `token` and `jkt`: the access token that is sent, and the key that it is bound to. Raises
-        `ProofInvalid` and `WrongKey`.
+        `ProofInvalid`, `WrongKey`, and `NonceMissing` only where the proof is good otherwise.
         """
         ...
 
@@ -85,21 +102,53 @@ class WrongKey(ProofInvalid):
     code = "token_invalid"
 
 
-class Proofs:
-    """Checks proofs and remembers which were used."""
+class NonceMissing(ProofInvalid):
+    """A proof without a nonce of the gate's that is good now; `nonce` is one, where there is any."""
 
-    def __init__(self, verifier: ProofVerifier, memory: ProofMemory) -> None:
+    code = "proof_nonce_missing"
+
+    def __init__(self, detail: str, nonce: str | None) -> None:
+        super().__init__(detail)
+        self.nonce = nonce
+
+
+class Proofs:
+    """Checks proofs and remembers which were used. Without `nonces` none is good where one is wanted."""
+
+    def __init__(
+        self, verifier: ProofVerifier, memory: ProofMemory, nonces: Nonces | None = None
+    ) -> None:
         self._verifier = verifier
         self._memory = memory
+        self._nonces = nonces
 
     def read(
-        self, request: ProofRequest, now: float, token: bytes | None = None, jkt: str | None = None
-    ) -> Proof:
+        self,
+        request: ProofRequest,
+        now: float,
+        token: bytes | None = None,
+        jkt: str | None = None,
+        *,
+        wants_nonce: bool = False,
+    ) -> Shown:
         """Check a proof but for its being new."""
         proof = self._verifier.verify(request, now, token)
         if jkt is not None and not compare_digest(proof.jkt, jkt):
             raise WrongKey("the proof is of another key than the token is bound to")
-        return proof
+        return Shown(proof, self._next_nonce(proof, now) if wants_nonce else None)
+
+    def _next_nonce(self, proof: Proof, now: float) -> str | None:
+        """Return the nonce to offer, if it is time for one. Raises `NonceMissing`."""
+        if self._nonces is None:
+            raise NonceMissing("there are no nonces here", None)
+        match self._nonces.judge(proof.nonce, now):
+            case "good":
+                return None
+            case "ending":
+                return self._nonces.newest(now)
+            case _:
+                detail = "no nonce in it" if proof.nonce is None else "its nonce is not good now"
+                raise NonceMissing(detail, self._nonces.newest(now))
 
     async def use(self, proof: Proof) -> None:
         """Use a proof up: last of all, so that nobody fills the store with what opens nothing."""
@@ -107,7 +156,9 @@ class Proofs:
             raise ProofInvalid("the proof was used before")
 
 
-def open_prover(config: Config, store: Store | None, *, is_looking: bool = False) -> Proofs | None:
+def open_prover(
+    config: Config, store: Store | None, nonces: Nonces | None, *, is_looking: bool = False
+) -> Proofs | None:
     """Return what checks proofs; `None` without a store, where nobody would notice a second use.
 
     `is_looking`: no proof is used up.
@@ -115,18 +166,25 @@ def open_prover(config: Config, store: Store | None, *, is_looking: bool = False
     if store is None:
         return None
     used = UsedProofs(store, config.store.prefix)
-    return Proofs(ProofVerifier(config.server.public_url), SeenProofs(used) if is_looking else used)
+    memory = SeenProofs(used) if is_looking else used
+    return Proofs(ProofVerifier(config.server.public_url), memory, nonces)
 
 
 class Believing:
     """Stands where proofs are checked, in rehearsals: whoever is said to hold a key holds it."""
 
     def read(
-        self, request: ProofRequest, now: float, token: bytes | None = None, jkt: str | None = None
-    ) -> Proof:
+        self,
+        request: ProofRequest,
+        now: float,
+        token: bytes | None = None,
+        jkt: str | None = None,
+        *,
+        wants_nonce: bool = False,
+    ) -> Shown:
         """Return a proof of `jkt`."""
-        del request, now, token
-        return Proof(jkt or "", "")
+        del request, now, token, wants_nonce
+        return Shown(Proof(jkt or "", ""))
 
     async def use(self, proof: Proof) -> None:
         """Do nothing."""
@@ -149,22 +207,35 @@ async def proved(
         return Rejected("proof_missing", "the token is bound to a key, and not sent as DPoP")
     if route.prover is None:
         return Rejected("token_invalid", "the token is bound to a key, and nobody checks proofs")
+    prover, wants_nonce = route.prover, route.wants_nonce
     try:
-        proof = route.prover.read(carried.proof_request(), now, found.value, jkt)
-        await route.prover.use(proof)
+        asked = carried.proof_request()
+        shown = prover.read(asked, now, found.value, jkt, wants_nonce=wants_nonce)
+        await prover.use(shown.proof)
+    except NonceMissing as missing:
+        return Rejected(missing.code, missing.detail, nonce_headers(missing.nonce))
     except ProofInvalid as invalid:
         return Rejected(invalid.code, invalid.detail)
-    return outcome
+    if shown.next_nonce is None:
+        return outcome
+    return replace(outcome, headers=nonce_headers(shown.next_nonce))
 
 
-def asked_proof(prover: Prover | None, carried: Carried, now: float) -> Proof | None:
+def nonce_headers(nonce: str | None) -> tuple[Header, ...]:
+    """Return the header by which a client is told its next nonce (RFC 9449 §8.1)."""
+    return () if nonce is None else ((b"DPoP-Nonce", nonce.encode("ascii")),)
+
+
+def asked_proof(
+    prover: Prover | None, carried: Carried, now: float, *, wants_nonce: bool = False
+) -> Shown | None:
     """Return the proof of whoever asks for tokens, if they send one (RFC 9449 §5).
 
     It is not used up yet. Raises `ProofInvalid`.
     """
     if prover is None or not carried.view.values(b"dpop"):
         return None
-    return prover.read(carried.proof_request(), now)
+    return prover.read(carried.proof_request(), now, wants_nonce=wants_nonce)
 
 
 def unproved(outcome: Authenticated, route: Route) -> Rejected | None:

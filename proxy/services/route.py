@@ -78,7 +78,9 @@ class Route:
     has_portal: bool = False
     """True where the gate's own page makes a session that opens the route."""
     wants_proof: bool = False
-    """True with `dpop: required`: only tokens that are bound to a key open the route."""
+    """True unless `dpop: optional`: only tokens that are bound to a key open the route."""
+    wants_nonce: bool = False
+    """True with `dpop: nonce`: their proofs carry a nonce of the gate's (RFC 9449 §9)."""
     prover: Prover | None = None
     """What checks proofs; `None` where no bound token is accepted."""
     proof_challenges: tuple[Header, ...] = ()

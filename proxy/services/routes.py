@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 from proxy.adapters.upstreams import Upstream
 from proxy.config.login_models import bare_name
@@ -23,6 +23,9 @@ from proxy.services.own import own_endpoints
 from proxy.services.proofs import Prover
 from proxy.services.route import Assertions, ProviderToken, Route
 from proxy.services.schemes.port import Scheme
+
+_NEXT_PROOF: Final = ("WWW-Authenticate", "DPoP-Nonce")
+"""What a page of another origin has to read where its token is bound to a key (RFC 9449 §8, §9)."""
 
 
 class Minter(Protocol):
@@ -112,6 +115,11 @@ def _by_proof(challenges: tuple[Header, ...], *, wanted: bool) -> tuple[Header, 
     return tuple((name, value.replace(b"Bearer ", b"DPoP ", 1)) for name, value in challenges)
 
 
+def _own_words(route: RouteConfig) -> frozenset[str]:
+    """Return response headers that are the gate's alone: a nonce that it does not know is no good."""
+    return frozenset({"DPoP-Nonce"} if route.dpop == "nonce" else ())
+
+
 class _RouteBuilder:
     """Compiles routes of one configuration."""
 
@@ -145,13 +153,14 @@ class _RouteBuilder:
         upstream = config.upstreams[route.upstream]
         names = {name: config.schemes[name] for name in route.auth}
         schemes = tuple(self._schemes[name] for name in route.auth)
-        cors = compiling.compile_cors(route)
+        proof = compiling.proof_challenges_of(names) if self._prover is not None else ()
+        cors = compiling.compile_cors(route, _NEXT_PROOF if proof else ())
         passed = compile_pass_headers(route.pass_headers, self._rules)
 
         def plan(cookies: frozenset[bytes]) -> ResponsePlan:
             return ResponsePlan(
                 protected_cookies=cookies,
-                identity_names=self._identity_names,
+                identity_names=self._identity_names | _own_words(route),
                 is_guarded=bool(schemes),
                 cache=route.cache,
                 replaces_cors=cors is not None,
@@ -160,8 +169,7 @@ class _RouteBuilder:
 
         protected = self._protected_cookies(route.upstream)
         local = plan(protected | self._local_cookies) if self._local_cookies else None
-        wants_proof = route.dpop == "required"
-        proof = compiling.proof_challenges_of(names) if self._prover is not None else ()
+        wants_proof = route.dpop != "optional"
         return Route(
             name=route.name,
             schemes=schemes,
@@ -204,6 +212,7 @@ class _RouteBuilder:
             login_url=route.login_url,
             has_portal=config.login is not None and config.login.scheme in route.auth,
             wants_proof=wants_proof,
+            wants_nonce=route.dpop == "nonce",
             prover=self._prover,
             proof_challenges=proof,
             local_responses=local,

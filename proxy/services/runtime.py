@@ -40,7 +40,7 @@ from proxy.services.canary import time_notices
 from proxy.services.coherence import Coherence
 from proxy.services.gate import Gate
 from proxy.services.issuing import open_token_service
-from proxy.services.keyrings import open_signing_keys
+from proxy.services.keyrings import open_nonces, open_signing_keys
 from proxy.services.login_providers import open_oidc_login
 from proxy.services.oauth import TokenService
 from proxy.services.own import OwnServices
@@ -157,7 +157,7 @@ class Runtime:
             else None
         )
         schemes = builder.build()
-        prover = open_prover(config, store)
+        prover = open_prover(config, store, open_nonces(config))
         oidc = open_oidc_login(config, store, key_sources or {}, clock)
         assembly = assemble(
             config,

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import time
 from functools import partial
-from types import SimpleNamespace
-from urllib.parse import urlencode
 
 import aiohttp
 import pytest
@@ -16,18 +13,15 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from proxy.core.refresh import Holder, new_family
+from proxy.core.refresh import new_family
 from proxy.model import Peer, RequestView
 from proxy.services.gate import decide_again
 from proxy.services.schemes.build import open_sessions
 from proxy.services.sessions import Login
 from tests import node_provider
 from tests import token_workshop as workshop
+from tests.live.callers import BASIC, KEY, OTHER_KEY, SECRET, App, Caller
 from tests.proof_maker import ath, proof, thumbprint
-
-SECRET = "0123456789abcdef0123456789abcdef"
-BASIC = {"Authorization": "Basic " + base64.b64encode(f"backend:{SECRET}".encode()).decode()}
-KEY, OTHER_KEY = "P-256", "Ed25519"
 
 CONFIG = """
 store: {{url: "{store}", timeout: {timeout}, on_outage: {{serve_cached: 30s}}}}
@@ -78,17 +72,6 @@ routes: [{{match: {{path: /**}}, auth: idp, dpop: {dpop}, upstream: app}}]
 """
 
 
-class App:
-    """The application: says what it was told, and how often it was asked."""
-
-    def __init__(self):
-        self.asked = 0
-
-    async def echo(self, request):
-        self.asked += 1
-        return web.json_response({name.lower(): value for name, value in request.headers.items()})
-
-
 @pytest.fixture
 async def app():
     told = App()
@@ -97,74 +80,6 @@ async def app():
     async with TestServer(application) as server:
         told.url = f"http://127.0.0.1:{server.port}"
         yield told
-
-
-class Caller:
-    """Calls one gate, with proofs of its key."""
-
-    def __init__(self, gate, http):
-        self.gate = gate
-        self.url = gate.url
-        self._http = http
-
-    async def ask(self, path, headers=(), method="GET"):
-        """Return status, body and every WWW-Authenticate."""
-        async with self._http.request(method, self.url + path, headers=headers) as answer:
-            body = await answer.json()
-            return SimpleNamespace(
-                status=answer.status,
-                body=body,
-                code=body.get("code"),
-                challenges=answer.headers.getall("WWW-Authenticate", []),
-            )
-
-    async def get(self, path, token, proofs=None, **how):
-        """Ask with a token and a proof made for this very request, or with `proofs` instead."""
-        if proofs is None:
-            proofs = [proof("GET", self.url + path, token, **how)]
-        headers = [("Authorization", f"DPoP {token}"), *(("DPoP", value) for value in proofs)]
-        return await self.ask(path, headers)
-
-    async def post(self, form, *proofs, headers=()):
-        """Ask the token endpoint."""
-        sent = [
-            ("Content-Type", "application/x-www-form-urlencoded"),
-            *headers,
-            *(("DPoP", value) for value in proofs),
-        ]
-        url = f"{self.url}/_auth/token"
-        async with self._http.post(url, data=urlencode(form), headers=sent) as answer:
-            return SimpleNamespace(status=answer.status, body=await answer.json())
-
-    def token_proof(self, **how):
-        """Make a proof for the token endpoint."""
-        return proof("POST", f"{self.url}/_auth/token", **how)
-
-    async def token(self, **how):
-        """Return an access token about the client itself, bound to its key."""
-        form = {"grant_type": "client_credentials"}
-        answer = await self.post(form, self.token_proof(**how), headers=BASIC.items())
-        assert (answer.status, answer.body.get("token_type")) == (200, "DPoP"), answer.body
-        return answer.body["access_token"]
-
-    async def bearer(self):
-        """Return one that is bound to no key."""
-        answer = await self.post({"grant_type": "client_credentials"}, headers=BASIC.items())
-        assert answer.body["token_type"] == "Bearer"
-        return answer.body["access_token"]
-
-    async def refresh(self, token, *proofs, client="spa", headers=()):
-        """Use a refresh token."""
-        form = {"grant_type": "refresh_token", "refresh_token": token}
-        form |= {"client_id": client} if client == "spa" else {}
-        return await self.post(form, *proofs, headers=headers)
-
-    async def begin(self, client="spa"):
-        """Return the refresh token of a new family, bound to nothing."""
-        now = time.time()
-        families = self.gate.runtime.tokens._families
-        answer = await families.begin(Holder("ann"), client, now, since=now)
-        return answer.refresh_token
 
 
 @pytest.fixture
@@ -686,7 +601,7 @@ async def test_a_client_library_that_knows_nothing_of_this_gate(start, tmp_path)
     }
     said = await node_provider.run_client(place, "bound_client.mjs", told)
 
-    let_in = ["dpop", [200, 200, 200]]
+    let_in = ["dpop", [200, 200, 200], 0]
     kinds = ("ES256", "Ed25519", "RS256", "PS256", "refreshed")
     assert {name: said[name] for name in kinds} == dict.fromkeys(kinds, let_in)
     assert said["stolen"] == [401, 401, 401]

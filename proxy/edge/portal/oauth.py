@@ -14,7 +14,9 @@ from proxy.core.oauth import CHALLENGE, OAuthRefused
 from proxy.core.own_cookies import is_insecure
 from proxy.edge.portal.reply import Refused, Reply, json_reply
 from proxy.services.login import Whereabouts
-from proxy.services.oauth import TokenRequest, TokenService, TooManyAttempts
+from proxy.services.oauth import TokenService, TooManyAttempts
+from proxy.services.proofs import nonce_headers
+from proxy.services.token_request import TokenRequest
 
 if TYPE_CHECKING:
     from proxy.edge.portal.portal import Endpoint
@@ -34,8 +36,9 @@ def endpoints(tokens: TokenService) -> Mapping[str, Endpoint]:
 
 
 async def _token(service: TokenService, request: TokenRequest) -> Reply:
-    answer = await service.token(request)
-    return json_reply(answer.members(), 200, _NO_CACHE, subject=answer.subject)
+    granted = await service.token(request)
+    answer, headers = granted.answer, (*_NO_CACHE, *nonce_headers(granted.next_nonce))
+    return json_reply(answer.members(), 200, headers, subject=answer.subject)
 
 
 async def _revoke(service: TokenService, request: TokenRequest) -> Reply:
@@ -88,7 +91,7 @@ def _refusal(refused: OAuthRefused) -> Reply:
     return json_reply(
         members,
         refused.status,
-        (*challenge, *_NO_CACHE),
+        (*challenge, *_NO_CACHE, *nonce_headers(refused.nonce)),
         code=refused.error,
         detail=refused.detail,
     )

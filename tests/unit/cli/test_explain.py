@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from proxy.services.keyrings import open_nonces
+from proxy.services.runtime import load
 from tests import proof_maker
 from tests import token_workshop as workshop
 
@@ -320,29 +322,39 @@ def test_the_json_has_one_shape(gate, cookie):
     assert golden.keys() == passed.keys() == refused.keys()
 
 
-def test_a_proof_is_looked_at_and_not_used_up(gate, epoch, valkey):
-    """`--proof` says what would become of a bound token; the proof is as good afterwards."""
+def bind(gate, dpop="required"):
+    """Guard `/bound` by bound tokens, and return one and the option that brings it."""
     jwk = workshop.jwk("RSA")
     (gate.directory / "keys.json").write_text(json.dumps({"keys": [jwk]}))
     idp = "  idp: {type: jwt, issuer: 'https://id.example.com/', audience: [shop-api], algorithms: [RS256], keys: {file: keys.json}}\n"
     text = gate.file.read_text().replace("schemes:\n", "schemes:\n" + idp)
-    gate.write(text.partition("routes:\n")[0] + "routes:\n" + BOUND)
+    bound = BOUND.replace("required", dpop)
+    gate.write(text.partition("routes:\n")[0] + "routes:\n" + bound)
     now = int(time.time())
     cnf = {"jkt": proof_maker.thumbprint("P-256")}
     token = workshop.token("RS256", "RSA", iat=now, exp=now + 300, cnf=cnf)
-    url = "https://shop.example.com/bound"
     (gate.directory / "token").write_bytes(token)
-    (gate.directory / "proof").write_text(proof_maker.proof("GET", url, token))
-    (gate.directory / "other").write_text(proof_maker.proof("POST", url, token))
-    bearer, good, bad = (
-        f"--{option}=@{gate.directory / name}"
-        for option, name in (("bearer", "token"), ("proof", "proof"), ("proof", "other"))
-    )
+    return token, f"--bearer=@{gate.directory / 'token'}"
+
+
+def proof_option(gate, name, token, method="GET", **said):
+    """Return the option that brings a proof for `/bound`."""
+    url = "https://shop.example.com/bound"
+    (gate.directory / name).write_text(proof_maker.proof(method, url, token, **said))
+    return f"--proof=@{gate.directory / name}"
+
+
+def test_a_proof_is_looked_at_and_not_used_up(gate, epoch, valkey):
+    """`--proof` says what would become of a bound token; the proof is as good afterwards."""
+    token, bearer = bind(gate)
+    good = proof_option(gate, "proof", token)
+    bad = proof_option(gate, "other", token, "POST")
 
     for _ in range(2):
         found = gate.json("explain", "GET", "/bound", bearer, good)
         (scheme,) = found["schemes"]
-        assert (scheme["place"], scheme["identity"]["jkt"]) == ("dpop", cnf["jkt"])
+        jkt = proof_maker.thumbprint("P-256")
+        assert (scheme["place"], scheme["identity"]["jkt"]) == ("dpop", jkt)
     refused = gate.json("explain", "GET", "/bound", bearer, bad, status=1)
     assert refused["answer"]["detail"] == "idp: htm is not the method of the request"
     plain = gate.json("explain", "GET", "/bound", bearer, status=1)
@@ -351,3 +363,15 @@ def test_a_proof_is_looked_at_and_not_used_up(gate, epoch, valkey):
     assert gate.run("explain", "GET", "/bound", "--header", "DPoP: a.b.c").exit_code == 2
     with valkey.client() as client:
         assert not client.keys("latchgate:dpop:*")
+
+
+def test_a_nonce_is_known_without_a_gate_that_gave_it(gate, epoch):
+    """What a running gate would say of a nonce, whoever has its secrets says too."""
+    token, bearer = bind(gate, "nonce")
+    nonce = open_nonces(load(gate.file).config).newest(time.time())
+    good = proof_option(gate, "proof", token, nonce=nonce)
+    bad = proof_option(gate, "other", token)
+
+    assert gate.json("explain", "GET", "/bound", bearer, good)["answer"] is None
+    refused = gate.json("explain", "GET", "/bound", bearer, bad, status=1)
+    assert refused["answer"]["code"] == "proof_nonce_missing"

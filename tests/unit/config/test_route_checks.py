@@ -101,6 +101,9 @@ def test_what_a_scheme_cannot_yield_is_not_required(reading, route, expected):
         ("auth: [own, web], dpop: optional", None),
         ("auth: [own, web], dpop: required", "scheme `web` is of sessions"),
         ("auth: jar, dpop: required", "scheme `jar` reads no Authorization"),
+        ("auth: own, same_subjects: false, dpop: nonce", None),
+        ("auth: [own, web], dpop: nonce", "scheme `web` is of sessions"),
+        ("auth: none, dpop: nonce", "a public route (`auth: none`) asks for no token"),
         ("auth: none, dpop: required", "a public route (`auth: none`) asks for no token"),
     ],
 )

@@ -121,7 +121,7 @@ def test_rules_have_one_form(reading):
         ("strip_prefix: /", ".strip_prefix: must be a plain path"),
         ("cache: public", ".cache: must be private or shared"),
         ("mode: enforce", ".mode: unknown key (not available in this version)"),
-        ("dpop: never", ".dpop: must be optional or required"),
+        ("dpop: never", ".dpop: must be optional, required or nonce"),
         ("limits: {}", ".limits: unknown key (not available in this version)"),
         ("methods: [GET]", ".methods: unknown key here; it belongs to `routes[].match`"),
     ],

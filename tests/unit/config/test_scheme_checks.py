@@ -296,6 +296,21 @@ def test_s10_signing_in_a_shared_store_needs_a_key(reading):
     assert "routes[0].identity.assertion: needs `secrets" in reading.mistakes(text)[0]
 
 
+def test_nonces_of_gates_on_one_store_need_a_key(reading):
+    """Without one no gate would know the nonces of another; the embedded store has one beside it."""
+    text = (
+        UPSTREAMS
+        + "store: {url: 'redis://r'}\n"
+        + f"schemes: {{a: {{{JWT}, algorithms: [RS256], {URL}}}}}\n"
+        + "routes: [{auth: a, upstream: shop, dpop: nonce}]\n"
+    )
+
+    (found,) = reading.mistakes(text)
+    assert "routes[0].dpop: needs `secrets: {key: …}`, by which every gate knows" in found
+    assert reading.mistakes(text.replace("redis://r", "embedded:s")) == []
+    assert reading.mistakes(text.replace("dpop: nonce", "dpop: required")) == []
+
+
 def test_s10_one_time_passwords_in_a_shared_store_need_a_key(reading):
     """S10: where they are asked for in so many words; else there are none without a key."""
     text = (

@@ -133,6 +133,16 @@ def test_responses_name_the_origin_and_vary():
     assert policy.response(None) == ((b"Vary", b"Origin"),)
 
 
+def test_responses_name_what_a_page_may_read():
+    """Browsers keep every other header of a response from a page of another origin (Fetch §3.2)."""
+    policy = CorsPolicy(["https://app.example"], exposed=["WWW-Authenticate", "DPoP-Nonce"])
+    named = (b"Access-Control-Expose-Headers", b"WWW-Authenticate, DPoP-Nonce")
+
+    assert named in policy.response(APP)
+    assert policy.response(b"https://evil.example") == ((b"Vary", b"Origin"),)
+    assert named not in policy.preflight(preflight())
+
+
 def test_s3_only_credentialed_origins_count_as_listed():
     """S3: an origin that may not send cookies may not use them either."""
     assert CorsPolicy(["https://a.example"]).credentialed_origins == ()

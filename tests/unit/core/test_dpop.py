@@ -51,7 +51,12 @@ def test_a_good_proof_says_which_key_made_it(algorithm, kind):
     """The key is named by its RFC 7638 thumbprint, whatever its kind."""
     proof = check(made(algorithm=algorithm, kind=kind, jti="one"))
 
-    assert (proof.jkt, proof.jti) == (proof_maker.thumbprint(kind), "one")
+    assert (proof.jkt, proof.jti, proof.nonce) == (proof_maker.thumbprint(kind), "one", None)
+
+
+def test_a_proof_says_which_nonce_it_repeats():
+    """What that is worth, whoever wants one decides (RFC 9449 §8)."""
+    assert check(made(nonce="n-1")).nonce == "n-1"
 
 
 def test_the_thumbprint_is_that_of_the_rfc():
@@ -157,6 +162,8 @@ CLAIMS = {
     "an empty jti": {"jti": ""},
     "a jti that is no text": {"jti": 7},
     "a long jti": {"jti": "x" * 513},
+    "a nonce that is no text": {"nonce": 7},
+    "a list of nonces": {"nonce": ["a"]},
     "no method": {"htm": ...},
     "another method": {"htm": "POST"},
     "another case": {"htm": "get"},

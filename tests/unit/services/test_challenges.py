@@ -51,6 +51,7 @@ TOKEN, PROVED = b"Bearer x", b"DPoP x"
         ("token_invalid", TOKEN, [BEARER + b', error="invalid_token"']),
         ("token_invalid", PROVED, [PROOF + b', error="invalid_token"', BEARER]),
         ("proof_invalid", PROVED, [PROOF + b', error="invalid_dpop_proof"', BEARER]),
+        ("proof_nonce_missing", PROVED, [PROOF + b', error="use_dpop_nonce"', BEARER]),
         (
             "proof_missing",
             TOKEN,

@@ -70,6 +70,8 @@ def test_p4_a_way_without_proof_is_a_weaker_one():
     assert any(error.path == "routes[1].match" for error in load(text).warnings)
     same = text.replace("auth: s, upstream", "auth: s, dpop: required, upstream")
     assert not any(error.path == "routes[1].match" for error in load(same).warnings)
+    fresh = same.replace("dpop: required", "dpop: nonce", 1)
+    assert any(error.path == "routes[1].match" for error in load(fresh).warnings)
 
 
 @pytest.mark.parametrize(

@@ -144,9 +144,10 @@ def test_a_command_that_has_to_work_now_does_without_them(run, tmp_path):
     assert load(tmp_path / "latchgate.yaml", runs_tests=False).config.tests
 
 
-def test_a_good_token_has_its_proof(tmp_path):
+@pytest.mark.parametrize("dpop", ["required", "nonce"])
+def test_a_good_token_has_its_proof(tmp_path, dpop):
     """Who is said to come with a good token comes with all that belongs to it, also a proof."""
-    wanted = GATE.replace("auth: idp, require", "auth: idp, dpop: required, require")
+    wanted = GATE.replace("auth: idp, require", f"auth: idp, dpop: {dpop}, require")
     file = tmp_path / "latchgate.yaml"
     file.write_text(
         wanted
@@ -155,4 +156,4 @@ def test_a_good_token_has_its_proof(tmp_path):
         + "  - {request: GET /scoped, expect: 401}\n"
     )
 
-    assert load(file).config.routes[3].dpop == "required"
+    assert load(file).config.routes[3].dpop == dpop

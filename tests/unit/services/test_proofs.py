@@ -8,9 +8,18 @@ import pytest
 
 from proxy.adapters.store import StoreAddress, open_store
 from proxy.core.dpop import Proof, ProofRequest, ProofVerifier
+from proxy.core.nonces import WINDOW_S, Nonces
 from proxy.errors import ProofInvalid
 from proxy.model import ClientInfo
-from proxy.services.proofs import Believing, Proofs, SeenProofs, UsedProofs, WrongKey
+from proxy.services.proofs import (
+    Believing,
+    NonceMissing,
+    Proofs,
+    SeenProofs,
+    UsedProofs,
+    WrongKey,
+    nonce_headers,
+)
 from tests import proof_maker
 from tests.token_workshop import NOW
 
@@ -58,7 +67,7 @@ async def test_whoever_looks_on_uses_nothing_up(store):
     """`explain` says what would become of a proof, which is good afterwards."""
     used = UsedProofs(store, "a:")
     looking = proofs(SeenProofs(used))
-    read = looking.read(request(), NOW, TOKEN, JKT)
+    read = looking.read(request(), NOW, TOKEN, JKT).proof
 
     assert read.jkt == JKT
     await looking.use(read)
@@ -83,9 +92,46 @@ async def test_what_is_only_read_is_not_remembered(store, valkey):
         assert client.keys("*") == []
 
 
+NONCES = Nonces([b"a" * 32])
+
+
+def test_a_nonce_is_asked_of_a_proof_that_is_good_otherwise():
+    """Whoever proves nothing is told what is wrong with the proof, and gets no nonce for it."""
+    checking = Proofs(ProofVerifier(), UsedProofs(None, "a:"), NONCES)
+    for asked, jkt in ((request(htm="POST"), JKT), (request(), "another key")):
+        with pytest.raises(ProofInvalid) as refused:
+            checking.read(asked, NOW, TOKEN, jkt, wants_nonce=True)
+        assert not isinstance(refused.value, NonceMissing)
+    for nonce in (..., "", "x", NONCES.newest(NOW - 3 * WINDOW_S)):
+        with pytest.raises(NonceMissing) as refused:
+            checking.read(request(nonce=nonce), NOW, TOKEN, JKT, wants_nonce=True)
+        assert refused.value.nonce == NONCES.newest(NOW)
+        assert checking.read(request(nonce=nonce), NOW, TOKEN, JKT).proof.jkt == JKT
+
+
+@pytest.mark.parametrize("windows", [0, 1])
+def test_the_next_nonce_comes_when_it_is_time(windows):
+    """A client with the newest nonce hears nothing, one with the older is told the newer."""
+    checking = Proofs(ProofVerifier(), UsedProofs(None, "a:"), NONCES)
+    asked = request(nonce=NONCES.newest(NOW - windows * WINDOW_S))
+    shown = checking.read(asked, NOW, TOKEN, JKT, wants_nonce=True)
+
+    assert shown.next_nonce == (NONCES.newest(NOW) if windows else None)
+
+
+def test_where_there_are_no_nonces_none_is_good():
+    """A gate that could not tell a good nonce from a bad one takes none, and offers none."""
+    checking = Proofs(ProofVerifier(), UsedProofs(None, "a:"))
+    with pytest.raises(NonceMissing) as refused:
+        checking.read(request(nonce="x"), NOW, TOKEN, JKT, wants_nonce=True)
+
+    assert refused.value.nonce is None
+    assert nonce_headers(None) == ()
+
+
 async def test_a_rehearsal_believes():
     """A policy test says that the credential is good; its proof belongs to it."""
-    read = Believing().read(request(htm="POST"), NOW, TOKEN, JKT)
+    read = Believing().read(request(htm="POST"), NOW, TOKEN, JKT, wants_nonce=True).proof
 
     assert read.jkt == JKT
     await Believing().use(read)
