@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import time
 
 import pytest
 
+from proxy.cli import user_otp
 from proxy.cli.opening import load_or_fail, open_store_of
 from proxy.core.otp import code_at
+from proxy.errors import StoreUnavailable
 from proxy.services.factors import open_otp
 
 LOGIN = "login: {scheme: web, users: {file: users.yaml}}\n"
@@ -62,6 +65,52 @@ def test_the_codes_of_somebody_who_lost_them_are_taken_away(people):
     assert ("otp_removed", "u-1", "by an operator") == (
         noted["kind"], noted["subject"], noted["detail"],
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("lives", range(8))
+def test_what_a_failing_store_left_half_done_can_be_repeated(people, monkeypatch, lives):
+    """Whenever the store goes away: who was told that it failed repeats it, and nothing is left then."""
+    enrol(people, "u-1")
+    people.run("session", "new", "--subject", "u-1")
+    real = user_otp.open_store_of
+
+    @contextlib.asynccontextmanager
+    async def open_failing(config):
+        async with real(config) as store:
+            yield FailingStore(store, lives)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(user_otp, "open_store_of", open_failing)
+        first = people.run("user", "remove-otp", "alice")
+    if first.exit_code:
+        assert 3 == first.exit_code, first.output
+        again = people.run("user", "remove-otp", "alice")
+        is_over = "has no one-time password" in again.output
+        assert again.exit_code == int(is_over), again.output
+
+    assert not is_enrolled(people, "u-1")
+    assert [] == people.json("session", "list")
+
+
+class FailingStore:
+    """The real store, which is out of reach from its write number `lives` on."""
+
+    def __init__(self, store, lives):
+        self._store = store
+        self._lives = lives
+
+    def __getattr__(self, name):
+        operation = getattr(self._store, name)
+        if name not in ("put", "delete", "run"):
+            return operation
+
+        async def write(*args, **options):
+            if not self._lives:
+                raise StoreUnavailable("gone")
+            self._lives -= 1
+            return await operation(*args, **options)
+
+        return write
 
 
 def test_somebody_of_a_provider_is_named_by_the_subject(people):

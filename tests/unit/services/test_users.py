@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 
 import pytest
@@ -101,6 +102,29 @@ async def test_s8_where_costs_differ_names_that_are_not_there_differ_too(users):
         taken.append(time.process_time() - begun)
 
     assert sorted(taken)[3] < sorted(taken)[-4] / 4
+
+
+async def test_r6_nobody_goes_on_with_a_file_that_is_just_being_read(users, file, monkeypatch):
+    """R6: who signs in while another request reads the change waits for what it says."""
+    real = users._file.changed
+    has_begun, may_end = threading.Event(), threading.Event()
+
+    def slow():
+        found = real()
+        has_begun.set()
+        may_end.wait(30)
+        return found
+
+    monkeypatch.setattr(users._file, "changed", slow)
+    put(file, disabled=True)
+    reading = spawn(users.refresh(), name="the first")
+    await asyncio.to_thread(has_begun.wait, 30)
+    signing_in = spawn(verify(users, "alice", "correct"), name="the second")
+    await asyncio.wait([signing_in], timeout=1.0)  # enough for the password; not for the file
+    may_end.set()
+
+    assert None is await signing_in
+    await reading
 
 
 async def test_r6_a_change_counts_with_the_next_password(users, file):

@@ -357,3 +357,44 @@ async def test_r7_a_bug_confirms_nothing_and_stops_nobody_else(bench):
     assert PARALLEL < bench.counters.decided_again <= PARALLEL + 2, (
         "the others are not asked all the time"
     )
+
+
+class Breaking:
+    """A scheme that gets a bug while connections are open."""
+
+    def __init__(self, scheme):
+        self._scheme = scheme
+        self.is_broken = False
+
+    def __getattr__(self, name):
+        return getattr(self._scheme, name)
+
+    def known(self, found, now):
+        return None if self.is_broken else self._scheme.known(found, now)
+
+    async def judge(self, found, now):
+        if self.is_broken:
+            raise TypeError("a bug")
+        return await self._scheme.judge(found, now)
+
+
+async def test_r7_what_a_bug_keeps_from_being_decided_is_closed(bench):
+    """R7: a session whose time is over is not kept open by the answer from before there was a bug."""
+    bench.vigil._max_staleness_s = 0.5
+    headers, _, _ = await bench.session()
+    decision = await bench.decide(b"/web", headers)
+    (held,) = decision.held
+    scheme = Breaking(held.scheme)
+    decision = replace(decision, held=(replace(held, scheme=scheme),))
+    bench.vigil.tunnel(decision, lambda: 0, bench.ended.append)
+    await until(lambda: bench.counters.decided_again)
+    await bench.settled()
+    assert (1, []) == (bench.counters.watched, bench.ended)
+    scheme.is_broken = True
+    bench.vigil._clock = lambda: time.time() + 2000.0  # it has been idle for too long
+    bench.vigil._look()
+    async with asyncio.timeout(30):
+        await until(lambda: bench.ended)
+
+    assert ["stream_unconfirmed"] == [ending.code for ending in bench.ended]
+    assert 0 == bench.counters.watched
