@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import stat
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path as FilePath
@@ -23,6 +22,7 @@ from proxy.config.document import MappingNode, Path, Position, read_document
 from proxy.config.messages import KEY_MARK, describe, did_you_mean, show_path
 from proxy.config.strict import Section
 from proxy.config.tree import Tree
+from proxy.config.unicode_forms import normalized
 from proxy.config.values import Flag, Text, matching, unique
 from proxy.errors import ConfigError, ConfigErrors
 
@@ -30,6 +30,8 @@ MAX_USERS_BYTES: Final = 1024 * 1024
 """Of the file: some 5,000 people, which take seconds to read; more of them have a provider."""
 MAX_NAME: Final = 256
 """Characters of a user's name."""
+_MAX_APART: Final = 4 * MAX_NAME
+"""The same when its letters are taken apart: three of Unicode, or four, are one composed."""
 MAX_MEMORY_KIB: Final = 1024 * 1024
 MAX_PASSES: Final = 32
 MAX_LANES: Final = 16
@@ -76,8 +78,11 @@ def parse_hash(value: object) -> PasswordHash:
 
 
 def normal_name(name: str) -> str:
-    """Return a user's name as it is compared: composed (Unicode NFC), without spaces around it."""
-    return unicodedata.normalize("NFC", name).strip()
+    """Return a user's name as it is compared: composed (Unicode NFC), without spaces around it.
+
+    One that is longer than any name is nobody's, and is not looked at so closely.
+    """
+    return (normalized("NFC", name) if len(name) <= _MAX_APART else name).strip()
 
 
 def _check_name(name: str) -> str:

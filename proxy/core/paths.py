@@ -9,11 +9,11 @@ depend on the reader. Nothing here knows routes, and nothing changes the bytes t
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from proxy.config.unicode_forms import normalized
 from proxy.errors import ProxyError
 
 FORMS: Final = frozenset(
@@ -217,8 +217,8 @@ def fold(segment: bytes) -> bytes:
         folded = segment.lower()
         return folded.strip(b" ").rstrip(b" .") or folded
     text = segment.decode("utf-8", "surrogateescape")
-    text = unicodedata.normalize("NFKC", text).upper().casefold()
-    text = unicodedata.normalize("NFKC", text).replace("i\u0307", "i")  # the dotted capital I
+    text = normalized("NFKC", text).upper().casefold()
+    text = normalized("NFKC", text).replace("i\u0307", "i")  # the dotted capital I
     return (text.strip().rstrip(" .") or text).encode("utf-8", "surrogateescape")
 
 
@@ -369,7 +369,7 @@ def _folded(text: bytes) -> Iterator[bytes]:
         yield b"/".join(p.partition(b":")[0] if b":$" in p else p for p in parts)
     if not text.isascii():
         as_text = text.decode("utf-8", "surrogateescape")
-        yield unicodedata.normalize("NFKC", as_text).encode("utf-8", "surrogateescape")
+        yield normalized("NFKC", as_text).encode("utf-8", "surrogateescape")
 
 
 def _trimmed(part: bytes) -> bytes:
