@@ -48,6 +48,7 @@ from proxy.errors import (
 )
 from proxy.model import Header
 from proxy.services.backchannel import EndSession, ProviderSessions
+from proxy.services.exchanges import Exchanges
 from proxy.services.openid_provider import OpenIdProvider, SignedIn
 from proxy.services.provider_tokens import ProviderTokens, TokenVault
 
@@ -114,6 +115,7 @@ class OidcLogin:
         self._end_session = end_session
         self._sessions = ProviderSessions(store, prefix=prefix)
         self._waiting = Places(ROOM)
+        self._exchanges = Exchanges(store, prefix=prefix)
 
     async def begin(
         self,
@@ -157,8 +159,8 @@ class OidcLogin:
 
         `network`: the client's address block as text; whoever is unknown counts as one. Raises `CallbackInvalid` for a query that is none, `LoginUnknown` for one that answers no
         attempt of this browser, `ProviderRefused`, `ProviderInvalid`, `ProviderUnavailable`,
-        `KeysUnavailable`, `StoreUnavailable`, and `LoginBusy`, after which it
-        may be tried again.
+        `KeysUnavailable`, `StoreUnavailable`, and `LoginBusy` and
+        `TooManyExchanges`, after which it may be tried again.
         """
         callback = read_callback(query)
         attempt = self._answered(callback.state, cookies, now, is_secure=is_secure)
@@ -168,8 +170,7 @@ class OidcLogin:
         if callback.code is None:  # whoever repeats it hears the same: nothing needs to be kept
             raise ProviderRefused(_word(callback.error or ""))
         with self._place(provider, network):
-            await self._use_up(attempt)
-            signed_in = await provider.sign_in(attempt, callback.code, now)
+            signed_in = await self._exchange(provider, attempt, callback.code, network, now)
         return Finished(
             signed_in,
             ProviderTokens.of(provider, signed_in, now),
@@ -292,6 +293,25 @@ class OidcLogin:
             except NoPlace:
                 raise LoginBusy("too many sign-ins wait for a provider") from None
             yield
+
+    async def _exchange(
+        self,
+        provider: OpenIdProvider,
+        attempt: Attempt,
+        code: str,
+        network: str | None,
+        now: float,
+    ) -> SignedIn:
+        """Ask the provider who the code is about, which anybody may make us do so often only."""
+        await self._exchanges.take(provider.name, network)
+        try:
+            await self._use_up(attempt)
+        except LoginUnknown:
+            await self._exchanges.give_back(provider.name, network)
+            raise
+        signed_in = await provider.sign_in(attempt, code, now)
+        await self._exchanges.give_back(provider.name, network)
+        return signed_in
 
     async def _use_up(self, attempt: Attempt) -> None:
         """Let an attempt be finished once, in whatever worker: a cookie can be sent twice."""

@@ -12,7 +12,9 @@ from proxy.core.own_cookies import is_insecure, is_plain_local
 from proxy.edge.portal.reply import Refused, Reply, json_reply, redirect
 from proxy.edge.portal.trail import note_room
 from proxy.errors import ProxyError, TokenInvalid
+from proxy.services.attempts import retry_after
 from proxy.services.audit import Event
+from proxy.services.exchanges import TooManyExchanges
 from proxy.services.login import Whereabouts
 from proxy.services.oidc_login import Finished, OidcLogin
 from proxy.services.openid_provider import OpenIdProvider
@@ -91,6 +93,9 @@ class _Providers:
             session = await self._let_in(finished, visit)
         except CallbackInvalid as error:
             raise Refused("bad_request", f"callback: {error}") from None
+        except TooManyExchanges as many:  # said in the log, and not once more for each in the trail
+            wait = (b"Retry-After", retry_after(many.wait_s))
+            raise Refused(many.code, many.detail, (wait,)) from None
         except ProxyError as error:
             self._note("login_failed", visit, None, f"provider {provider.name}: {error.code}")
             raise

@@ -18,6 +18,7 @@ from yarl import URL
 from proxy.adapters.store.port import Script
 from proxy.edge.portal.providers import auth_time_of
 from proxy.run.providers import Providers
+from proxy.services import exchanges
 from proxy.services.runtime import load
 from tests.small_provider import CLIENT_ID, CLIENT_SECRET, running_provider
 
@@ -514,3 +515,17 @@ async def test_s15_nothing_of_a_login_is_logged(gate, browser, small):
 def test_s7_a_time_that_lies_far_ahead_is_no_fresh_factor(told, kept):
     """S7: a provider's milliseconds, or a clock that is wrong, never read as "just now"."""
     assert kept == auth_time_of(told, 100.0)
+
+
+async def test_who_makes_up_codes_is_told_to_wait(gate, browser, small, monkeypatch):
+    """429 with `Retry-After`, and the provider hears no more of it."""
+    monkeypatch.setattr(exchanges, "MOST", 1)
+    codes = []
+    for _ in range(3):
+        query = small.enter(await begin(browser, gate), code="made-up").decode()
+        answer, _ = await go(browser, f"{gate.url}/_auth/callback/corp?{query}")
+        codes.append((answer.status, "Retry-After" in answer.headers))
+
+    assert [(429, True)] * 2 == codes[1:]
+    assert 429 != codes[0][0]
+    assert 1 == len(small.asked)

@@ -18,7 +18,8 @@ from proxy.errors import (
     ProviderRefused,
     ProviderUnavailable,
 )
-from proxy.services import oidc_login
+from proxy.services import exchanges, oidc_login
+from proxy.services.exchanges import TooManyExchanges
 from tests import token_workshop as workshop
 from tests.small_provider import CLIENT_ID, CLIENT_SECRET
 from tests.unit.services.oidc_bench import Browser, query_of
@@ -149,6 +150,44 @@ async def test_one_network_leaves_places_to_the_others(worker, small, monkeypatc
 
     await asyncio.gather(*waiting)
     assert await worker.finish(eager[2], queries[2])
+
+
+async def test_made_up_codes_are_exchanged_so_often_only(
+    worker, small, browser, monkeypatch, valkey
+):
+    """Anybody can begin a login and make a code up: the provider is not asked on and on in our name."""
+    monkeypatch.setattr(exchanges, "MOST", 3)
+    for _ in range(3):
+        with pytest.raises(ProviderRefused):
+            await worker.finish(browser, small.enter(await worker.begin(browser), code="made-up"))
+    query = small.enter(await worker.begin(browser))
+    asked = len(small.asked)
+    for _ in range(3):
+        with pytest.raises(TooManyExchanges):
+            await worker.finish(browser, query)
+    with valkey.client() as client:
+        used = client.keys("*login_used*")
+    other = Browser()
+
+    assert (asked, 3) == (len(small.asked), len(used))
+    there = small.enter(await worker.begin(other))
+    assert await worker.finish(other, there, network="192.0.2.0/24")
+    with valkey.client() as client:
+        client.delete(*client.keys("*exchanges*"))  # the minute is over
+    assert await worker.finish(browser, query), "the login was not used up by being refused"
+
+
+async def test_a_login_that_is_finished_again_is_not_counted(worker, small, browser, monkeypatch):
+    """Whoever loads the callback once more asks the provider nothing, and loses no try."""
+    monkeypatch.setattr(exchanges, "MOST", 1)
+    query = small.enter(await worker.begin(browser))
+    cookies = dict(browser.jar)
+    assert await worker.finish(browser, query)
+    for _ in range(3):
+        browser.jar = dict(cookies)
+        with pytest.raises(LoginUnknown):
+            await worker.finish(browser, query)
+    assert 1 == len(small.asked)
 
 
 async def test_a_refusal_of_the_provider_is_not_remembered(worker, small, browser, valkey):
