@@ -13,6 +13,7 @@ from proxy.adapters.oidc import ProviderClient
 from proxy.adapters.store import StoreAddress, address_of, eviction_problem, open_store
 from proxy.adapters.store.private_directory import PrivateDirectory
 from proxy.adapters.upstreams.settings import tls_context
+from proxy.cli.upstream_trial import speaks_tls
 from proxy.config.addresses import StoreUrl, UpstreamServer
 from proxy.config.models import Config, UpstreamConfig
 from proxy.core.keyset import KeySet, KeySetInvalid
@@ -101,13 +102,13 @@ async def _try_keys(name: str, plan: KeyPlan) -> Finding:
 
 async def _try_upstream(name: str, upstream: UpstreamConfig, server: UpstreamServer) -> Finding:
     label = f"{name} {server}"
+    tls = tls_context(upstream.tls) if server.scheme == "https" else None
     try:
         async with asyncio.timeout(upstream.timeouts.connect):
             if server.path is not None:
-                _, writer = await asyncio.open_unix_connection(str(server.path))
+                reader, writer = await asyncio.open_unix_connection(str(server.path))
             else:
-                tls = tls_context(upstream.tls) if server.scheme == "https" else None
-                _, writer = await asyncio.open_connection(
+                reader, writer = await asyncio.open_connection(
                     server.host,
                     server.port,
                     ssl=tls,
@@ -120,7 +121,14 @@ async def _try_upstream(name: str, upstream: UpstreamConfig, server: UpstreamSer
     except OSError as error:
         reason = error.strerror or type(error).__name__
         return Finding("upstream", label, is_good=False, text=reason)
+    wants_tls = False
+    if server.scheme == "http":
+        with contextlib.suppress(TimeoutError):  # an application may be slow to answer
+            async with asyncio.timeout(upstream.timeouts.connect):
+                wants_tls = await speaks_tls(server.host, server.port, reader, writer)
     writer.close()
     with contextlib.suppress(OSError):
         await writer.wait_closed()
+    if wants_tls:
+        return Finding("upstream", label, is_good=False, text="speaks TLS: write https://")
     return Finding("upstream", label, is_good=True, text="accepts connections")
