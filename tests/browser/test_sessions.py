@@ -10,6 +10,8 @@ from aiohttp.test_utils import TestServer
 
 from proxy.adapters.passwords import hash_password
 from proxy.adapters.users_file import edit_users
+from proxy.core.refresh import Holder, Spot
+from proxy.services.refresh import Start
 from proxy.services.schemes.build import open_login_sessions
 from proxy.services.sessions import Login
 from tests.browser.test_pages import CONTRAST, Watch
@@ -18,7 +20,10 @@ PASSWORD = "correct horse"
 
 CONFIG = """
 store: {{url: "{store}"}}
+secrets: {{key: "{key}"}}
 upstreams: {{app: {{servers: ["{app}"]}}}}
+tokens: {{issuer: "http://127.0.0.1", audience: shop}}
+clients: {{phone: {{public: true}}}}
 schemes:
   web: {{type: session, format: native}}
 login: {{scheme: web, users: {{file: users.yaml}}, administrators: {{roles: [gate-admin]}}}}
@@ -39,7 +44,7 @@ async def gate(start_gate, tmp_path, valkey):
     edit_users(tmp_path / "users.yaml", lambda users: users.update(ada=user) or True)
     async with TestServer(application) as server:
         app = f"http://127.0.0.1:{server.port}"
-        yield await start_gate(CONFIG.format(app=app, store=valkey.url))
+        yield await start_gate(CONFIG.format(app=app, store=valkey.url, key="ab" * 32))
 
 
 async def signed_in(gate, chromium, path, **options):
@@ -77,6 +82,33 @@ async def test_a_person_sees_two_sessions_and_ends_one(gate, chromium, has_scrip
     assert [] == watch.complaints()
 
 
+async def program(gate, subject):
+    """Let a program have access in somebody's name."""
+    now = time.time()
+    spot = Spot("digest", "2001:db8:85a3:8d3:1319:8a2e:370:7348", "okhttp/4.12.0")
+    await gate.runtime.tokens._families.begin(
+        Holder(subject), "phone", now, since=now, start=Start(spot)
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("has_script", [True, False])
+async def test_a_person_sees_a_program_and_ends_its_access(gate, chromium, has_script):
+    """It stands below the sessions; one click ends it, and this session goes on."""
+    page = await signed_in(gate, chromium, "/shop", java_script_enabled=has_script)
+    await program(gate, "ada")
+    watch = Watch(page)
+    await page.goto(f"{gate.url}/_auth/sessions")
+    await page.get_by_role("button", name="End access: phone").click()
+    await page.wait_for_selector(".notice")
+
+    assert "Programs ended: 1." == await page.inner_text(".notice")
+    assert 0 == await page.get_by_text("phone").count()
+    await page.goto(f"{gate.url}/shop")
+    assert "shop" == await page.inner_text("h1")
+    assert [] == watch.complaints()
+
+
 @pytest.mark.slow
 async def test_s6_an_administrator_with_an_old_session_proves_a_factor_and_comes_back(
     gate, chromium
@@ -98,7 +130,7 @@ async def test_s6_an_administrator_with_an_old_session_proves_a_factor_and_comes
     await page.wait_for_url(f"{gate.url}/_auth/admin")
     await page.get_by_label("Person").fill("eve")
     await page.get_by_role("button", name="Search").click()
-    await page.get_by_role("button", name="End every session of eve").click()
+    await page.get_by_role("button", name="End every session and program of eve").click()
     await page.wait_for_selector(".notice")
 
     assert "There are no such sessions." in await page.inner_text("main")
@@ -108,13 +140,14 @@ async def test_s6_an_administrator_with_an_old_session_proves_a_factor_and_comes
 @pytest.mark.slow
 async def test_the_pages_can_be_read(gate, chromium):
     """Both languages, light and dark, 320 pixels wide: WCAG AA contrast, and nothing sticks out."""
+    await program(gate, "ada")
     for scheme in ("light", "dark"):
         for language in ("en", "ko"):
             options = {"color_scheme": scheme, "locale": language}
             page = await signed_in(
                 gate, chromium, "/shop", viewport={"width": 320, "height": 640}, **options
             )
-            for path in ("/_auth/sessions?ended=1", "/_auth/admin?subject=ada&ended=1"):
+            for path in ("/_auth/sessions?ended=1&programs=1", "/_auth/admin?subject=ada&ended=1"):
                 await page.goto(f"{gate.url}{path}")
                 assert language == await page.get_attribute("html", "lang")
                 assert min(await page.evaluate(CONTRAST)) >= 4.5
