@@ -48,6 +48,9 @@ class SmallProvider:
         self.pause_s = 0.0
         """How long the token endpoint takes."""
         self.discoveries = 0
+        self.may_describe = asyncio.Event()
+        """The discovery document waits for this."""
+        self.may_describe.set()
         self.codes = {}
         self.refresh_tokens = set()
         self.access_tokens = []
@@ -122,6 +125,7 @@ class SmallProvider:
 
     async def _discovery(self, _request):
         self.discoveries += 1
+        await self.may_describe.wait()
         return web.json_response(self.described())
 
     async def _jwks(self, _request):

@@ -220,16 +220,12 @@ class OidcLogin:
         await self._end(new)
         return False
 
-    async def logout_url(self, digest: str, back_to: str | None) -> str | None:
-        """Return where the browser ends its session at the provider.
+    async def logout_url(self, tokens: ProviderTokens, back_to: str | None) -> str | None:
+        """Return where the browser ends the session at the provider that `tokens` came from.
 
-        To be asked before the session is ended, with which its tokens go. `None`: it came from no
-        provider, or from one that has no such place or does not answer; the session here ends all
-        the same. Raises `StoreUnavailable`.
+        To be asked once the session here has ended: the provider may take its time. `None`: it is not
+        known any more, has no such place, or does not answer.
         """
-        tokens = await self.vault.read(digest)
-        if tokens is None:
-            return None
         provider = self.providers.get(tokens.provider)
         if not tokens.are_of(provider):
             return None  # its ID token is no hint for another client, and no business of another issuer

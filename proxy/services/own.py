@@ -41,6 +41,8 @@ class OwnEndpoint:
     """True where a browser's cookie says who it is: then no other site may call it with an unsafe
     method, and there are no exceptions (security.md, S3). False where the caller says so in words
     of its own, as OAuth clients do."""
+    is_for_good: bool = False
+    """True where something is asked to be ended: it ends, whether or not anybody waits to hear so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +125,13 @@ def _oauth(config: Config) -> Iterator[OwnEndpoint]:
     if config.clients or config.login is not None:
         yield OwnEndpoint("token", "/token", post)
     if config.clients:
-        yield OwnEndpoint("revoke", "/revoke", post)
+        yield OwnEndpoint("revoke", "/revoke", post, is_for_good=True)
         yield OwnEndpoint("introspect", "/introspect", post)
 
 
 def _login(_config: Config) -> Iterator[OwnEndpoint]:
     yield OwnEndpoint("login", "/login", frozenset({"GET", "POST"}))
-    yield OwnEndpoint("logout", "/logout", frozenset({"POST"}))
+    yield OwnEndpoint("logout", "/logout", frozenset({"POST"}), is_for_good=True)
 
 
 def _factors(config: Config) -> Iterator[OwnEndpoint]:
@@ -147,19 +149,23 @@ def _providers(config: Config) -> Iterator[OwnEndpoint]:
     yield OwnEndpoint("callback", "/callback/{provider}", frozenset({"GET"}))
     # A provider's server calls it, with a token that says who it is.
     yield OwnEndpoint(
-        "backchannel", "/backchannel/{provider}", frozenset({"POST"}), leans_on_cookies=False
+        "backchannel",
+        "/backchannel/{provider}",
+        frozenset({"POST"}),
+        leans_on_cookies=False,
+        is_for_good=True,
     )
 
 
 def _sessions(_config: Config) -> Iterator[OwnEndpoint]:
     yield OwnEndpoint("sessions", "/sessions", frozenset({"GET"}), is_destination=True)
-    yield OwnEndpoint("sessions_end", "/sessions/end", frozenset({"POST"}))
+    yield OwnEndpoint("sessions_end", "/sessions/end", frozenset({"POST"}), is_for_good=True)
 
 
 def _administration(config: Config) -> Iterator[OwnEndpoint]:
     if config.login is not None and config.login.administrators is not None:
         yield OwnEndpoint("admin", "/admin", frozenset({"GET"}), is_destination=True)
-        yield OwnEndpoint("admin_end", "/admin/end", frozenset({"POST"}))
+        yield OwnEndpoint("admin_end", "/admin/end", frozenset({"POST"}), is_for_good=True)
 
 
 _PARTS: Final[tuple[Callable[[Config], Iterator[OwnEndpoint]], ...]] = (

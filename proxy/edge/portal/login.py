@@ -275,18 +275,20 @@ class _LoginEndpoints:
         everywhere = {**visit.parameters(), **said}.get("everywhere") == "1"
         found = self._visitors.find(visit.carried())
         outcome = await self._visitors.judge(found, visit.now)
-        subject, ended, elsewhere = None, 0, None
+        subject, ended, tokens, elsewhere = None, 0, None, None
         digest = None if found is None else cookie_digest(found.value)
         if isinstance(outcome, Authenticated) and digest is not None:
             subject = outcome.identity.subject
             if self._oidc is not None:
-                elsewhere = await self._oidc.logout_url(digest, self._after_logout(visit))
+                tokens = await self._oidc.vault.read(digest)  # they go with the session
             if everywhere:
                 ended = await self._service.sign_out_everywhere(subject, visit.now)
         if digest is not None:
             ended += int(await self._service.sign_out(digest))
         if subject is not None:
             self._note("logout", visit, subject, f"everywhere: {ended}" if everywhere else "")
+        if self._oidc is not None and tokens is not None:
+            elsewhere = await self._oidc.logout_url(tokens, self._after_logout(visit))
         headers = (*self._cookie.expire(visit.client), _CLEAR)
         if visit.wants_page:
             language = _language(visit, said)

@@ -6,10 +6,12 @@ never belongs here: who may pass a route.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
+from proxy.adapters.tasks import spawn
 from proxy.core.cookies import expire_headers
 from proxy.edge.incoming import BodyTooLarge, Incoming
 from proxy.edge.portal import (
@@ -24,6 +26,7 @@ from proxy.edge.portal import (
 )
 from proxy.edge.portal.reply import Refused, Reply
 from proxy.edge.portal.visit import MAX_BODY_BYTES, Visit
+from proxy.errors import ProxyError
 from proxy.services.decision import Own
 from proxy.services.oauth import TokenService
 from proxy.services.own import OwnServices
@@ -73,12 +76,26 @@ class Portal:
             body=body,
             now=time.time(),
         )
+        if own.endpoint.is_for_good:
+            work = spawn(self._answer(visit, own), name=f"endpoint {own.endpoint.name}")
+            # Who leaves cancels what waits here, and not what they have asked for.
+            done = await asyncio.shield(work)
+        else:
+            done = await self._answer(visit, own)
+        if isinstance(done, ProxyError):
+            raise done
+        return done
+
+    async def _answer(self, visit: Visit, own: Own) -> Reply | ProxyError:
+        """Return the answer, or why there is none: nobody may be there any more to catch it."""
         try:
             return await self._endpoints[own.endpoint.name](visit)
         except Ambiguous as twice:  # S2
             headers = expire_headers(twice.names, own.client.host, own.target.path)
             detail = f"two different values of cookie {twice.place.name}"
-            raise Refused("cookie_duplicate", detail, headers) from None
+            return Refused("cookie_duplicate", detail, headers)
+        except ProxyError as error:
+            return error
 
 
 async def _read_body(connection: GateConnection, incoming: Incoming) -> bytes:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
+import struct
+
 import pytest
 
 from proxy.config.loader import load_config
@@ -37,6 +41,35 @@ async def test_a_method_that_an_endpoint_has_not_is_405(start, client):
     gate = await start()
     async with client.post(f"{gate.url}/_auth/me") as answer:
         assert (405, "GET, HEAD") == (answer.status, answer.headers["Allow"])
+
+
+async def test_what_was_to_be_ended_ends_though_nobody_waits_for_it(start, sign_in, valkey):
+    """R6: whoever signs out and is gone is signed out; the store takes its time meanwhile."""
+    gate = await start()
+    made = await sign_in(gate)
+    _, writer = await gate.connect()
+    with valkey.client() as admin:
+        admin.execute_command("CLIENT", "PAUSE", "150", "ALL")
+    writer.write(
+        b"POST /_auth/logout HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 0\r\n"
+        b"Cookie: sid=%b\r\n\r\n" % made.cookie.encode()
+    )
+    async with asyncio.timeout(10):
+        while not under_way("endpoint logout"):  # noqa: ASYNC110 - there is no event for it
+            await asyncio.sleep(0)
+        broken = struct.pack("ii", 1, 0)  # by a reset: half a connection would be waited for
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, broken)
+        writer.transport.abort()
+        await gate.next_record()
+        while under_way("endpoint logout"):  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.01)
+
+    assert not await gate.runtime.own.login.sessions.is_there(made.digest)
+
+
+def under_way(name):
+    """Tell whether a task of this name runs."""
+    return any(task.get_name() == name for task in asyncio.all_tasks())
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,11 @@ from aiohttp import web
 from yarl import URL
 
 from proxy.adapters.store.port import Script
+from proxy.adapters.tasks import spawn
+from proxy.core.formats.native import cookie_digest
 from proxy.edge.portal.providers import auth_time_of
 from proxy.run.providers import Providers
-from proxy.services import exchanges
+from proxy.services import exchanges, openid_provider
 from proxy.services.runtime import load
 from tests.small_provider import CLIENT_ID, CLIENT_SECRET, running_provider
 
@@ -38,6 +40,7 @@ routes:
   - {{match: {{path: /api/**}}, auth: web, upstream: app, identity: {{provider_token: true}}}}
 """
 PAGE = {"Sec-Fetch-Mode": "navigate", "Accept": "text/html"}
+PROGRAM = {"Sec-Fetch-Mode": "cors", "Accept": "application/json"}
 
 
 @pytest.fixture
@@ -321,6 +324,26 @@ async def test_a_provider_that_fails_signs_nobody_in(gate, browser, small, spoil
 
     assert (status, code) == (answer.status, records[-1].code)
     assert "sid" not in {cookie.key for cookie in browser.cookie_jar}
+
+
+async def test_a_session_ends_before_its_provider_is_asked(gate, browser, small, monkeypatch):
+    """A provider that takes its time, or never answers, keeps nobody signed in meanwhile."""
+    await sign_in(browser, gate, small)
+    (cookie,) = [c for c in browser.cookie_jar if c.key == "sid"]
+    digest = cookie_digest(cookie.value)
+    monkeypatch.setattr(openid_provider, "METADATA_FRESH_S", -1.0)
+    small.may_describe.clear()
+    before = small.discoveries
+    leaving = spawn(browser.post(f"{gate.url}/_auth/logout", headers=PROGRAM), name="logout")
+    async with asyncio.timeout(10):
+        while small.discoveries == before:  # noqa: ASYNC110 - the provider only counts
+            await asyncio.sleep(0.01)
+    try:
+        assert not await gate.runtime.own.login.sessions.is_there(digest)
+    finally:
+        small.may_describe.set()
+    async with await leaving as answer:
+        assert "provider_logout" in await answer.json()
 
 
 async def test_k6_a_provider_names_nobody_like_a_client(gate, browser, small):
