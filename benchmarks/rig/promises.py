@@ -1,9 +1,11 @@
-"""What Latchgate promises beside its peers, and whether a run shows it: pure text and numbers."""
+"""What Latchgate promises beside its peers, and whether a run shows it."""
 
 from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass
+
+from benchmarks.rig.procs import CORES
 
 PARTS = {
     "api": "API-like",
@@ -16,6 +18,8 @@ PARTS = {
 
 P99_TIMES = 1.5
 WEBSOCKET_KIB = 20
+WORKERS_TIMES = 1.8
+AVAILABLE = len(CORES)
 
 
 @dataclass(frozen=True)
@@ -56,10 +60,11 @@ class Kept:
     is_kept: bool
 
 
-def judge(results, memory):
+def judge(results, memory, *, cores=AVAILABLE):
     """Return the promises that a run says something about.
 
-    `results` by their scenarios' keys, `memory` by the sides'.
+    `results` by their scenarios' keys, `memory` by the sides'. What a second worker brings is seen
+    only where it has a core beside the load's.
     """
     told = []
     for promise in PROMISES:
@@ -69,6 +74,8 @@ def judge(results, memory):
             told.append(_ratio(promise, statistics.median(ratios)))
     told += _latency(results.get("half"))
     told += _websockets(memory)
+    if cores > 2:
+        told += _workers(results.get("api"), results.get("workers"))
     return told
 
 
@@ -87,6 +94,17 @@ def _latency(result):
             ratio = result.median(ours, "p99_ms") / result.median("nginx", "p99_ms")
             words = f"{ours} beside nginx, p99 of latency at half load"
             told.append(Kept(words, f"at most {P99_TIMES:g}", f"{ratio:.2f}", ratio <= P99_TIMES))
+    return told
+
+
+def _workers(one, two):
+    told = []
+    for ours in ("token", "session"):
+        if one is not None and two is not None and ours in one.samples and ours in two.samples:
+            ratio = two.median(ours, "rate") / one.median(ours, "rate")
+            words = f"{ours}, requests a second of two workers beside one"
+            promised = f"at least {WORKERS_TIMES:g}"
+            told.append(Kept(words, promised, f"{ratio:.2f}", ratio >= WORKERS_TIMES))
     return told
 
 

@@ -68,7 +68,7 @@ class Scenario:
         return [side for side in chosen if not self.only or side.key in self.only]
 
 
-MAIN = {"rounds": 7, "seconds": 2}
+MAIN = {"rounds": 6, "seconds": 2}
 SCENARIOS = (
     Scenario("api", "Small answers to API clients", **MAIN, quick_rounds=2),
     Scenario("api-logged", "The same with access logs", has_log=True, **MAIN, quick_rounds=1),

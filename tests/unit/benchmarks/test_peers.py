@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -10,9 +11,10 @@ pytest.importorskip("psutil")
 
 from benchmarks import peers
 from benchmarks.rig import echo, peers_page, peers_picture, procs, promises, traffic, wrk
-from benchmarks.rig.contenders import TEMPLATES, render
+from benchmarks.rig.contenders import TEMPLATES, Contender, Latchgate, render
+from benchmarks.rig.memory_use import Use
 from benchmarks.rig.rounds import Result, Sample
-from benchmarks.rig.scenarios import SCENARIOS, SIDES
+from benchmarks.rig.scenarios import SCENARIOS, SIDES, Side
 from benchmarks.rig.stage import wrong_ones
 
 TOLD = """\
@@ -98,6 +100,38 @@ def test_a_promise_is_kept_from_its_bound_on(nginx, is_kept):
     kept = promises.judge({"api": result("api", token=[10.0], nginx=[nginx])}, {})
 
     assert [is_kept] == [one.is_kept for one in kept]
+
+
+@pytest.mark.parametrize(("cores", "is_kept"), [(2, []), (4, [True])])
+def test_two_workers_are_judged_where_a_core_is_left_for_the_load(cores, is_kept):
+    """Workers that share a core bring nothing, which is not theirs to answer for."""
+    one, two = result("api", token=[10.0]), result("workers", token=[10.0])
+    two.samples["token"] = [replace(two.samples["token"][0], rate=1900.0)]
+
+    kept = promises.judge({"api": one, "workers": two}, {}, cores=cores)
+
+    assert is_kept == [told.is_kept for told in kept]
+
+
+@pytest.mark.parametrize(("kib", "is_kept"), [(20, True), (20.1, False)])
+def test_the_memory_of_a_websocket_is_judged(kib, is_kept):
+    """A WebSocket may hold 20 KiB and no more."""
+    use = Use(connection=0.0, websocket=kib * 1024, verdict=None)
+
+    assert [is_kept] == [told.is_kept for told in promises.judge({}, {"token": use})]
+
+
+def test_what_the_machine_lacks_is_left_out():
+    """A peer that is missing is named with what it lacks, and the others are measured."""
+
+    class Missing(Contender):
+        @classmethod
+        def missing(cls):
+            return "such program"
+
+    sides = [Side("latchgate", Latchgate, "token", "ours"), Side("other", Missing, "none", "other")]
+
+    assert (sides[:1], {"other": "there is no such program"}) == peers.here(sides)
 
 
 def test_what_was_not_measured_is_not_judged():
