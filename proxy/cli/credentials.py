@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from proxy.adapters.store import Store
+from proxy.cli.noting import COMMAND_LINE, noting
 from proxy.cli.opening import open_store_of
 from proxy.config.models import Config
 from proxy.core.refresh import Holder
@@ -39,8 +40,10 @@ async def make_session(config: Config, login: Login, scheme: str | None = None) 
     """
     _check(login)
     _, found = pick_session_scheme(config, scheme)
-    async with open_store_of(config) as store:
-        made = await open_sessions(config, found, store).create(login, time.time())
+    async with open_store_of(config) as store, noting(config, store) as audit:
+        now = time.time()
+        made = await open_sessions(config, found, store).create(login, now)
+        audit.note(COMMAND_LINE.event("login", login.subject), now)
     return MadeSession(f"{found.cookie}={made.cookie}", made.digest, int(made.expires_at))
 
 
@@ -50,10 +53,11 @@ async def make_token(config: Config, login: Login, lifetime_s: float | None = No
     Raises `ValueError` for what makes no sense, `StoreUnavailable` and `KeysUnavailable`.
     """
     _check(login)
-    async with _open_issuer(config) as (issuer, _):
-        return await issuer.mint(
+    now = time.time()
+    async with _open_issuer(config) as (issuer, store), noting(config, store) as audit:
+        made = await issuer.mint(
             login.subject,
-            now=time.time(),
+            now=now,
             roles=login.roles,
             scopes=login.scopes,
             claims=login.claims,
@@ -61,6 +65,8 @@ async def make_token(config: Config, login: Login, lifetime_s: float | None = No
             name=login.name,
             lifetime=lifetime_s,
         )
+        audit.note(COMMAND_LINE.event("token_issued", login.subject), now)
+        return made
 
 
 async def begin_family(config: Config, login: Login, client: str) -> Answer:
@@ -83,8 +89,11 @@ async def begin_family(config: Config, login: Login, client: str) -> Answer:
         scopes=tuple(login.scopes),
         claims=login.claims,
     )
-    async with _open_issuer(config) as (issuer, store):
-        return await open_families(config, issuer, store).begin(holder, client, now, since=now)
+    async with _open_issuer(config) as (issuer, store), noting(config, store) as audit:
+        begun = await open_families(config, issuer, store).begin(holder, client, now, since=now)
+        what = f"client {client}"
+        audit.note(COMMAND_LINE.event("token_issued", login.subject, what), now)
+        return begun
 
 
 def _check(login: Login) -> None:

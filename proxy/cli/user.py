@@ -17,6 +17,7 @@ import typer
 from proxy.adapters.passwords import hash_password, is_weaker
 from proxy.adapters.users_file import edit_users
 from proxy.cli import report
+from proxy.cli.noting import COMMAND_LINE, noting
 from proxy.cli.opening import load_or_fail, open_store_of
 from proxy.cli.options import (
     DEFAULT_CONFIG,
@@ -177,17 +178,18 @@ def _change(
     if not _edit(file, change):
         report.fail(f"there is no user called {name}")
     entry = _read(file).users[name]
-    ended = report.complete(_end(settings, entry.subject or name, entry))
+    ended = report.complete(_end(settings, entry.subject or name, entry, done))
     count = "1 session" if ended == 1 else f"{ended} sessions"
     _say(as_json, {"user": name, "ended": ended}, f"{name}: {done}; {count} ended")
 
 
-async def _end(settings: Config, subject: str, entry: UserConfig) -> int:
-    """End the subject's sessions, and tell a running gate that this was done."""
-    async with open_store_of(settings) as store:
-        subjects = open_subjects(settings, store)
-        ended = await subjects.end(subject, time.time())
+async def _end(settings: Config, subject: str, entry: UserConfig, done: str) -> int:
+    """End the subject's sessions, note it, and tell a running gate that this was done."""
+    async with open_store_of(settings) as store, noting(settings, store) as audit:
+        subjects, now = open_subjects(settings, store), time.time()
+        ended = await subjects.end(subject, now)
         await subjects.tell(subject, become(entry), file=_file_of(settings))
+        audit.note(COMMAND_LINE.event("user_changed", subject, f"{done}: {ended} ended"), now)
     return ended
 
 

@@ -31,6 +31,7 @@ KINDS: Final = frozenset(
         "login_second_step",
         "logout",
         "session_ended",
+        "user_changed",
         "token_issued",
         "token_refreshed",
         "refresh_reused",

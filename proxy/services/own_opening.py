@@ -14,7 +14,7 @@ from proxy.core.destination import Destinations
 from proxy.errors import StoreUnavailable
 from proxy.services.administration import Administration
 from proxy.services.attempts import Attempts
-from proxy.services.audit import Audit
+from proxy.services.audit import Audit, Event
 from proxy.services.factors import open_otp, open_second_step, open_step_up
 from proxy.services.issuing import open_family_records
 from proxy.services.login import LoginService
@@ -76,6 +76,9 @@ def watch_users(own: OwnServices, clock: Callable[[], float]) -> list[asyncio.Ta
         return []
 
     async def seen(changes: Mapping[str, str]) -> None:
-        await subjects.end_changed(changes, clock(), file=users.file)
+        now = clock()
+        async for subject, ended in subjects.end_changed(changes, now, file=users.file):
+            detail = f"in the file of users: {ended} ended"
+            own.audit.note(Event("user_changed", subject, detail=detail), now)
 
     return [spawn(users.run(seen), name="users")]

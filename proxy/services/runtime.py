@@ -136,6 +136,7 @@ class Runtime:
         health = StoreHealth()
         tasks: list[asyncio.Task[None]] = []
         keys = open_signing_keys(config, store)
+        audit = Audit(store, prefix=config.store.prefix)
         builder = SchemeBuilder(
             config,
             store,
@@ -146,6 +147,7 @@ class Runtime:
             coherence=coherence,
             cipher=keys.cipher,
         )
+        builder.audit = audit
         upstreams = {
             name: Upstream(UpstreamSettings.from_config(name, upstream, own_addresses))
             for name, upstream in config.upstreams.items()
@@ -185,7 +187,6 @@ class Runtime:
             with contextlib.suppress(StoreUnavailable):
                 await ring.refresh(clock())
             tasks.append(spawn(_refresh_keys(ring, clock), name="signing keys"))
-        audit = Audit(store, prefix=config.store.prefix)
         own = open_own_services(config, schemes, store, assembly.destinations, audit, oidc)
         if own is not None:
             tasks.extend(watch_users(own, clock))

@@ -318,9 +318,9 @@ class Sessions(SessionReader):
             return False
         return await self._end([digest], owner) > 0
 
-    async def end(self, digest: str, subject: str) -> None:
-        """End a session that was just read, and is known to be `subject`'s."""
-        await self._end([digest], subject)
+    async def end(self, digest: str, subject: str) -> bool:
+        """End a session that was just read, and is known to be `subject`'s; False: somebody has."""
+        return await self._end([digest], subject) > 0
 
     async def revoke_subject(self, subject: str, *, on_look: OnLook | None = None) -> int:
         """End every session of `subject`, idle ones too; return how many there were.

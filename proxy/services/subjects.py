@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -41,8 +41,12 @@ class Subjects:
             await self.revocations.revoke_subject(self.origin, subject, now, keep_s=self.keep_s)
         return await self.sessions.revoke_subject(subject)
 
-    async def end_changed(self, changes: Mapping[str, str], now: float, *, file: Path) -> None:
+    async def end_changed(
+        self, changes: Mapping[str, str], now: float, *, file: Path
+    ) -> AsyncIterator[tuple[str, int]]:
         """End what contradicts `changes` of a users file: subjects, and what each of them has become.
+
+        Yields each subject with whom something was done, and how many sessions ended.
 
         Whoever else has seen to the same change of the same file (another worker, a command) has
         told so; then nothing is done, and a login since then is left alone. A gate on another host
@@ -52,8 +56,9 @@ class Subjects:
         for subject, become in changes.items():
             (told,) = await self.store.fetch([self._key(subject, file)])
             if told != become.encode():
-                await self.end(subject, now)
+                ended = await self.end(subject, now)
                 await self.tell(subject, become, file=file)
+                yield subject, ended
 
     async def tell(self, subject: str, become: str, *, file: Path) -> None:
         """Tell that everything was ended which contradicts what `subject` has become in `file`."""

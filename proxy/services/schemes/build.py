@@ -15,6 +15,7 @@ from proxy.core.formats.native import native_origin
 from proxy.core.revocation import History, RevocationKeys, marker_life_s
 from proxy.errors import KeysUnavailable, StoreUnavailable
 from proxy.services import compile as compiling
+from proxy.services.audit import Audit
 from proxy.services.coherence import Coherence
 from proxy.services.deny_list import DenyList, common_keys
 from proxy.services.revocations import Revocations
@@ -130,6 +131,8 @@ class SchemeBuilder:
         self._address = address
         self._coherence = coherence
         self._cipher = cipher
+        self.audit: Audit | None = None
+        """Where it is noted that a session ended because it was used elsewhere."""
         self.history = History(is_strict=config.store.on_loss == "revoke_all")
         """Of the revocations, as all jwt schemes of the worker know it."""
 
@@ -180,6 +183,7 @@ class SchemeBuilder:
             remember=login.sessions.remember if login is not None and is_login else None,
             is_bound=bound is not None,
             ends_moved=bound is None or bound.on_change == "end",
+            audit=self.audit,
         )
 
     def _json(self, name: str, scheme: SessionSchemeConfig) -> SessionRecords:

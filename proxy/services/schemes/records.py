@@ -21,6 +21,7 @@ from proxy.core.mapping import IdentityReader
 from proxy.core.strict_json import memory_of
 from proxy.errors import StoreUnavailable
 from proxy.model import Absent, Identity
+from proxy.services.audit import Audit, Event
 from proxy.services.coherence import Kept, Ledger
 from proxy.services.schemes.port import Found
 from proxy.services.sessions import Sessions
@@ -131,6 +132,8 @@ class NativeRecords:
     """True where a session opens nothing elsewhere than it is bound to."""
     ends_moved: bool = True
     """True where it then ends; False: it asks for a factor."""
+    audit: Audit | None = None
+    """Where it is noted that it did."""
 
     def known(self, found: Found, key: Key, now: float) -> Identity | Absent | None:
         """Return what the verdict says at `now`.
@@ -211,22 +214,29 @@ class NativeRecords:
         if finding.binding is not None:
             broken = finding.binding.broken_by(found.address, found.agent)
             if broken is not None:
-                return self._moved(found, key, finding, broken)
+                return self._moved(found, key, finding, broken, now)
         if found.is_request:
             self._use(finding, key, now)
         return finding.identity
 
-    def _moved(self, found: Found, key: Key, verdict: Verdict, broken: str) -> Absent:
+    def _moved(self, found: Found, key: Key, verdict: Verdict, broken: str, now: float) -> Absent:
         """End a session that is used elsewhere, or have its owner prove that it is them."""
         if not self.ends_moved:
             return Absent("step_up_required", broken)
         if found.is_request:
-            spawn(self._end(key, verdict.identity.subject), name="session used elsewhere")
+            ending = self._end(found, key, verdict.identity.subject, broken, now)
+            spawn(ending, name="session used elsewhere")
         return Absent("session_moved", broken)
 
-    async def _end(self, key: Key, subject: str) -> None:
+    async def _end(self, found: Found, key: Key, subject: str, why: str, now: float) -> None:
+        """End a session and note from where it was used, once: whoever used it may be a thief."""
+        digest, ended = key[2].hex(), False
         with contextlib.suppress(StoreUnavailable):  # then the next request there ends it
-            await self.sessions.end(key[2].hex(), subject)
+            ended = await self.sessions.end(digest, subject)
+        if ended and self.audit is not None:
+            agent = None if found.agent is None else found.agent.decode("utf-8", "backslashreplace")
+            detail = f"{digest[:8]}, used elsewhere: {why}"
+            self.audit.note(Event("session_ended", subject, found.address, agent, "", detail), now)
 
     def use(self, found: Found, key: Key, now: float) -> bool:
         """Count a use of a session whose verdict is known, and not over."""

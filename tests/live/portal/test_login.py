@@ -472,6 +472,12 @@ async def test_r1_a_session_ends_where_it_is_not_bound_to(begin, browse):
     assert (401, "session_moved") == (answer.status, json.loads(text)["code"])
     browser.headers |= here
     await browser.is_signed_out()
+    await browser.ask("GET", "/orders")
+    await gate.runtime.audit.close()
+    _, moved = await AuditTrail(gate.runtime.store, prefix="latchgate:").last(10)
+    event = moved.event
+    assert ("session_ended", "alice", "198.51.100.1") == (event.kind, event.subject, event.address)
+    assert event.detail.endswith(", used elsewhere: another address block")
 
 
 async def test_r1_a_session_of_an_unknown_address_is_used_at_no_known_one(begin, browse):
@@ -647,6 +653,11 @@ async def test_r6_a_change_of_the_file_reaches_live_sessions(begin, browse, file
     await browser.is_signed_out()
     await browser.sign_in()
     assert [] == (await browser.me())[1]["roles"]
+    await gate.runtime.audit.close()
+    entries = await AuditTrail(gate.runtime.store, prefix="latchgate:").last(10)
+    assert [("login", ""), ("user_changed", "in the file of users: 1 ended"), ("login", "")] == [
+        (entry.event.kind, entry.event.detail) for entry in entries
+    ]
 
 
 async def test_an_outage_signs_nobody_in(begin, browse, valkey):

@@ -16,6 +16,8 @@ def test_what_commands_end_and_revoke_is_noted(gate):
     issuer = "https://shop.example.com"
 
     assert [
+        ("login", "alice", "on the command line"),
+        ("login", "bob", "on the command line"),
         ("session_ended", "alice", f"{made['id'][:8]}, on the command line"),
         ("session_ended", "bob", "all 1, on the command line"),
         ("session_ended", None, "all 0 of everybody, on the command line"),

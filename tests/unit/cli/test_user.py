@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pty
 import stat
@@ -118,6 +119,14 @@ def test_r6_a_change_ends_sessions_and_tokens(people, command):
     assert "token_revoked" == judged["code"]
     assert (command == "disable") == users_of(people)["alice"].disabled
     assert (command == "passwd") == is_password(people, "alice", "new")
+    done = "disabled" if command == "disable" else "password changed"
+    trail = [json.loads(line) for line in people.run("audit", "--json").stdout.splitlines()]
+    assert [
+        ("login", "on the command line"),
+        ("token_issued", "on the command line"),
+        ("user_changed", f"{done}: 1 ended, on the command line"),
+    ] == [(event["kind"], event["detail"]) for event in trail]
+    assert {"alice"} == {event["subject"] for event in trail}
 
 
 def test_enable_takes_disable_back(people):

@@ -31,6 +31,11 @@ def subjects(store):
     return Subjects(store, "latchgate:", sessions, Revocations(store, KEYS), "local", 60)
 
 
+async def changed(subjects, become):
+    """Tell of what alice has become; return what was done."""
+    return [done async for done in subjects.end_changed({"alice": become}, NOW, file=FILE)]
+
+
 async def test_r6_sessions_and_tokens_end_together(subjects, store):
     """R6: every session of the person, and every token that was issued until now."""
     mine = await subjects.sessions.create(Login("alice"), NOW)
@@ -45,19 +50,19 @@ async def test_r6_sessions_and_tokens_end_together(subjects, store):
 
 async def test_r6_a_change_is_seen_to_once(subjects):
     """R6: who signed in after the change was seen to keeps that session; a new change ends it."""
-    await subjects.end_changed({"alice": "disabled"}, NOW, file=FILE)
+    assert [("alice", 0)] == await changed(subjects, "disabled")
     new = await subjects.sessions.create(Login("alice"), NOW)
-    await subjects.end_changed({"alice": "disabled"}, NOW, file=FILE)
+    assert [] == await changed(subjects, "disabled")
     assert await subjects.sessions.show(new.digest, NOW)
 
-    await subjects.end_changed({"alice": "admin"}, NOW, file=FILE)
+    assert [("alice", 1)] == await changed(subjects, "admin")
     assert None is await subjects.sessions.show(new.digest, NOW)
 
 
 async def test_r6_a_file_that_changes_later_ends_what_it_let_in(subjects, monkeypatch):
     """R6: whoever another host still let in, by its older copy of the file, is out when it has the new one."""
-    await subjects.end_changed({"alice": "disabled"}, NOW, file=FILE)
+    await changed(subjects, "disabled")
     monkeypatch.setattr(platform, "node", lambda: "the-other-host")
     late = await subjects.sessions.create(Login("alice"), NOW)
-    await subjects.end_changed({"alice": "disabled"}, NOW, file=FILE)
+    await changed(subjects, "disabled")
     assert None is await subjects.sessions.show(late.digest, NOW)
