@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from urllib.parse import urlencode
@@ -14,12 +15,17 @@ from aiohttp.test_utils import TestServer
 from proxy.adapters.jwe import TokenCipher
 from proxy.core.oauth import SESSION_GRANT
 from proxy.core.refresh import Holder, read_token
+from proxy.run.providers import Providers
+from proxy.services.runtime import load
 from proxy.services.schemes.build import open_sessions
 from proxy.services.sessions import Login
+from tests.proof_maker import proof
+from tests.small_provider import CLIENT_ID, CLIENT_SECRET, running_provider
 from tests.token_workshop import assemble, private_key
 
 SECRET = "0123456789abcdef0123456789abcdef"
 GATE = "https://shop.example.com"
+STAY = {"allow_redirects": False}
 
 CONFIG = """
 store: {{url: "{store}"}}
@@ -30,7 +36,10 @@ schemes:
   web: {{type: session, format: native, cookie: sid}}
 tokens: {{issuer: {gate}, audience: app, encrypt: {encrypt}}}
 clients: {{backend: {{secret: "{secret}", grants: [refresh_token, client_credentials]}}}}
-login: {{scheme: web}}
+login:
+  scheme: web
+  providers:
+    corp: {{issuer: "{issuer}", client_id: "{client_id}", client_secret: "{client_secret}"}}
 routes:
   - {{match: {{path: /assert}}, auth: web, upstream: app, identity: {{assertion: true}}}}
   - {{match: {{path: /**}}, auth: [api, web], upstream: app}}
@@ -53,8 +62,24 @@ KINDS = [
     "logout token",
     "dpop proof",
     "forged access",
+    "bound access",
+    "a client's proof",
+    "provider's id token",
+    "provider's logout token",
 ]
-PLACES = ["bearer", "token cookie", "query", "session cookie", "refresh", "introspect", "client"]
+PLACES = [
+    "bearer",
+    "token cookie",
+    "query",
+    "session cookie",
+    "bound",
+    "proof",
+    "introspect",
+    "client",
+    "id token",
+    "logout token",
+    "refresh",  # which spends the token: the last
+]
 
 GOOD_TOKENS = {"access", "encrypted access", "session's access", "client's access"}
 # What lies inside an encrypted token is a signed one; nobody but the gate can take it out.
@@ -69,6 +94,11 @@ OPENS = {
     ("refresh", "refresh"),
     ("refresh", "introspect"),  # as a refresh token, which is what it is
     ("client secret", "client"),
+    ("bound access", "bound"),
+    ("bound access", "introspect"),
+    ("a client's proof", "proof"),
+    ("provider's id token", "id token"),
+    ("provider's logout token", "logout token"),
 }
 
 
@@ -86,8 +116,8 @@ async def app():
 class Matrix:
     """One gate, a credential of each kind, and what each place makes of them."""
 
-    def __init__(self, gate, encrypting, http):
-        self.gate, self.encrypting, self.http = gate, encrypting, http
+    def __init__(self, gate, encrypting, http, provider):
+        self.gate, self.encrypting, self.http, self.provider = gate, encrypting, http, provider
         self.kinds = {}
 
     async def fill(self):
@@ -104,6 +134,8 @@ class Matrix:
         cookie = {"Cookie": f"sid={session.cookie}"}
         _, said = await self.post({"grant_type": SESSION_GRANT}, headers=cookie)
         _, own = await self.post({"grant_type": "client_credentials"}, secret=SECRET)
+        headers = {"DPoP": proof("POST", f"{self.gate.url}/_auth/token")}
+        _, bound = await self.post({"grant_type": "client_credentials"}, "token", SECRET, headers)
         async with self.http.get(f"{self.gate.url}/assert", headers=cookie) as answer:
             assertion = (await answer.json())["assertion"]
         cipher = TokenCipher([bytes(32)], GATE)
@@ -122,6 +154,10 @@ class Matrix:
             "client secret": SECRET,
             "assertion": assertion,
             **self.signed(now),
+            "bound access": bound["access_token"],
+            "a client's proof": proof("GET", f"{self.gate.url}/x", bound["access_token"]),
+            "provider's id token": self.provider._id_token("n", "t"),
+            "provider's logout token": self.provider.logout_token(sub="ann"),
         }
 
     def signed(self, now):
@@ -152,8 +188,8 @@ class Matrix:
         async with self.http.get(self.gate.url + path, headers=headers) as answer:
             return answer.status == 200
 
-    async def opens(self, value, place):
-        """Tell whether `value` opens anything at `place`."""
+    async def opens(self, kind, value, place):
+        """Tell whether `value`, of a kind, opens anything at `place`."""
         match place:
             case "bearer":
                 return await self.get(Authorization=f"Bearer {value}")
@@ -163,6 +199,19 @@ class Matrix:
                 return await self.get(f"/x?{urlencode({'token': value})}")
             case "session cookie":
                 return await self.get(Cookie=f"sid={value}")
+            case "bound":
+                said = {"DPoP": proof("GET", f"{self.gate.url}/x", value)}
+                return await self.get(Authorization=f"DPoP {value}", **said)
+            case "proof":
+                return await self.get(
+                    Authorization=f"DPoP {self.kinds['bound access']}", DPoP=value
+                )
+            case "id token":
+                return await self.signs_in(kind, value)
+            case "logout token":
+                url = f"{self.gate.url}/_auth/backchannel/corp"
+                async with self.http.post(url, data={"logout_token": value}) as answer:
+                    return answer.status == 200
             case "client":
                 status, _ = await self.post({"grant_type": "client_credentials"}, secret=value)
                 return status == 200
@@ -173,26 +222,50 @@ class Matrix:
                 return (await self.post(form, secret=SECRET))[0] == 200
         raise AssertionError(place)
 
+    async def signs_in(self, kind, value):
+        """Tell whether a login at the provider succeeds that answers with `value` as ID token."""
+        page = {"Sec-Fetch-Mode": "navigate", "Accept": "text/html"}
+        url = f"{self.gate.url}/_auth"
+        async with self.http.get(f"{url}/start/corp", headers=page, **STAY) as answer:
+            query = self.provider.enter(answer.headers["Location"]).decode()
+            state = "; ".join(f"{name}={each.value}" for name, each in answer.cookies.items())
+        # The provider's own is made for this very login: it says its nonce.
+        self.provider.raw_id_token = None if kind == "provider's id token" else value
+        async with self.http.get(
+            f"{url}/callback/corp?{query}", headers={**page, "Cookie": state}, **STAY
+        ) as answer:
+            return "sid" in answer.cookies and answer.status == 303
+
 
 @pytest.mark.parametrize("encrypt", ["false", "true"])
-async def test_k4_each_kind_opens_its_own_places_only(valkey, app, start_gate, encrypt):
-    """K4: sixteen kinds in seven places; whatever stands where it does not belong is refused."""
+async def test_k4_each_kind_opens_its_own_places_only(valkey, app, start_gate, tmp_path, encrypt):
+    """K4: twenty kinds in eleven places; whatever stands where it does not belong is refused."""
 
     async def gate(encrypt):
         text = CONFIG.format(
-            store=valkey.url, key="00" * 32, app=app, gate=GATE, secret=SECRET, encrypt=encrypt
-        )
-        return await start_gate(text)
+            store=valkey.url, key="00" * 32, app=app, gate=GATE, secret=SECRET, encrypt=encrypt,
+            issuer=small.issuer, client_id=CLIENT_ID, client_secret=CLIENT_SECRET,
+        )  # fmt: skip
+        (file := tmp_path / "keys.yaml").write_text(text)
+        providers = Providers(load(file).config, lambda _name, _document: None)
+        providers.start()
+        await providers.wait(5)
+        stack.push_async_callback(providers.close)
+        return await start_gate(text, key_sources=providers.sources())
 
     jar = aiohttp.DummyCookieJar()
-    async with aiohttp.ClientSession(cookie_jar=jar) as http:
-        matrix = Matrix(await gate(encrypt), await gate("true"), http)
+    async with (
+        contextlib.AsyncExitStack() as stack,
+        running_provider() as small,
+        aiohttp.ClientSession(cookie_jar=jar) as http,
+    ):
+        matrix = Matrix(await gate(encrypt), await gate("true"), http, small)
         await matrix.fill()
         assert KINDS == list(matrix.kinds)
         found = set()
-        for place in sorted(PLACES, key="refresh".__eq__):  # which spends the token: the last
+        for place in PLACES:
             for kind, value in matrix.kinds.items():
-                if await matrix.opens(value, place):
+                if await matrix.opens(kind, value, place):
                     found.add((kind, place))
 
     assert OPENS == found
