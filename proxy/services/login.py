@@ -247,16 +247,25 @@ class LoginService:
         return user if is_same and users.become(half.name) == half.became else None
 
     async def vouched(
-        self, login: Login, where: Whereabouts, old: str | None, now: float
+        self,
+        login: Login,
+        where: Whereabouts,
+        old: str | None,
+        now: float,
+        *,
+        began_ago: Callable[[], float],
     ) -> NewSession | None:
         """Make a session for somebody whom a provider vouches for, in the place of `old`, a digest.
 
-        `None`: everything of theirs was ended meanwhile (R6). Raises `ValueError` for what no record
+        `began_ago` tells how many seconds ago they went to the provider: who they are is known only
+        now. `None`: everything of theirs was ended since (R6). Raises `ValueError` for what no record
         may say, a client's subject among it, and `StoreUnavailable`.
         """
         if login.subject.startswith(CLIENT_SUBJECT):
             raise ValueError("the subject is what a client is called")
         began = await self.sessions.begin(login.subject)
+        if await self.sessions.ended_ago(login.subject) <= began_ago():
+            return None
         placed = replace(
             login,
             address=where.address,

@@ -45,6 +45,9 @@ return {1, ARGV[1]}
 """)
 
 
+_LEFT: Final = Script("return redis.call('PTTL', KEYS[1])")
+
+
 @dataclass(frozen=True, slots=True)
 class Login:
     """Whose session is to be made, and what it is to say of them."""
@@ -161,6 +164,14 @@ class Sessions(SessionReader):
         """Note where a login of `subject` begins: before its factors are checked."""
         keys = self.ended_keys(subject)
         return Beginning(subject, tuple([(await self._store.fetch([key]))[0] for key in keys]))
+
+    async def ended_ago(self, subject: str) -> float:
+        """Return how many seconds ago all sessions of `subject` were ended; infinite where none were lately.
+
+        For a login that began before anybody could say whose it is; by the store's clock alone.
+        """
+        left = [await self._store.run(_LEFT, [key]) for key in self.ended_keys(subject)]
+        return min((ENDED_LIFE_S - ms / 1000 for ms in left if ms >= 0), default=math.inf)
 
     async def rotate(
         self, old: str | None, login: Login, now: float, *, began: Beginning | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
@@ -125,7 +126,11 @@ class _Providers:
         old = None if found is None else cookie_digest(found.value)
         try:
             session = await self._service.vouched(
-                _login_of(finished, visit.now), _whereabouts(visit), old, visit.now
+                _login_of(finished, visit.now),
+                _whereabouts(visit),
+                old,
+                visit.now,
+                began_ago=lambda: time.time() - finished.begun_at,
             )
         except ValueError:
             raise Refused("provider_invalid", "the claims do not fit into a session") from None

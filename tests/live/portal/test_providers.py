@@ -326,6 +326,33 @@ async def test_a_provider_that_fails_signs_nobody_in(gate, browser, small, spoil
     assert "sid" not in {cookie.key for cookie in browser.cookie_jar}
 
 
+@pytest.mark.parametrize("is_all", [False, True])
+async def test_r6_no_login_outlives_the_end_of_everything_of_its_owner(
+    gate, browser, small, is_all
+):
+    """R6: whoever was at the provider meanwhile comes back to nothing, and signs in anew."""
+    sessions = gate.runtime.own.login.sessions
+    query = small.enter(await begin(browser, gate)).decode()
+    await (sessions.revoke_all() if is_all else sessions.revoke_subject("ann"))
+    answer, _ = await go(browser, f"{gate.url}/_auth/callback/corp?{query}")
+
+    assert (400, []) == (answer.status, answer.headers.getall("Set-Cookie", []))
+    assert 303 == (await sign_in(browser, gate, small)).status
+
+
+async def test_r6_the_end_of_somebody_elses_sessions_stops_no_login_at_a_provider(
+    gate, browser, small
+):
+    """R6: nor does an end that was before the login began."""
+    sessions = gate.runtime.own.login.sessions
+    await sessions.revoke_subject("ann")
+    query = small.enter(await begin(browser, gate)).decode()
+    await sessions.revoke_subject("bob")
+    answer, _ = await go(browser, f"{gate.url}/_auth/callback/corp?{query}")
+
+    assert 303 == answer.status
+
+
 async def test_a_session_ends_before_its_provider_is_asked(gate, browser, small, monkeypatch):
     """A provider that takes its time, or never answers, keeps nobody signed in meanwhile."""
     await sign_in(browser, gate, small)
