@@ -9,6 +9,9 @@ from benchmarks.rig.procs import CORES
 from benchmarks.rig.rounds import COLD
 from benchmarks.rig.scenarios import OURS, SIDES
 
+DISTURBED = 0.05
+"""What others may take of the core under test before the page tells it."""
+
 
 def page(command, results, memory, kept, *, versions, left_out):
     """Return the whole page."""
@@ -63,6 +66,10 @@ def notes(result):
         )
     if scenario.is_half:
         found.append("All get the same rate of requests: half of what Latchgate manages.\n")
+    if result.samples:
+        others = statistics.median(result.median(key, "others") for key in result.samples)
+        if others > DISTURBED:
+            found.append(f"Other work took {others:.0%} of a core from those under test.\n")
     for key, samples in result.samples.items():
         errors = [one.errors for one in samples if one.errors]
         if errors:

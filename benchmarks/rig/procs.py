@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 
 START_TIMEOUT_S = 30.0
+TICKS = os.sysconf("SC_CLK_TCK")
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
 
 
@@ -113,6 +114,22 @@ def _cpu_s(pid):
 def cpu_of_schedstat(text):
     """Return the seconds that a thread has run, user and system: what /proc/PID/stat has in ticks."""
     return int(text.split()[0]) / 1e9
+
+
+def used_s(cores):
+    """Return how long these cores have not been idle, whoever used them."""
+    return busy_of(Path("/proc/stat").read_text(), cores)
+
+
+def busy_of(text, cores):
+    """Return the seconds in which these cores were not idle, of the text of /proc/stat."""
+    total = 0
+    for line in text.splitlines():
+        name, *fields = line.split()
+        if name in {f"cpu{core}" for core in cores}:
+            user, nice, system, _idle, _iowait, *more = map(int, fields[:8])
+            total += user + nice + system + sum(more)
+    return total / TICKS
 
 
 def _memory(pid):

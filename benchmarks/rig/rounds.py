@@ -8,7 +8,7 @@ import subprocess
 from dataclasses import dataclass, field
 
 from benchmarks.rig import memory_use, people, sockets, traffic, wrk
-from benchmarks.rig.procs import cores_for
+from benchmarks.rig.procs import cores_for, used_s
 from benchmarks.rig.scenarios import OURS
 from benchmarks.rig.stage import refuses
 
@@ -29,6 +29,8 @@ class Sample:
     rate: float
     busy: float
     """Its part of one core."""
+    others: float
+    """What other work of the machine, and who lends it, took on its cores meanwhile."""
     p50_ms: float
     p99_ms: float
     errors: dict[str, int]
@@ -131,15 +133,17 @@ class Rounds:
     def _sample(self, scenario, side, number, seconds, pause_ms, result):
         one = self.contender(side, scenario)
         with self._ready_load(scenario, side, one, number, seconds, pause_ms) as load:
-            before = one.running.cpu_s()
+            own, _ = cores_for(scenario.workers)
+            before, all_before = one.running.cpu_s(), used_s(own)
             told = load()
-            used = one.running.cpu_s() - before
+            used, all_used = one.running.cpu_s() - before, used_s(own) - all_before
         if scenario.has_log and one.log.stat().st_size < told.requests:
             raise RuntimeError("it writes no access log")
         sample = Sample(
             cpu_us=used / max(1, told.requests) * 1e6,
             rate=told.requests / told.seconds,
             busy=used / told.seconds,
+            others=max(0.0, all_used - used) / told.seconds,
             p50_ms=told.p50_ms,
             p99_ms=told.p99_ms,
             errors=told.errors,

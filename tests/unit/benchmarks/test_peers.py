@@ -24,7 +24,9 @@ told requests=4000 us=2000000 connect=0 read=0 write=0 status=3 timeout=0 p50=15
 
 
 def sample(cpu_us, p99_ms=1.0):
-    return Sample(cpu_us=cpu_us, rate=1000.0, busy=1.0, p50_ms=0.5, p99_ms=p99_ms, errors={})
+    return Sample(
+        cpu_us=cpu_us, rate=1000.0, busy=1.0, others=0.0, p50_ms=0.5, p99_ms=p99_ms, errors={}
+    )
 
 
 def result(key, **costs):
@@ -84,6 +86,23 @@ def test_a_silent_wrk_is_an_error():
 def test_the_cpu_of_a_thread_is_read():
     """What a thread has run comes first, in nanoseconds."""
     assert procs.cpu_of_schedstat("1500000000 42 7\n") == 1.5
+
+
+def test_the_use_of_a_core_is_read():
+    """Idle time and waiting for a disk is nobody's use; time that the machine's lender took is."""
+    text = "cpu  9 9 9 9 9 9 9 9 0 0\ncpu0 10 1 20 500 7 2 3 4 0 0\ncpu1 1 1 1 1 1 1 1 1 0 0\n"
+
+    assert 40 / procs.TICKS == procs.busy_of(text, [0])
+
+
+def test_a_disturbed_run_says_so():
+    """Whoever reads a page learns that other work ran beside the measurement."""
+    quiet = result("api", token=[10.0])
+    busy = result("api", token=[10.0])
+    busy.samples["token"] = [replace(busy.samples["token"][0], others=0.4)]
+
+    assert peers_page.notes(quiet) == []
+    assert "40%" in peers_page.notes(busy)[0]
 
 
 def test_ratios_are_formed_within_a_round():
