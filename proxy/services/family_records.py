@@ -25,6 +25,8 @@ from proxy.services.revocations import Revocations
 from proxy.services.session_index import YOUNG_S, Entry, SessionIndex
 from proxy.services.session_reading import BATCH, SCAN_STEP, OnLook
 
+MAX_OF_ONE: Final = 1000
+"""Families of one person: a further login ends the oldest, or one name and password filled the store."""
 ENDED_LIFE_S: Final = 3600.0
 """How long it is remembered that somebody's families were ended: no login takes so long (R6)."""
 _ID: Final = re.compile(r"[0-9a-f]{32}")
@@ -112,14 +114,21 @@ class FamilyRecords:
         )
 
     async def add(self, name: str, family: Family, now: float) -> None:
-        """Write a new family. Raises `ValueError` for one that could not be read again."""
+        """Write a new family, in the place of the oldest of a person who has very many.
+
+        Raises `ValueError` for one that could not be read again.
+        """
         record = family.encode()
         Family.decode(record)
         oldest = await self.enter(name, family, now)
         life_s = family.expires_at - now
         if not await self._store.put(self.family_key(name), record, ttl_s=life_s, only="new"):
             raise RuntimeError("128 random bits came twice")  # the random source is broken
-        await self._known(family.subject, oldest, now)
+        theirs = [item.digest for _, item in await self._known(family.subject, oldest, now)]
+        over = await self._index.count(family.subject) - MAX_OF_ONE
+        if over > 0:
+            _log.warning("too many refresh families of one person: the oldest make room")
+            await self.end([each for each in theirs if each != name][:over], family.subject, now)
 
     async def enter(self, name: str, family: Family, now: float) -> list[Entry]:
         """Have a family found by its subject; return their oldest entries. Repeating it changes nothing."""

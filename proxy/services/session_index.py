@@ -47,6 +47,8 @@ end
 return redis.call('ZRANGE', KEYS[1], 0, ARGV[4] - 1, 'WITHSCORES')
 """)
 
+_COUNT: Final = Script("return redis.call('ZCOUNT', KEYS[1], '-inf', '+inf')")
+
 _REMOVE: Final = Script("return redis.call('ZREM', KEYS[1], unpack(ARGV))")
 
 # KEYS: the set. ARGV: how many, and the entry behind which they stand: score and digest, or
@@ -117,6 +119,10 @@ class SessionIndex:
         members = list(digests)
         if members:
             await self._store.run(_REMOVE, [self.key(subject)], members)
+
+    async def count(self, subject: str) -> int:
+        """Return how many entries `subject` has, those without a session among them."""
+        return int(await self._store.run(_COUNT, [self.key(subject)], []))
 
     async def page(self, subject: str, count: int, *, after: Entry | None = None) -> list[Entry]:
         """Return at most `count` entries behind `after`, the newest first."""

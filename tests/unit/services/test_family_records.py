@@ -12,6 +12,7 @@ from proxy.adapters.store import StoreAddress, open_store
 from proxy.core.refresh import Family, Holder, Spot, read_token
 from proxy.core.session_search import Search
 from proxy.errors import StoreUnavailable
+from proxy.services import family_records
 from proxy.services.family_records import FamilyRecords
 from proxy.services.refresh import GrantRefused, Start
 from proxy.services.session_index import YOUNG_S
@@ -98,6 +99,21 @@ async def test_a_persons_families_are_found_without_a_scan(records, admin):
     assert made[::-1] == [item.digest for item in (*first.items, *second.items)]
     assert second.next is None
     assert "cmdstat_scan" not in admin.info("commandstats")
+
+
+async def test_one_person_does_not_fill_the_store(records, admin, monkeypatch):
+    """Beyond the limit each login ends the oldest family, for good; nobody else's is touched."""
+    monkeypatch.setattr(family_records, "MAX_OF_ONE", 3)
+    made = [secrets.token_hex(16) for _ in range(6)]
+    await records.add(secrets.token_hex(16), family(holder=Holder("bob")), NOW)
+    for number, name in enumerate(made):
+        await records.add(name, family(begun_at=int(NOW) - 10 + number), NOW)
+
+    assert made[:2:-1] == await theirs(records)
+    assert 1 == len(await theirs(records, "bob"))
+    assert 4 == len(admin.keys("latchgate:refresh:*"))
+    revoked = [records._revoked.for_session(ISSUER, name) for name in made]
+    assert [True] * 3 + [False] * 3 == [bool(admin.exists(key)) for key in revoked]
 
 
 async def test_all_families_are_searched_and_paged(records):
