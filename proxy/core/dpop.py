@@ -39,7 +39,7 @@ _PRIVATE: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 """RFC 7518 §6, RFC 8037 §2: members of private and secret keys."""
 _THUMBPRINT: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://[^/?#]+)([^?#]*)")
-_ESCAPE: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
+_ESCAPE: Final = re.compile(rb"%([0-9A-Fa-f]{2})?")
 _ODD: Final = re.compile(rb"[^\x21-\x7e]")
 _UNRESERVED: Final = frozenset(
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
@@ -160,7 +160,10 @@ class ProofVerifier:
 
 
 def normal_path(path: bytes) -> bytes:
-    """Return a path as RFC 3986 §6.2.2 and §6.2.3 normalise it: equal ones are the same place."""
+    """Return a path as RFC 3986 §6.2.2 and §6.2.3 normalise it: equal ones are the same place.
+
+    A `%` that begins no escape is one of its own, or what is decoded behind it could become part of one.
+    """
     path = _ESCAPE.sub(_plain_or_upper, path)
     path = _ODD.sub(lambda odd: b"%%%02X" % odd[0][0], path)
     kept: list[bytes] = []
@@ -176,6 +179,8 @@ def normal_path(path: bytes) -> bytes:
 
 
 def _plain_or_upper(escape: re.Match[bytes]) -> bytes:
+    if escape[1] is None:
+        return b"%25"
     byte = int(escape[1], 16)
     return bytes((byte,)) if byte in _UNRESERVED else escape[0].upper()
 

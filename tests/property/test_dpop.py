@@ -80,7 +80,7 @@ def test_a_claim_of_any_kind_is_refused_or_said(name, value):
     assert name not in ("jti", "nonce") or getattr(proof, name) == value
 
 
-@given(st.binary(max_size=60))
+@given(st.binary(max_size=60) | st.lists(st.sampled_from([*b"%/.4EAe~"]), max_size=20).map(bytes))
 def test_a_path_is_normal_once_it_was_made_so(path):
     """Twice is the same as once, and what comes out is visible ASCII."""
     normal = normal_path(b"/" + path)

@@ -229,7 +229,9 @@ def test_one_place_has_many_spellings(url):
         (b"/a//b", b"/a//b"),
         (b"/%7e%2f%e4", b"/~%2F%E4"),
         ("/ä b".encode(), b"/%C3%A4%20b"),
-        (b"/%", b"/%"),
+        (b"/%", b"/%25"),
+        (b"/%E%41", b"/%25EA"),
+        (b"/%%41%42", b"/%25AB"),
     ],
 )
 def test_paths_are_normalised_as_the_rfc_says(path, normal):
