@@ -82,6 +82,12 @@ def check_proofs(survey: Survey) -> Iterator[Problem]:
         if route.dpop == "optional":
             continue
         path = ("routes", index, "dpop")
+        if not _has_name(config) and survey.is_whole("server", "public_url"):
+            message = (
+                "proofs for other servers may be used here, as the gate does not know what it is called:"
+                " set server.public_url, or match.host"
+            )
+            yield Problem(path, message, is_warning=True)
         if not route.auth and survey.is_whole("routes", index, "auth"):
             yield Problem(path, "a public route (`auth: none`) asks for no token")
         for name in route.auth:
@@ -95,6 +101,14 @@ def check_proofs(survey: Survey) -> Iterator[Problem]:
                     " it could never pass: add bearer to its `from`"
                 )
                 yield Problem(path, message)
+
+
+def _has_name(config: Config) -> bool:
+    """Tell whether the configuration says under what host people see the gate."""
+    hosts = [route.match.host for route in config.routes]
+    if config.login is not None:
+        hosts += config.login.hosts or []
+    return config.server.public_url is not None or any(host is not None for host in hosts)
 
 
 def check_roles_rules(survey: Survey) -> Iterator[Problem]:

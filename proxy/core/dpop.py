@@ -7,15 +7,17 @@ services.proofs. What never belongs here: I/O, the clock, whose the token is.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from hmac import compare_digest
 from typing import Any, Final
 
 from proxy.core.compact import decode_segment, encode_segment
+from proxy.core.hosts import parse_host
 from proxy.core.keyset import ASYMMETRIC, Key, canonical_algorithm, public_key
 from proxy.core.origins import Origin, is_own, origin_of, parse_origin
+from proxy.core.paths import BadTarget
 from proxy.core.strict_json import loads_object
 from proxy.errors import ProofInvalid, TokenInvalid
 from proxy.model import ClientInfo
@@ -45,6 +47,7 @@ _UNRESERVED: Final = frozenset(
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
 )
 _KNOWN_HEADERS: Final = 1024
+_KNOWN_HEADER_BYTES: Final = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +90,17 @@ def bound_key(cnf: object) -> str:
 class ProofVerifier:
     """Checks proofs, in the order of RFC 9449 §4.3.
 
-    Constructor: `public_url` is the origin that people see, where the configuration names one. Holds
-    nothing of a request but headers proved good: a client's are the same each time.
+    Constructor: `public_url` is the origin that people see, where the configuration names one; `hosts`
+    are the others that it names, `*.` and a name for what is below it. Where it names any, no other is
+    this gate: Host says what the sender likes, and a server that a client has called with a proof could
+    send it on here, under its own name. Holds nothing of a request but headers proved good: a client's
+    are the same each time.
     """
 
-    def __init__(self, public_url: str | None = None) -> None:
+    def __init__(self, public_url: str | None = None, hosts: Iterable[str] = ()) -> None:
         self._public = None if public_url is None else origin_of(public_url)
+        self._public_name = None if self._public is None else _host_name(self._public[1])
+        self._hosts = frozenset(map(_host_pattern, hosts))
         self._headers: dict[bytes, tuple[Key, str]] = {}
 
     def verify(self, request: ProofRequest, now: float, token: bytes | None = None) -> Proof:
@@ -129,7 +137,7 @@ class ProofVerifier:
         return Proof(key.thumbprint, jti, nonce)
 
     def _remember(self, segment: bytes, key: Key, algorithm: str) -> None:
-        if segment not in self._headers:
+        if segment not in self._headers and len(segment) <= _KNOWN_HEADER_BYTES:
             if len(self._headers) >= _KNOWN_HEADERS:
                 self._headers.clear()
             self._headers[segment] = key, algorithm
@@ -152,11 +160,34 @@ class ProofVerifier:
         For the host of `public_url` that origin counts, whatever the connection was: TLS may have ended
         before this gate. A proof for one host of the gate is none for another.
         """
+        name = _host_name(client.host)
+        if name is None:
+            return False
+        if name == self._public_name:
+            return origin == self._public
+        if not self._is_named(name):
+            return False
         port = client.port if client.is_trusted_peer else None
-        public = self._public
-        if public is not None and is_own(public, scheme=None, host=client.host, port=port):
-            return origin == public
         return is_own(origin, scheme=client.scheme, host=client.host, port=port)
+
+    def _is_named(self, name: str) -> bool:
+        """Tell whether the configuration calls this gate so; where it names no host any may be one."""
+        if not self._hosts:
+            return self._public is None
+        above = (f"*{name[at:]}" for at, letter in enumerate(name) if letter == ".")
+        return name in self._hosts or not self._hosts.isdisjoint(above)
+
+
+def _host_pattern(host: str) -> str | None:
+    name = _host_name(host.removeprefix("*."))
+    return f"*.{name}" if host.startswith("*.") else name
+
+
+def _host_name(host: str) -> str | None:
+    try:
+        return parse_host(host.encode("utf-8", "replace")).name
+    except BadTarget:
+        return None
 
 
 def normal_path(path: bytes) -> bytes:

@@ -17,6 +17,7 @@ from proxy.core.nonces import Nonces
 from proxy.core.revocation import digest
 from proxy.errors import ProofInvalid
 from proxy.model import Authenticated, Header, Outcome, Rejected
+from proxy.services.compile import reserved_hosts
 from proxy.services.route import Route
 from proxy.services.schemes.port import Carried, Found
 
@@ -167,7 +168,9 @@ def open_prover(
         return None
     used = UsedProofs(store, config.store.prefix)
     memory = SeenProofs(used) if is_looking else used
-    return Proofs(ProofVerifier(config.server.public_url), memory, nonces)
+    named = [host for host in reserved_hosts(config) if host is not None]
+    verifier = ProofVerifier(config.server.public_url, named)
+    return Proofs(verifier, memory, nonces)
 
 
 class Believing:

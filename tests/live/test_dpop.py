@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from base64 import b64encode
 from functools import partial
 
 import aiohttp
@@ -24,6 +25,7 @@ from tests.live.callers import BASIC, KEY, OTHER_KEY, SECRET, App, Caller
 from tests.proof_maker import ath, proof, thumbprint
 
 CONFIG = """
+server: {server}
 store: {{url: "{store}", timeout: {timeout}, on_outage: {{serve_cached: 30s}}}}
 secrets: {{key: "{key}"}}
 upstreams: {{app: {{servers: ["{app}"]}}}}
@@ -38,6 +40,7 @@ schemes:
     keys: {{file: "{keys}"}}
     revocation: none
     max_lifetime: 10m
+  odd: {{type: jwt, keys: {{local: true}}, from: [{{query: t}}, {{header: X-Token}}, basic]}}
   web: {{type: session, format: native, cookie: sid}}
 tokens: {{issuer: "http://127.0.0.1", audience: shop, access: 10m, refresh: 1d, reuse_grace: 10s}}
 clients:
@@ -50,6 +53,7 @@ routes:
   - {{match: {{path: /scoped}}, auth: api, dpop: required, require: {{scopes: [x]}}, same_subjects: false, upstream: app}}
   - {{match: {{path: /free}}, auth: free, same_subjects: false, upstream: app}}
   - {{match: {{path: /web}}, auth: web, same_subjects: false, upstream: app}}
+  - {{match: {{path: /odd}}, auth: odd, same_subjects: false, upstream: app}}
   - {{match: {{path: /kept}}, auth: api, forward_credentials: true, same_subjects: false, upstream: app}}
   - {{match: {{path: /spoken}}, auth: api, identity: {{bearer: true}}, same_subjects: false, upstream: app}}
   - {{match: {{path: /**}}, auth: [api, idp, web], same_subjects: false, upstream: app}}
@@ -94,8 +98,9 @@ async def start(valkey, app, start_gate, http, tmp_path):
     keys = tmp_path / "keys.json"
     keys.write_text(json.dumps({"keys": [workshop.jwk("RSA")]}))
 
-    async def begin(number=1, store=valkey.url, timeout="5s"):  # noqa: ASYNC109 - a setting
+    async def begin(number=1, store=valkey.url, timeout="5s", server="{}"):  # noqa: ASYNC109 - a setting
         said = {"store": store, "timeout": timeout, "app": app.url, "keys": keys}
+        said["server"] = server
         text = CONFIG.format(key="00" * 32, secret=SECRET, **said)
         return [Caller(await start_gate(text), http) for _ in range(number)]
 
@@ -188,8 +193,68 @@ async def test_k5_a_bound_token_is_no_bearer(gate, app):
             assert (answer.status, answer.code) == (401, "proof_missing")
             assert answer.challenges[0].startswith('DPoP realm="')
             assert answer.challenges[0].endswith('", error="invalid_token"')
-    cookie = await gate.ask("/any", [("Cookie", f"token={await gate.token()}")])
-    assert (cookie.status, cookie.code) == (401, "proof_missing")
+    assert app.asked == 0
+
+
+ELSEWHERE = {
+    "a cookie": ("/any", lambda token: [("Cookie", f"token={token}")]),
+    "the query": ("/odd?t={token}", lambda _token: []),
+    "a header": ("/odd", lambda token: [("X-Token", token)]),
+    "a password": (
+        "/odd",
+        lambda token: [("Authorization", "Basic " + b64encode(f":{token}".encode()).decode())],
+    ),
+}
+
+
+@pytest.mark.parametrize(("path", "headers"), ELSEWHERE.values(), ids=ELSEWHERE.keys())
+async def test_k5_no_other_place_makes_a_bound_token_a_bearer(gate, app, path, headers):
+    """K5: wherever else a scheme reads tokens, with a good proof beside it or none."""
+    token, bearer = await gate.token(), await gate.bearer()
+    url = gate.url + path.partition("?")[0]
+    for more in ([], [("DPoP", proof("GET", url, token))]):
+        answer = await gate.ask(path.format(token=token), headers(token) + more)
+        assert (answer.status, answer.code) == (401, "proof_missing")
+    assert (await gate.ask(path.format(token=bearer), headers(bearer))).status == 200
+    assert app.asked == 1
+
+
+async def test_k5_a_server_that_was_called_by_mistake_cannot_use_the_proof(start, app):
+    """K5: it has token and proof, and says the host for which the proof was made; that is not the gate's."""
+    (gate,) = await start(server="{public_url: https://shop.example.com}")
+    ours = ("Host", "shop.example.com")
+    made = proof("POST", "https://shop.example.com/_auth/token")
+    form = {"grant_type": "client_credentials"}
+    token = (await gate.post(form, made, headers=[ours, *BASIC.items()])).body["access_token"]
+    sent = ("Authorization", f"DPoP {token}")
+    for hosts in (
+        [("Host", "evil.example")],
+        [ours, ("X-Forwarded-Host", "evil.example")],
+        [ours, ("Forwarded", "host=evil.example;proto=https")],
+    ):
+        theirs = ("DPoP", proof("GET", "https://evil.example/any", token))
+        answer = await gate.ask("/any", [*hosts, sent, theirs])
+        assert (answer.status, answer.code) == (401, "proof_invalid")
+    stolen = proof("POST", "https://evil.example/_auth/token")
+    headers = [("Host", "evil.example"), *BASIC.items()]
+    assert (await gate.post(form, stolen, headers=headers)).body == {"error": "invalid_dpop_proof"}
+    assert app.asked == 0
+    good = ("DPoP", proof("GET", "https://shop.example.com/any", token))
+    assert (await gate.ask("/any", [ours, sent, good])).status == 200
+
+
+@pytest.mark.parametrize("name", ["DPoP", "dpop", "DPOP"])
+async def test_two_spellings_of_the_header_are_two_proofs(gate, app, name):
+    """RFC 9449 §4.3, 1: names have no case, and nobody could say which of the two another server reads."""
+    token = await gate.token()
+    first, second = (proof("GET", "http://a.example/any", token) for _ in range(2))
+    head = (
+        f"GET /any HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\nAuthorization: DPoP {token}"
+    )
+    raw = f"{head}\r\nDPoP: {first}\r\n{name}: {second}\r\n\r\n"
+    answer = await gate.gate.exchange(raw.encode())
+
+    assert answer.startswith(b"HTTP/1.1 401 ")
     assert app.asked == 0
 
 

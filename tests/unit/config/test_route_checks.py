@@ -117,6 +117,18 @@ def test_a_proof_is_wanted_of_who_can_have_one(reading, route, expected):
     assert expected is None or found[0].startswith(f"routes[0].dpop: {expected}")
 
 
+def test_a_gate_that_wants_proofs_says_what_it_is_called(reading):
+    """Proofs name a host; which one is the gate's, the Host header cannot say (RFC 9449 §4.3, 9)."""
+    route = "auth: own, same_subjects: false, dpop: required"
+    place = "routes[0].dpop: proofs for other servers"
+    nameless = texts(route).partition("\n")[2]
+    hosted = nameless.replace("match: {", "match: {host: g.example, ")
+
+    assert [found for found in reading.warnings(nameless) if found.startswith(place)]
+    for text in (texts(route), hosted, nameless.replace("required", "optional")):
+        assert not [found for found in reading.warnings(text) if found.startswith(place)]
+
+
 def test_a_token_whose_roles_are_switched_off_yields_none(reading):
     """`roles: none` in a mapping is that there are none."""
     text = texts("auth: one, require: {roles: [a]}").replace(

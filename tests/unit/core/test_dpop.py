@@ -35,9 +35,9 @@ def made(method="GET", url=URL, token=TOKEN, **more):
     return proof_maker.proof(method, url, token, **({"iat": int(NOW)} | more)).encode()
 
 
-def check(*proofs, now=NOW, public_url=None, path=b"/orders/1", token=TOKEN, method="GET", by=None):
-    request = ProofRequest(proofs, method, path, by or client())
-    return ProofVerifier(public_url).verify(request, now, token)
+def check(*proofs, now=NOW, public_url=None, hosts=(), path=b"/orders/1", token=TOKEN, by=None):
+    request = ProofRequest(proofs, "GET", path, by or client())
+    return ProofVerifier(public_url, hosts).verify(request, now, token)
 
 
 def refusal(*proofs, **how):
@@ -143,6 +143,32 @@ def test_k1_a_public_key_is_no_shared_secret():
     point = json.dumps(workshop.jwk("P-256")).encode()
 
     assert refusal(made(algorithm="HS256", key=point))
+
+
+ODD = {"kid": "../../dev/null", "jku": "https://evil.example/", "x5u": "https://evil.example/"}
+ODD |= {"x5c": ["MIIB"], "x5t#S256": "x" * 43, "cty": "JWT"}
+
+
+@pytest.mark.parametrize(
+    "extra", [{"kid": ["a"]}, {"kid": "x" * 9000}, ODD], ids=["list", "long", "odd"]
+)
+def test_k1_nothing_but_jwk_names_the_key(extra):
+    """K1: other members of the header choose nothing, are not fetched, and make nothing good."""
+    assert check(made(header=extra)).jkt == proof_maker.thumbprint("P-256")
+    key = ec.generate_private_key(ec.SECP256R1())
+    assert "signature" in refusal(made(header=extra, key=key))
+
+
+def test_what_is_remembered_of_headers_is_bounded():
+    """A sender who makes them up fills no memory, neither with many nor with long ones."""
+    verifier = ProofVerifier()
+    for number in range(1100):
+        extra = {"n": number, "pad": "x" * (3000 if number % 2 else 0)}
+        raw = made(header=extra, algorithm="EdDSA", kind="Ed25519")
+        verifier.verify(ProofRequest([raw], "GET", b"/orders/1", client()), NOW, TOKEN)
+
+    assert 500 < len(verifier._headers) <= 1024
+    assert max(map(len, verifier._headers)) < 2048
 
 
 def test_another_key_did_not_sign():
@@ -251,7 +277,7 @@ WHERE = {
         None,
         f"{PUBLIC}/shop",
     ),
-    "another host of the gate": (client(host="api.example.com"), PUBLIC, "https://api.example.com"),
+    "a trusted hop with a port of its own": (client(host="shop.example.com:8080"), PUBLIC, PUBLIC),
 }
 
 
@@ -262,9 +288,64 @@ def test_h5_the_url_is_the_one_that_the_client_used(by, public_url, base):
     assert refusal(made(url="https://evil.example/orders/1"), by=by, public_url=public_url)
 
 
+HOSTS = ("api.example.com", "*.apps.example.com", "[0::1]")
+NAMED = {
+    "a route's": "api.example.com",
+    "a route's, with a port": "api.example.com:8443",
+    "in another case": "API.Example.com",
+    "with a final dot": "api.example.com.",
+    "below a wildcard": "a.apps.example.com",
+    "further below a wildcard": "b.a.apps.example.com",
+    "an address": "[::1]",
+}
+FOREIGN = {
+    "somebody else's": "evil.example",
+    "with ours in front": "api.example.com.evil.example",
+    "with ours behind": "evil-api.example.com",
+    "the wildcard itself": "apps.example.com",
+    "a wildcard by its end": "evilapps.example.com",
+    "another address": "[::2]",
+    "a port of the public host": "shop.example.com:8443",
+}
+
+
+@pytest.mark.parametrize("host", NAMED.values(), ids=NAMED.keys())
+@pytest.mark.parametrize("public_url", [None, PUBLIC])
+def test_h5_a_host_that_the_configuration_names_is_this_gate(host, public_url):
+    """H5: routes and `login.hosts` say what else the gate is called."""
+    raw = made(url=f"https://{host}/orders/1")
+
+    assert check(raw, by=client(host=host), hosts=HOSTS, public_url=public_url)
+
+
+@pytest.mark.parametrize("host", FOREIGN.values(), ids=FOREIGN.keys())
+@pytest.mark.parametrize("hosts", [(), HOSTS])
+def test_k5_a_proof_for_another_server_is_none_whatever_host_says(host, hosts):
+    """K5: a server that was called with a proof sends it on to the gate, under its own name."""
+    raw = made(url=f"https://{host}/orders/1")
+
+    assert "origin" in refusal(raw, by=client(host=host), hosts=hosts, public_url=PUBLIC)
+    if hosts and not host.startswith("shop"):
+        assert "origin" in refusal(raw, by=client(host=host), hosts=hosts)
+
+
+def test_a_gate_without_a_name_believes_host():
+    """Where the configuration says nothing there is nothing to compare with; `check` warns."""
+    assert check(made(url="https://any.example/orders/1"), by=client(host="any.example"))
+
+
+@pytest.mark.parametrize(
+    "host", ["", "a b", "a.example:x", "[::1", "a" * 300, "ä.example", "\ud800"]
+)
+def test_h5_what_is_no_host_is_not_this_gate(host):
+    """H5: a trusted hop may pass on whatever a client says."""
+    assert "origin" in refusal(made(), by=client(host=host))
+
+
 def test_a_proof_for_one_host_is_none_for_another():
     """`public_url` says how its own host is seen, not that every host of the gate is that one."""
-    assert refusal(made(), by=client(host="api.example.com"), public_url=PUBLIC)
+    by = client(host="api.example.com")
+    assert refusal(made(), by=by, public_url=PUBLIC, hosts=HOSTS)
     assert refusal(
         made(url="http://shop.example.com/orders/1"), by=client("http"), public_url=PUBLIC
     )
