@@ -21,6 +21,8 @@ PASSWORD: Final = ("pwd",)
 """`amr` of a password alone."""
 CODE: Final = "otp"
 """In `amr`: a one-time password, or a recovery code, which is one too."""
+FEDERATED: Final = "federated"
+"""In `amr`, our own word: a sign-in at a provider that did not tell how it asked."""
 SEVERAL: Final = "mfa"
 """In `amr`: factors of more than one kind."""
 
@@ -28,7 +30,7 @@ MAX_METHODS: Final = 64
 """Of one token; people use a handful."""
 
 _KINDS: Final = (
-    frozenset({"pwd", "pin", "kba"}),
+    frozenset({"pwd", "pin", "kba", FEDERATED}),
     frozenset({CODE, "hwk", "swk", "sc", "pop", "sms", "tel"}),
     frozenset({"face", "fpt", "iris", "retina", "vbm"}),
 )

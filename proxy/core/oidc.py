@@ -15,6 +15,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from proxy.core.compact import encode_segment
+from proxy.core.freshness import FEDERATED
 from proxy.core.jose import LOGOUT_EVENT, TokenVerifier, VerifiedToken
 from proxy.core.keyset import KeySet
 from proxy.core.mapping import IdentityReader
@@ -353,7 +354,7 @@ def person_of(claims: Mapping[str, Any], reader: IdentityReader) -> Person:
         roles=reader.roles(known),
         scopes=reader.scopes(known),
         claims=kept,
-        amr=_amr(known.get("amr")),
+        amr=_amr(known.get("amr")) or (FEDERATED,),
         auth_time=_auth_time(known.get("auth_time")),
     )
 

@@ -56,6 +56,7 @@ def test_s7_a_code_after_a_password_is_two_factors():
     assert amr_with_code() == ("pwd", "otp", "mfa")
     assert amr_with_code(("pwd", "otp", "mfa")) == ("pwd", "otp", "mfa")
     assert amr_with_code(("face",)) == ("face", "otp", "mfa")
+    assert amr_with_code(("federated",)) == ("federated", "otp", "mfa")
 
 
 @pytest.mark.parametrize("before", [(), ("otp",), ("sms",), ("hwk", "tel"), ("geo",)], ids=str)
