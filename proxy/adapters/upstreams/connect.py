@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from proxy.adapters.upstreams.connection import Connection
 from proxy.adapters.upstreams.settings import OwnAddress, UpstreamSettings
+from proxy.adapters.upstreams.whole import WholeConnection
 from proxy.config.addresses import UpstreamServer
 from proxy.errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
 
@@ -18,8 +18,8 @@ _Place = tuple[socket.AddressFamily, Any]
 
 
 async def connect(
-    server: UpstreamServer, settings: UpstreamSettings, factory: Callable[[], Connection]
-) -> Connection:
+    server: UpstreamServer, settings: UpstreamSettings, factory: Callable[[], WholeConnection]
+) -> WholeConnection:
     """Return a new connection, TLS included, within `connect_s`.
 
     Raises UpstreamTimeout or UpstreamUnreachable. Cancelled or failed, it leaves no socket open.
@@ -36,13 +36,13 @@ async def connect(
 
 
 async def _connect(
-    server: UpstreamServer, settings: UpstreamSettings, factory: Callable[[], Connection]
-) -> Connection:
+    server: UpstreamServer, settings: UpstreamSettings, factory: Callable[[], WholeConnection]
+) -> WholeConnection:
     loop = asyncio.get_running_loop()
     sock = await _open_socket(server, settings, loop)
-    made: list[Connection] = []
+    made: list[WholeConnection] = []
 
-    def make() -> Connection:
+    def make() -> WholeConnection:
         made.append(factory())
         return made[0]
 

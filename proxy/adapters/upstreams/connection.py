@@ -41,35 +41,18 @@ class Phase(Enum):
     CLOSED = "closed"
 
 
+_IDLE: Final = Phase.IDLE
+
+
 class Connection(asyncio.Protocol):
     """A client connection; see the module."""
 
     __slots__ = (
-        "_asks_upgrade",
-        "_body",
-        "_early",
-        "_has_eof",
-        "_held",
-        "_idle_s",
-        "_informationals",
-        "_is_head",
-        "_is_in_use",
-        "_is_request_sent",
-        "_is_tls",
-        "_is_write_paused",
-        "_keepalive_s",
-        "_loop",
-        "_owner",
-        "_persistent",
-        "_receiver",
-        "_transport",
-        "_unsent",
-        "_writers",
-        "deadline",
-        "has_response_bytes",
-        "is_reading_paused",
-        "phase",
-    )
+        "_asks_upgrade", "_body", "_early", "_has_eof", "_held", "_idle_s", "_informationals",
+        "_is_head", "_is_in_use", "_is_request_sent", "_is_tls", "_is_write_paused",
+        "_keepalive_s", "_loop", "_owner", "_persistent", "_receiver", "_transport", "_unsent",
+        "_writers", "deadline", "has_response_bytes", "is_reading_paused", "phase",
+    )  # fmt: skip
 
     def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop) -> None:
         self._owner = owner
@@ -115,6 +98,11 @@ class Connection(asyncio.Protocol):
             and transport is not None
             and not transport.is_closing()
         )
+
+    # hot: every request of the express lane
+    def is_fit(self, now: float) -> bool:
+        """Tell what `is_usable` does, for a request that may be repeated: a closing one fails soon."""
+        return self.phase is _IDLE and now < self.deadline and not self._has_eof
 
     def socket_fileno(self) -> int:
         """Return the socket's number, -1 when it is gone."""
@@ -428,13 +416,16 @@ class Connection(asyncio.Protocol):
                     check_beginning(rest)
                     self._held += rest
                 return
-            found = read_head(rest[:end])
+            found = self._read_head(rest[:end])
             rest = rest[end:]
             self._on_head(found)
         if self.phase is Phase.BODY:
             self._read_body(rest)  # without a byte too: it may be complete
         elif self.phase is Phase.TUNNEL and rest:
             self._deliver(rest)
+
+    def _read_head(self, raw: bytes) -> ReadHead:
+        return read_head(raw)
 
     def _on_head(self, found: ReadHead) -> None:
         head, receiver = found.head, self._receiver

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from proxy.adapters.upstreams.response import ResponseHead
+from proxy.adapters.upstreams.response import HeadMemo, ReadHead, ResponseHead
 from proxy.adapters.upstreams.settings import UpstreamSettings
 from proxy.errors import UpstreamError
 from proxy.model import Header
@@ -42,10 +42,29 @@ class Receiver(Protocol):
         ...
 
 
+class WholeReceiver(Receiver, Protocol):
+    """A receiver that can take an answer of one piece as such."""
+
+    def on_whole(self, found: ReadHead, body: bytes, now: float) -> None:
+        """Take head and body of a whole answer: the one call, and the connection is free already.
+
+        `now`: on the loop's clock.
+        """
+        ...
+
+
 class Owner(Protocol):
     """What a connection tells its pool."""
 
     settings: UpstreamSettings
+    heads: HeadMemo
+    """Heads of answers that were read before."""
+    busy: int
+    """Requests in flight; `on_freed` and `on_whole` count them as over."""
+
+    def on_whole(self, connection: Connection) -> None:
+        """Keep a connection whose exchange ended exactly, and was answered in HTTP/1.1."""
+        ...
 
     def on_begun(self) -> None:
         """Count a request in flight."""

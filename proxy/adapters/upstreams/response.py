@@ -10,7 +10,7 @@ with HTTP/1.0, empty lines before the head, framing in a 1xx.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
@@ -20,6 +20,10 @@ from proxy.model import Header
 
 MAX_HEAD: Final = 64 * 1024
 """Bytes of a response's head, the empty line included."""
+
+MEMO_HEAD: Final = 2048
+"""Bytes of a head that is remembered."""
+MEMO_ENTRIES: Final = 1024
 
 _STATUS_LINE: Final = re.compile(
     rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?\r\n"
@@ -67,6 +71,38 @@ class ReadHead:
     upgrade: bytes | None
     """The Upgrade value in lower case, where Connection names it."""
     is_event_stream: bool
+    rendered: dict[object, bytes] = field(default_factory=dict, compare=False, repr=False)
+    """What whoever passes it on has made of it: the same head is rendered once."""
+
+
+class HeadMemo:
+    """Heads that were read before, by their bytes: a server says the same again and again.
+
+    Only heads of whole, ordinary answers: HTTP/1.1, persistent, of known length, setting no cookie.
+    """
+
+    __slots__ = ("_heads", "find")
+
+    def __init__(self) -> None:
+        self._heads: dict[bytes, ReadHead] = {}
+        self.find = self._heads.get
+        """Return the head that these bytes are, empty line included, or `None`."""
+
+    def learn(self, raw: bytes, found: ReadHead) -> None:
+        """Keep what `read_head` made of `raw`, if it may be kept."""
+        is_plain = (
+            len(raw) <= MEMO_HEAD
+            and found.is_persistent
+            and found.length is not None
+            and not found.is_event_stream
+            and found.head.status >= 200
+            and found.head.status not in {204, 304}
+            and all(name.lower() != b"set-cookie" for name, _ in found.head.headers)
+        )
+        if is_plain:
+            if len(self._heads) >= MEMO_ENTRIES:
+                self._heads.clear()
+            self._heads[raw] = found
 
 
 class _Fields:

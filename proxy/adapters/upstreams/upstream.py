@@ -37,7 +37,7 @@ class Upstream:
             shortest = min(shortest, settings.tunnel_s)
         self._tick_s = min(max(shortest / TICKS_PER_TIMEOUT, SHORTEST_TICK_S), LONGEST_TICK_S)
         self._timer: asyncio.TimerHandle | None = None
-        self._is_closing = False
+        self.is_closing = False
         self._emptied: asyncio.Future[None] | None = None
 
     def __repr__(self) -> str:
@@ -69,7 +69,7 @@ class Upstream:
         the exchange. Raises UpstreamUnreachable, UpstreamTimeout, LengthRequired (F2), and
         ValueError for a head that no request may have.
         """
-        if self._is_closing:
+        if self.is_closing:
             raise UpstreamUnreachable("the gate is shutting down")
         block = head.encode()
         server = server if server is not None else self.pick(hash_key)
@@ -91,7 +91,7 @@ class Upstream:
 
     async def close(self, drain_s: float) -> None:
         """Take no more requests, give those in flight `drain_s` seconds, then close everything."""
-        self._is_closing = True
+        self.is_closing = True
         for server in self.servers:
             server.drain()
         await self._wait_until_empty(drain_s)
