@@ -64,7 +64,7 @@ class ForwardingPolicy:
         the request's Host, not checked here, unless a trusted peer names another.
         """
         peer = view.peer
-        address, is_trusted = self._known_peer(peer)
+        address, is_trusted = self.known_peer(peer)
         raw_host = view.first(b"host") or b""
         host, port = _read_host(raw_host) or (raw_host.decode("latin-1").lower(), None)
         if not is_trusted:
@@ -115,7 +115,7 @@ class ForwardingPolicy:
         )
         headers = self._written.get(key)
         if headers is None:
-            address, _ = self._known_peer(peer)
+            address, _ = self.known_peer(peer)
             headers = _render(address, view.version, client, gate_id, prefix)
             if len(client.host) + len(client.forwarded_chain or "") <= _MEMO_TEXT:
                 if len(self._written) >= _MEMO_ENTRIES:
@@ -132,7 +132,7 @@ class ForwardingPolicy:
             return None
         return values[0].decode("ascii")
 
-    def _known_peer(self, peer: Peer) -> tuple[str | None, bool]:
+    def known_peer(self, peer: Peer) -> tuple[str | None, bool]:
         """Return the peer's address, IPv4 where it is mapped, and whether it is trusted."""
         if peer.is_unix or peer.address is None:
             return None, peer.is_unix and self._trusts_unix

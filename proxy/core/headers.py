@@ -255,6 +255,18 @@ class HeaderRules:
             return [header for header in kept if header[0].lower() not in nominated]
         return kept
 
+    def becomes(self, name: bytes, *, is_trusted: bool) -> bool | None:
+        """Return True where every header of that name travels on, False where none does.
+
+        `None`: that depends on its value, its route or its neighbours, or the name is refused.
+        """
+        kind = self._classify(name)
+        if kind == _KEEP:
+            return True
+        if kind == _DROP:
+            return False
+        return is_trusted if kind == _FROM_TRUSTED else None
+
     def _learn(self, name: bytes) -> int:
         kind = self._classify(name)
         if len(name) <= _MEMO_NAME_BYTES:

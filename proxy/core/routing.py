@@ -147,6 +147,13 @@ class Leaf(Generic[T]):
             self.refusal = MethodNotAllowed(tuple(sorted(self.by_method)))
         return None
 
+    def rules(self) -> tuple[Rule[T], ...]:
+        """Return every rule, each once."""
+        found = dict.fromkeys((self.by_method or {}).values())
+        if self.fallback is not None:
+            found[self.fallback] = None
+        return tuple(found)
+
     def rule(self, method: str) -> Rule[T] | None:
         """Return the rule of a method; `None` means 405.
 

@@ -15,7 +15,8 @@ from proxy.core.forwarding import ForwardingPolicy
 from proxy.core.headers import HeaderRules
 from proxy.core.routing import Router
 from proxy.services import compile as compiling
-from proxy.services.gate import Gate, Payload
+from proxy.services.asked import Payload
+from proxy.services.gate import Gate
 from proxy.services.proofs import Prover
 from proxy.services.route import ProviderToken
 from proxy.services.routes import Minter, build_router

@@ -14,7 +14,7 @@ from proxy.core.credentials import unverified_issuer
 from proxy.core.rules import is_same_subject
 from proxy.errors import DependencyUnavailable
 from proxy.model import Absent, Authenticated, Header, Identity, Outcome, Refusal, Rejected
-from proxy.services.proofs import proved, unproved
+from proxy.services.proofs import proved, unproved, without_proof
 from proxy.services.route import Both, Route
 from proxy.services.schemes.port import Carried, Found, Scheme
 from proxy.services.trace import Trace, Verdict
@@ -37,6 +37,8 @@ class Opened:
     scheme: Scheme
     others: tuple[Held, ...] = ()
     """Further credentials that counted (`both: same_subject`)."""
+    is_alone: bool = False
+    """True where the request carries nothing that an earlier scheme of the route would look at."""
     headers: tuple[Header, ...] = ()
     """What the holders of all of them are to be told with the answer."""
 
@@ -70,6 +72,50 @@ async def authenticate(
     if guesses and isinstance(opened, Refusal):
         return await _hold_back(guesses) or opened
     return opened
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A credential of which nothing is known yet: `scheme.begin` looks it up."""
+
+    scheme: Scheme
+    found: Found
+
+
+# hot: every request of the express lane whose header block is new
+def authenticate_now(
+    route: Route, carried: Carried, now: float
+) -> Opened | Refusal | Unknown | None:
+    """Return what `authenticate` would where that is known; `None`: only it can say.
+
+    Raises `Ambiguous` (S2).
+    """
+    if route.both != "first":
+        return None
+    missing = Refusal("credential_missing")
+    is_alone = True
+    for candidate in _assign(route.schemes, carried):
+        scheme, found = candidate.scheme, candidate.found
+        if candidate.refused is not None:
+            return _refusal(candidate.refused, scheme.name)
+        if found is None:
+            continue
+        if found.place.kind == "dpop":
+            return None
+        outcome = scheme.known(found, now)
+        if outcome is None:
+            return Unknown(scheme, found)
+        if isinstance(outcome, Authenticated):
+            outcome = without_proof(outcome, found, route)
+        match outcome:
+            case Authenticated():
+                return Opened(outcome, found, scheme, is_alone=is_alone)
+            case Rejected():
+                return _refusal(outcome, scheme.name)
+            case Absent():
+                is_alone = False
+                missing = _clearer(missing, outcome, scheme.name)
+    return missing
 
 
 async def _hold_back(guesses: Sequence[_Candidate]) -> Refusal | None:
@@ -156,6 +202,8 @@ async def _judge(candidate: _Candidate, asked: _Asked) -> Outcome:
         return Absent()
     try:
         outcome = await candidate.scheme.judge(candidate.found, asked.now)
+        if isinstance(outcome, Absent) and _was_looked_up(candidate.scheme, candidate.found):
+            return replace(outcome, is_guess=outcome.code == "session_unknown")
         if isinstance(
             outcome, Authenticated
         ):  # R1: a verdict says what is to be proved, not that it was
@@ -164,6 +212,10 @@ async def _judge(candidate: _Candidate, asked: _Asked) -> Outcome:
     except DependencyUnavailable as down:
         down.scheme = candidate.scheme.name
         raise
+
+
+def _was_looked_up(scheme: Scheme, found: Found) -> bool:
+    return found.fresh is not None and found.looked_up(scheme.key(found)) is not None
 
 
 async def _first(

@@ -21,6 +21,7 @@ from proxy.config.models import Config
 from proxy.core.coherence import (
     Attempts,
     CoherenceCounters,
+    Entry,
     Finding,
     Forgeries,
     Key,
@@ -63,6 +64,35 @@ class Kept:
         """When it stops being true, on `boot_time`."""
         self.is_kept = is_kept
         """False where the replies cannot vouch for it."""
+
+
+class Vouched:
+    """A verdict by reference: what `Ledger.find` would say of it, without looking it up."""
+
+    __slots__ = ("_counters", "_entry", "_max_staleness_s", "_scope", "_source", "verdict")
+
+    def __init__(
+        self, entry: Entry[Finding], verdict: Verdict, counters: CoherenceCounters
+    ) -> None:
+        self._entry = entry
+        self._scope = entry.scope
+        self._source = entry.scope.source
+        self._max_staleness_s = 0.0 if self._source is None else self._source.max_staleness_s
+        self._counters = counters
+        self.verdict = verdict
+
+    def holds(self, mono: float) -> bool:
+        """Tell whether it may be believed at `mono`, and count the hit if so (R1, R2)."""
+        entry, source = self._entry, self._source
+        if entry.vouched != self._scope.generation or mono >= entry.until:
+            return False
+        if source is not None and (
+            source.state != "tracking" or mono - source.proven_at > self._max_staleness_s
+        ):
+            return False
+        entry.is_used = True
+        self._counters.hits += 1
+        return True
 
 
 class Coherence:
@@ -158,9 +188,17 @@ class Ledger:
                 finding = self._find_in_outage(key, mono)
         return finding
 
-    def hit(self, found: Found, finding: Finding) -> None:
+    # hot: every request of the express lane
+    def vouched(self, key: Key) -> Vouched | None:
+        """Return what says, as often as it is asked, whether a cached verdict is still to be believed."""
+        entry = self._cache.vouched(key)
+        if entry is None or not isinstance(entry.content, Verdict) or entry.content.refused:
+            return None
+        return Vouched(entry, entry.content, self._counters)
+
+    def hit(self, found: Found, key: Key, finding: Finding) -> None:
         """Count a request that `find` answered."""
-        if not found.is_request:
+        if not found.is_request or found.looked_up(key) is not None:
             return
         if isinstance(finding, Verdict) and finding.refused is None:
             self._counters.hits += 1
@@ -256,10 +294,14 @@ class Ledger:
 
     def remembered_forgery(self, key: Key, keys: KeySet) -> Rejected | None:
         """Return why a token was rejected a moment ago with these keys."""
-        rejected = self._coherence.forgeries.get(key, keys, self._clock())
+        rejected = self.known_forgery(key, keys)
         if rejected is not None:
             self._counters.refusal_hits += 1
         return rejected
+
+    def known_forgery(self, key: Key, keys: KeySet) -> Rejected | None:
+        """Return the same, and count nothing: for whoever leaves the answer to others."""
+        return self._coherence.forgeries.get(key, keys, self._clock())
 
     async def forged(self, found: Found, key: Key, rejected: Rejected, keys: KeySet) -> Rejected:
         """Remember a forged token; slow down or refuse who sends too many (R9)."""

@@ -35,6 +35,8 @@ class Forward:
     hash_key: bytes | None = None
     held: tuple[Held, ...] = ()
     """The credentials that it hangs on; none on a public route."""
+    is_repeatable: bool = False
+    """True where the same headers open the route as long as the credential that decided stays good."""
     may_be_stale: bool = False
     """True where an outage may be bridged, if the configuration says so (security.md, R8)."""
 

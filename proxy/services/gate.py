@@ -6,84 +6,60 @@ the configuration decides was compiled into the `Route`s that the router returns
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
-from proxy.core.cookies import expire_headers, parse_cookies
 from proxy.core.cors import is_preflight
-from proxy.core.cross_site import CrossSitePolicy
 from proxy.core.formats.native import cookie_digest
 from proxy.core.forwarding import ForwardingPolicy, is_loop
 from proxy.core.headers import HeaderRules
-from proxy.core.hosts import Host, parse_host
+from proxy.core.hosts import parse_host
 from proxy.core.identity import MAX_BLOCK_BYTES, PROVIDER_TOKEN, IdentityRefused
 from proxy.core.navigation import Navigation, navigation
 from proxy.core.own_cookies import is_plain_local
-from proxy.core.paths import BadTarget, Target, decode_path, parse_target
+from proxy.core.paths import BadTarget, parse_target
 from proxy.core.routing import Ambiguous as AmbiguousPath
 from proxy.core.routing import Found as FoundRoute
 from proxy.core.routing import MethodNotAllowed, Router
 from proxy.errors import DependencyUnavailable
 from proxy.model import ClientInfo, Header, Identity, Refusal, RequestView
-from proxy.services.authenticate import Held, Opened, authenticate, authenticate_again
+from proxy.services.asked import (
+    Asked,
+    Page,
+    Payload,
+    Reserved,
+    added,
+    carried_by,
+    check_authority,
+    forged_by,
+    join,
+    read_host,
+    said_twice,
+    send_to,
+    texts,
+)
+from proxy.services.authenticate import (
+    Held,
+    Opened,
+    Unknown,
+    authenticate,
+    authenticate_again,
+    authenticate_now,
+)
 from proxy.services.challenges import challenges, with_challenge
 from proxy.services.decision import Answer, Decision, Forward, Own, Refuse
 from proxy.services.own import OwnEndpoint
+from proxy.services.request_ids import request_ids
 from proxy.services.route import Route
 from proxy.services.schemes.port import Ambiguous as AmbiguousCredential
-from proxy.services.schemes.port import Carried, changes_nothing
+from proxy.services.schemes.port import Fresh, changes_nothing
 from proxy.services.sign_in import CODES as SIGN_IN_CODES
 from proxy.services.sign_in import SignIn
 from proxy.services.trace import Trace
 
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A page of the gate's own, the same for everybody."""
-
-    content_type: bytes
-    render: Callable[[], bytes]
-    cache_control: bytes = b"no-store"
-
-
-@dataclass(frozen=True, slots=True)
-class Reserved:
-    """What the router finds below `login.path`: a page, an endpoint, or nothing."""
-
-    page: Page | None = None
-    endpoint: OwnEndpoint | None = None
-    cross_site: CrossSitePolicy | None = None
-    """Of an endpoint that leans on cookies; it makes no exceptions (security.md, S3)."""
-
-
-Payload = Route | Reserved
-
 _NO_STORE: Final = ((b"Cache-Control", b"no-store"),)
 """Of what tells one client something: a stored nonce would be old when it is read (RFC 9449 §8.2)."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """A request that has been read: which route, which path, by whom."""
-
-    view: RequestView
-    client: ClientInfo
-    request_id: str
-    target: Target
-    route: Route
-    path: bytes
-    is_preflight: bool
-    trace: Trace | None = None
-    host: str | None = None
-    told: tuple[Header, ...] = ()
-    """Of every answer to whoever sent the credential that opened the route."""
-
-    @property
-    def raw_target(self) -> bytes:
-        """The origin-form of what was asked for, as it came."""
-        return _join(self.target.path, self.target.query)
 
 
 class Gate:
@@ -99,30 +75,91 @@ class Gate:
         sign_in: SignIn | None = None,
     ) -> None:
         self._router = router
+        self.rules = rules
+        self.routes = tuple(
+            leaf_rule.payload
+            for table in router.tables.values()
+            for leaf in table.leaves.values()
+            for leaf_rule in leaf.rules()
+            if isinstance(leaf_rule.payload, Route)
+        )
+        """Every compiled route."""
         self._sign_in = sign_in
         self._rules = rules
         self._forwarding = forwarding
         self._gate_id = gate_id
 
-    async def decide(self, view: RequestView, now: float, trace: Trace | None = None) -> Decision:
+    async def decide(
+        self,
+        view: RequestView,
+        now: float,
+        trace: Trace | None = None,
+        *,
+        fresh: Fresh | None = None,
+    ) -> Decision:
         """Return what becomes of the request; `now` is epoch seconds. Never raises a ProxyError.
 
         `trace` is filled with how it came to that; the decision is the same with and without one.
+        `fresh`: the credential that was looked up for this very request (R9).
         """
         client = self._forwarding.read(view)
         request_id = self._forwarding.request_id(view, client) or new_request_id()
         asked = self._read(view, client, request_id, trace)
-        if not isinstance(asked, _Asked):
+        if not isinstance(asked, Asked):
             return asked
         if asked.is_preflight:
             return self._preflight(asked)
-        return await self._open(asked, now)
+        return await self._open(asked, now, fresh)
+
+    # hot: every request of the express lane whose header block is new
+    def decide_now(
+        self, view: RequestView, now: float, fresh: Fresh | None = None
+    ) -> Decision | Unknown | None:
+        """Return what `decide` would, where that takes no I/O; `None`: only `decide` can say."""
+        client = self._forwarding.read(view)
+        request_id = self._forwarding.request_id(view, client) or new_request_id()
+        asked = self._read(view, client, request_id, None)
+        if not isinstance(asked, Asked):
+            return asked
+        if asked.is_preflight:
+            return self._preflight(asked)
+        route = asked.route
+        if not route.schemes:
+            return self._let_pass(asked, now)
+        if route.provider_token is not None:
+            return None
+        try:
+            opened = authenticate_now(route, carried_by(asked, fresh), now)
+        except AmbiguousCredential as twice:
+            return self._refuse(asked, said_twice(twice, asked))
+        if opened is None or isinstance(opened, Unknown):
+            return opened
+        if isinstance(opened, Refusal):
+            return self._refuse_authentication(asked, opened)
+        return self._unmet(asked, opened, now) or self._forward(asked, opened, now)
+
+    def route_of(self, host: bytes, target: bytes, method: str) -> tuple[Route, bytes] | None:
+        """Return the route of a request and the path to send; `None` for whatever has none.
+
+        Host, path and method alone say so (P6). `host` is a Host that `decide` has accepted.
+        """
+        try:
+            parsed = parse_target(target, method)
+            name = parse_host(host).name
+        except BadTarget:
+            return None
+        if parsed.form != "origin":
+            return None
+        found = self._router.match(name, parsed.path, method)
+        if not isinstance(found, FoundRoute) or not isinstance(found.payload, Route):
+            return None
+        return found.payload, join(found.path, parsed.query)
 
     # What is asked?
 
     def _read(
         self, view: RequestView, client: ClientInfo, request_id: str, trace: Trace | None
-    ) -> _Asked | Decision:
+    ) -> Asked | Decision:
         def deny(code: str, detail: str = "", headers: tuple[Header, ...] = ()) -> Refuse:
             return Refuse("deny", Refusal(code, detail, headers), client, request_id)
 
@@ -134,9 +171,9 @@ class Gate:
         if view.method in ("CONNECT", "TRACE"):
             return deny("method_not_allowed", f"{view.method} is never allowed", ((b"Allow", b""),))
         try:
-            host = _read_host(view)
+            host = read_host(view)
             target = parse_target(view.target, view.method)
-            _check_authority(target, host)
+            check_authority(target, host)
         except BadTarget as bad:
             return deny(bad.code, bad.detail)
         if target.form == "asterisk":
@@ -153,7 +190,7 @@ class Gate:
                 if trace is not None:
                     trace.asked(name, target.path, wanted)
                     trace.chose(payload, is_preflight=True)
-                return _Asked(
+                return Asked(
                     view,
                     client,
                     request_id,
@@ -169,13 +206,13 @@ class Gate:
                     refusal = reserved.cross_site.check(view, client)
                     if refusal is not None:
                         return Refuse("deny", refusal, client, request_id)
-                return Own(endpoint, client, request_id, target, _texts(target.path))
+                return Own(endpoint, client, request_id, target, texts(target.path))
             case FoundRoute(payload=Reserved(page=page)):
                 return self._own_page(page, view, client, request_id)
             case FoundRoute(payload=Route() as route, path=path):
                 if trace is not None:
                     trace.chose(route, is_preflight=False)
-                return _Asked(
+                return Asked(
                     view,
                     client,
                     request_id,
@@ -209,7 +246,7 @@ class Gate:
 
     # May it pass?
 
-    def _preflight(self, asked: _Asked) -> Decision:
+    def _preflight(self, asked: Asked) -> Decision:
         """Answer or pass on a CORS preflight, which comes before authentication (Fetch §3.2).
 
         Nobody has said who they are, so that not even `pass_headers` lets a method override by: with
@@ -235,30 +272,23 @@ class Gate:
             identity=None,
             identity_headers=(),
             headers=cleaned,
-            target=_join(asked.path, query),
+            target=join(asked.path, query),
         )
 
-    async def _open(self, asked: _Asked, now: float) -> Decision:
-        route, view = asked.route, asked.view
+    def _let_pass(self, asked: Asked, now: float) -> Decision:
+        """Forward a request on a public route."""
+        if (forged := forged_by(asked, is_ambient=False)) is not None:
+            return self._refuse(asked, forged)
+        return self._forward(asked, None, now)
+
+    async def _open(self, asked: Asked, now: float, fresh: Fresh | None) -> Decision:
+        route = asked.route
         if not route.schemes:
-            if (forged := _forged(asked, is_ambient=False)) is not None:
-                return self._refuse(asked, forged)
-            return self._forward(asked, None, now)
-        cookies = parse_cookies(view.values(b"cookie"))
-        carried = Carried(
-            view,
-            asked.target.query,
-            cookies,
-            asked.client.address,
-            is_local=is_plain_local(asked.client),
-            path=asked.target.path,
-            client=asked.client,
-            is_strict=not route.may_be_stale,
-        )
+            return self._let_pass(asked, now)
         try:
-            opened = await authenticate(route, carried, now, asked.trace)
+            opened = await authenticate(route, carried_by(asked, fresh), now, asked.trace)
         except AmbiguousCredential as twice:
-            return self._refuse(asked, _twice(twice, asked))
+            return self._refuse(asked, said_twice(twice, asked))
         except DependencyUnavailable as down:
             outage = Refusal(down.code, down.detail, scheme=down.scheme)
             return self._refuse(asked, outage, kind="unavailable")
@@ -268,15 +298,9 @@ class Gate:
             asked.trace.opened(opened.scheme, opened.found)
         if opened.headers:
             asked = replace(asked, told=opened.headers)
+        if (unmet := self._unmet(asked, opened, now)) is not None:
+            return unmet
         identity = opened.outcome.identity
-        if (forged := _forged(asked, is_ambient=opened.outcome.is_ambient)) is not None:
-            return self._refuse(asked, forged, identity)
-        if route.is_demanding:
-            refusal = route.unmet(identity, now)
-            if asked.trace is not None:
-                asked.trace.require = refusal or "passed"
-            if refusal is not None:
-                return self._refuse_identity(asked, refusal, identity)
         if route.provider_token is None:
             return self._forward(asked, opened, now)
         try:
@@ -288,9 +312,21 @@ class Gate:
             return self._refuse(asked, Refusal(refused.code, refused.detail), identity)
         return self._forward(asked, opened, now, told)
 
+    def _unmet(self, asked: Asked, opened: Opened, now: float) -> Decision | None:
+        """Return why somebody who is known may not pass after all."""
+        route, identity = asked.route, opened.outcome.identity
+        if (forged := forged_by(asked, is_ambient=opened.outcome.is_ambient)) is not None:
+            return self._refuse(asked, forged, identity)
+        if not route.is_demanding:
+            return None
+        refusal = route.unmet(identity, now)
+        if asked.trace is not None:
+            asked.trace.require = refusal or "passed"
+        return None if refusal is None else self._refuse_identity(asked, refusal, identity)
+
     def _refuse(
         self,
-        asked: _Asked,
+        asked: Asked,
         refusal: Refusal,
         identity: Identity | None = None,
         *,
@@ -302,18 +338,18 @@ class Gate:
             asked.client,
             asked.request_id,
             asked.route,
-            _added(asked),
+            added(asked),
             identity,
         )
 
-    def _refuse_identity(self, asked: _Asked, refusal: Refusal, identity: Identity) -> Decision:
+    def _refuse_identity(self, asked: Asked, refusal: Refusal, identity: Identity) -> Decision:
         """Refuse somebody who is known; a page load that wants a newer factor is sent to give it."""
         refused = self._refuse(asked, with_challenge(refusal, asked.route), identity)
         if refusal.code != "step_up_required":
             return refused
         return self._sent_to_step_up(asked, identity.scheme) or refused
 
-    def _sent_to_step_up(self, asked: _Asked, scheme: str | None) -> Decision | None:
+    def _sent_to_step_up(self, asked: Asked, scheme: str | None) -> Decision | None:
         """Return the way to the page that asks for a factor: of page loads with the login's session."""
         way = self._sign_in
         if way is None or way.scheme is None or way.scheme != scheme:
@@ -321,9 +357,9 @@ class Gate:
         if navigation(asked.view) is not Navigation.LOAD:
             return None
         location = way.step_up(asked.route, asked.host, asked.raw_target)
-        return None if location is None else _send_to(location, asked)
+        return None if location is None else send_to(location, asked)
 
-    def _refuse_authentication(self, asked: _Asked, refusal: Refusal) -> Decision:
+    def _refuse_authentication(self, asked: Asked, refusal: Refusal) -> Decision:
         """Refuse with the route's challenges (401); one of `both` (403) and a 429 go without.
 
         A page load is sent to where people sign in, if the route has such a place.
@@ -339,7 +375,7 @@ class Gate:
             if kind is Navigation.LOAD:
                 location = self._sign_in.location(asked.route, asked.host, asked.raw_target)
                 if location is not None:
-                    return _send_to(location, asked)
+                    return send_to(location, asked)
             elif kind is Navigation.FORM:
                 sign_in = self._sign_in.link(asked.route, asked.host)
         told = challenges(asked.route, refusal.code, sent=asked.view.first(b"authorization"))
@@ -350,12 +386,12 @@ class Gate:
             asked.client,
             asked.request_id,
             asked.route,
-            _added(asked),
+            added(asked),
             sign_in=sign_in,
         )
 
     def _forward(
-        self, asked: _Asked, opened: Opened | None, now: float, told: tuple[Header, ...] = ()
+        self, asked: Asked, opened: Opened | None, now: float, told: tuple[Header, ...] = ()
     ) -> Decision:
         """Forward the request with what is to be told of the caller; `told` comes on top of it."""
         route, view = asked.route, asked.view
@@ -383,10 +419,11 @@ class Gate:
             headers=route.credentials.clean_headers(
                 cleaned, kept, is_local=is_plain_local(asked.client)
             ),
-            target=_join(asked.path, route.credentials.clean_query(asked.target.query, kept)),
-            response_headers=_added(asked) + (_NO_STORE if asked.told else ()),
+            target=join(asked.path, route.credentials.clean_query(asked.target.query, kept)),
+            response_headers=added(asked) + (_NO_STORE if asked.told else ()),
             hash_key=route.hash_key(view, asked.client, identity) if route.hash_key else None,
             held=opened.held if opened else (),
+            is_repeatable=opened is None or opened.is_alone,
             may_be_stale=changes_nothing(view)
             and route.may_be_stale
             and (identity is None or identity.jkt is None),
@@ -424,72 +461,4 @@ async def decide_again(
 
 def new_request_id() -> str:
     """Return a fresh id of 128 random bits, as 32 hexadecimal digits."""
-    return secrets.token_hex(16)
-
-
-def _read_host(view: RequestView) -> Host | None:
-    """Return the request's Host; `None` where HTTP/1.0 sent none (RFC 9112 §3.2)."""
-    values = view.values(b"host")
-    if len(values) > 1:
-        raise BadTarget("host_invalid", "more than one Host header")
-    if not values:
-        if view.version >= (1, 1):
-            raise BadTarget("host_invalid", "an HTTP/1.1 request without Host")
-        return None
-    return parse_host(values[0])
-
-
-def _check_authority(target: Target, host: Host | None) -> None:
-    """Raise unless an absolute-form target's authority equals Host (security.md, P3)."""
-    if target.authority is None:
-        return
-    if host is None or parse_host(target.authority) != host:
-        raise BadTarget("host_invalid", "the target's authority is not the Host")
-
-
-def _texts(path: bytes) -> tuple[str, ...]:
-    return tuple(part.decode("utf-8", "replace") for part in decode_path(path))
-
-
-def _send_to(location: str, asked: _Asked) -> Answer:
-    headers = (
-        (b"Location", location.encode("ascii")),
-        (b"Cache-Control", b"no-store"),
-        (b"Vary", b"Cookie, Authorization, Accept, Sec-Fetch-Mode"),
-        (b"Referrer-Policy", b"no-referrer"),
-    )
-    return Answer(303, asked.client, asked.request_id, headers, route=asked.route)
-
-
-def _join(path: bytes, query: bytes | None) -> bytes:
-    return path if query is None else b"%b?%b" % (path, query)
-
-
-def _added(asked: _Asked) -> tuple[Header, ...]:
-    """Return what the answer gets beside the headers that are its own."""
-    cors = asked.route.cors
-    own = () if cors is None else cors.response(asked.view.first(b"origin"))
-    return own + asked.told
-
-
-def _forged(asked: _Asked, *, is_ambient: bool) -> Refusal | None:
-    """Return a refusal where another site may have made the browser send this (security.md, S3).
-
-    A client certificate counts on public routes above all: there it is the only key. Whoever has
-    none cannot reach them, but could lead the browser of somebody who has one to post there.
-    """
-    if not is_ambient and not asked.view.peer.has_client_certificate:
-        return None
-    refusal = asked.route.cross_site.check(asked.view, asked.client)
-    if asked.trace is not None:
-        asked.trace.cross_site = refusal or "passed"
-    return refusal
-
-
-def _twice(twice: AmbiguousCredential, asked: _Asked) -> Refusal:
-    """Answer a credential that is there twice with different values (security.md, S2)."""
-    place = twice.place
-    if place.kind != "cookie":
-        return Refusal("header_ambiguous", f"two different values of the {place.kind}")
-    headers = expire_headers(twice.names, asked.client.host, asked.target.path)
-    return Refusal("cookie_duplicate", f"two different values of cookie {place.name}", headers)
+    return request_ids().decode("ascii")

@@ -202,12 +202,8 @@ async def proved(
     away (RFC 9449 §7.1). Raises `StoreUnavailable`: a proof that might have been used opens nothing.
     """
     jkt = outcome.identity.jkt
-    if jkt is None:
-        if found.place.kind == "dpop":
-            return Rejected("token_invalid", "sent as DPoP, and bound to no key")
-        return unproved(outcome, route) or outcome
-    if found.place.kind != "dpop":
-        return Rejected("proof_missing", "the token is bound to a key, and not sent as DPoP")
+    if jkt is None or found.place.kind != "dpop":
+        return without_proof(outcome, found, route)
     if route.prover is None:
         return Rejected("token_invalid", "the token is bound to a key, and nobody checks proofs")
     prover, wants_nonce = route.prover, route.wants_nonce
@@ -222,6 +218,18 @@ async def proved(
     if shown.next_nonce is None:
         return outcome
     return replace(outcome, headers=nonce_headers(shown.next_nonce))
+
+
+def without_proof(outcome: Authenticated, found: Found, route: Route) -> Outcome:
+    """Return `outcome` where nothing is to be proved, else why it opens nothing.
+
+    Not for a token that is bound to a key and sent as DPoP: its proof has to be checked.
+    """
+    if outcome.identity.jkt is not None:
+        return Rejected("proof_missing", "the token is bound to a key, and not sent as DPoP")
+    if found.place.kind == "dpop":
+        return Rejected("token_invalid", "sent as DPoP, and bound to no key")
+    return unproved(outcome, route) or outcome
 
 
 def nonce_headers(nonce: str | None) -> tuple[Header, ...]:

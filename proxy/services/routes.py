@@ -16,8 +16,8 @@ from proxy.core.responses import ResponsePlan
 from proxy.core.routing import Router, RouteSpec
 from proxy.model import Header, Identity
 from proxy.services import compile as compiling
+from proxy.services.asked import Page, Payload, Reserved
 from proxy.services.credentials import CredentialPlan
-from proxy.services.gate import Page, Payload, Reserved
 from proxy.services.issuing import metadata
 from proxy.services.own import own_endpoints
 from proxy.services.proofs import Prover

@@ -15,7 +15,7 @@ from proxy.core.routing import Found, Router
 from proxy.services.route import Route
 
 if TYPE_CHECKING:
-    from proxy.services.gate import Payload
+    from proxy.services.asked import Payload
 
 NEXT: Final = "{next}"
 """Stands in `login_url` for where the person wanted to go, percent-encoded."""

@@ -12,7 +12,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from json.encoder import encode_basestring_ascii as quoted
 from types import TracebackType
@@ -57,7 +57,7 @@ class Telemetry:
     def __init__(self, writer: LineWriter, access: AccessLog | None, handler: _Handler) -> None:
         self._writer = writer
         self._handler = handler
-        self.access: Callable[..., None] = access or _ignore
+        self.access = access
         """Takes the `AccessRecord` of each request."""
 
     def close(self, timeout_s: float = 2.0) -> None:
@@ -184,7 +184,3 @@ def _log_crash(
 ) -> None:
     if not issubclass(kind, KeyboardInterrupt):
         logging.getLogger("latchgate").critical("crashed", exc_info=(kind, error, trace))
-
-
-def _ignore(record: object) -> None:
-    """Take an access record and write nothing: `log: {access: false}`."""

@@ -8,7 +8,7 @@ connections that hang on some have to expect. Pure: no I/O, no clock, no log.
 from proxy.core.coherence.attempts import Attempts
 from proxy.core.coherence.counters import CoherenceCounters, SourceCounters, StreamCounters
 from proxy.core.coherence.forgeries import Forgeries
-from proxy.core.coherence.memory import Key
+from proxy.core.coherence.memory import Entry, Key
 from proxy.core.coherence.pins import Pin, Pins
 from proxy.core.coherence.source import Reading, Scope, Source
 from proxy.core.coherence.verdict import Finding, Verdict
@@ -18,6 +18,7 @@ from proxy.core.coherence.watch import Watch
 __all__ = [
     "Attempts",
     "CoherenceCounters",
+    "Entry",
     "Finding",
     "Forgeries",
     "Key",

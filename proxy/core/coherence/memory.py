@@ -28,6 +28,7 @@ class Entry(Generic[T]):
 
     __slots__ = (
         "content", "generation", "is_restorable", "is_used", "key", "scope", "size", "store_keys", "until",
+        "vouched",
     )  # fmt: skip
 
     def __init__(
@@ -52,6 +53,9 @@ class Entry(Generic[T]):
         self.is_restorable = is_restorable
         """True: an invalidation puts it aside instead of dropping it."""
         self.is_used = False
+        self.vouched = DEAD
+        """Its generation while a `Memory` holds it and hears of its keys; then `DEAD`, evicted ones
+        too. Who keeps a reference instead of asking again compares this, not `generation`."""
 
     @property
     def is_live(self) -> bool:
@@ -89,6 +93,7 @@ class Memory(Generic[T]):
             return
         self._table[entry.key] = entry
         self.size += entry.size
+        entry.vouched = entry.generation
         source = entry.scope.source
         if source is not None:
             index = self._index.setdefault(source, {})
@@ -112,7 +117,7 @@ class Memory(Generic[T]):
             return
         for entry in found if isinstance(found, set) else (found,):
             self._unindex(entry)
-            entry.generation = DEAD
+            entry.generation = entry.vouched = DEAD
             if not entry.is_restorable:
                 del self._table[entry.key]
                 self.size -= entry.size
@@ -141,6 +146,7 @@ class Memory(Generic[T]):
 
     def _forget(self, entry: Entry[T]) -> None:
         self.size -= entry.size
+        entry.vouched = DEAD
         self._unindex(entry)
 
     def _unindex(self, entry: Entry[T]) -> None:

@@ -75,6 +75,14 @@ class VerdictCache:
     def _entry(self, key: Key) -> Entry[Finding] | None:
         return self._verdicts.get(key) or self._refusals.get(key) or self._pins.get(key)
 
+    def vouched(self, key: Key) -> Entry[Finding] | None:
+        """Return a verdict's entry, to be believed for as long as its `vouched` is its scope's generation.
+
+        What `find` compares besides (freshness, its time) is still to be compared at each use.
+        """
+        entry = self._verdicts.get(key)
+        return entry if entry is not None and entry.vouched == entry.scope.generation else None
+
     def find(self, key: Key, mono: float) -> Finding | None:
         """Return what may be believed of a credential at `mono`, or `None`: it has to be looked up."""
         entry = self._verdicts.get(key) or self._refusals.get(key)

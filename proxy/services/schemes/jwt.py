@@ -6,6 +6,7 @@ The signature comes first: nobody makes the gate ask the store with a token of h
 
 from __future__ import annotations
 
+from asyncio import Future, get_running_loop
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -20,11 +21,11 @@ from proxy.core.freshness import amr_of, auth_time_of
 from proxy.core.jose import KeyUnknown, SignatureInvalid, TokenVerifier, VerifiedToken
 from proxy.core.mapping import IdentityReader
 from proxy.core.strict_json import memory_of
-from proxy.errors import KeysUnavailable, TokenExpired, TokenInvalid
+from proxy.errors import DependencyUnavailable, KeysUnavailable, TokenExpired, TokenInvalid
 from proxy.model import Absent, Authenticated, Identity, Outcome, Rejected
 from proxy.services.coherence import Kept, Ledger
 from proxy.services.deny_list import DenyList
-from proxy.services.schemes.port import Ambiguous, Carried, Found, Place
+from proxy.services.schemes.port import Ambiguous, Carried, Found, Holds, Place
 
 _COPIES: Final = 4
 """Bytes that a verified token takes, for each byte of the token (measured)."""
@@ -69,7 +70,7 @@ class JwtScheme:
         outcome = self._known(found, key, now)
         if outcome is not None:
             return outcome
-        flight = self.ledger.flight(key)
+        flight = found.looked_up(key) or self.ledger.flight(key)
         if flight is None:
             keys = self.keys.current()
             if (rejected := self.ledger.remembered_forgery(key, keys)) is not None:
@@ -115,7 +116,7 @@ class JwtScheme:
                 self.ledger.drop_unverified(key)
                 return None
             verdict.key_set = keys
-        self.ledger.hit(found, verdict)
+        self.ledger.hit(found, key, verdict)
         return _outcome(verdict, found)
 
     def _verdict(self, token: VerifiedToken) -> Verdict:
@@ -125,6 +126,51 @@ class JwtScheme:
             not_after=token.expires_at,
             verified_by=token.key,
         )
+
+    def begin(self, found: Found, now: float) -> Future[Any] | None:
+        """Verify the token and begin to ask whether it was revoked; what is not good is for `judge`."""
+        key = self.ledger.key(found.value)
+        flight = self.ledger.flight(key)
+        if flight is not None:
+            return flight
+        try:
+            keys = self.keys.current()
+            if self.ledger.known_forgery(key, keys) is not None:
+                return None
+            token = self.verifier.verify(self.signed(found.value), keys, now)
+            verdict, size = self._verdict(token), _size(found.value)
+            if self.deny_list is not None:
+                self.deny_list.check()
+                return self.deny_list.look_up(key, token, verdict, size, now)
+        except (TokenInvalid, DependencyUnavailable):
+            return None
+        self.ledger.keep(key, Kept(verdict, size=size))
+        kept: Future[Verdict] = get_running_loop().create_future()
+        kept.set_result(verdict)
+        return kept
+
+    def stand(self, found: Found) -> Holds | None:
+        """Return what compares the verdict with the clock, the keys and the source."""
+        vouched = self.ledger.vouched(self.ledger.key(found.value))
+        if vouched is None:
+            return None
+        verdict, current = vouched.verdict, self.keys.current
+        begins_at, ends_at = verdict.not_before, verdict.not_after
+        unfit = None if self.deny_list is None else self.deny_list.unfit
+
+        def holds(now: float, mono: float, _address: str | None) -> bool:
+            if not begins_at <= now < ends_at or (unfit is not None and unfit() is not None):
+                return False
+            try:
+                if (
+                    current() is not verdict.key_set
+                ):  # K3: `known` asks whether its key is in the new
+                    return False
+            except KeysUnavailable:
+                return False
+            return vouched.holds(mono)
+
+        return holds
 
     async def guessed(self, found: Found) -> Rejected | None:
         """Do nothing: a forged token is rejected, which is its answer, and counted with that."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from asyncio import Future
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from proxy.core.coherence import Key
 from proxy.core.dpop import ProofRequest
@@ -26,6 +28,10 @@ class Place:
         return self.kind in ("cookie", "basic")
 
 
+Fresh = tuple[Key, Future[Any]]
+"""What a verdict is kept under, and the look-up of it."""
+
+
 @dataclass(slots=True)
 class Carried:
     """One request's view for schemes: the head, its query, its cookies, read once."""
@@ -41,6 +47,8 @@ class Carried:
     """The target's path, as it came."""
     client: ClientInfo | None = None
     """Who sent it, and which origin they used (H5)."""
+    fresh: Fresh | None = None
+    """A credential that was looked up for this very request (R9), and what it led to."""
     is_strict: bool = False
     """True where the route wants an answer of the store's, outage or not (security.md, R8)."""
 
@@ -52,6 +60,7 @@ class Carried:
             self.address,
             self.view.first(b"user-agent"),
             may_be_stale=not self.is_strict and place.kind != "dpop" and changes_nothing(self.view),
+            fresh=self.fresh,
         )
 
     def proof_request(self) -> ProofRequest:
@@ -74,10 +83,19 @@ class Found:
     """True where a cached verdict may serve in an outage, if the configuration says so (R8)."""
     is_request: bool = True
     """False where an open connection is decided again: no use of the session, and no guess."""
+    fresh: Fresh | None = None
+    """As in `Carried`."""
 
     def held(self) -> Found:
         """Return the credential as an open connection holds it: nothing stale confirms it."""
-        return replace(self, may_be_stale=False, is_request=False)
+        return replace(self, may_be_stale=False, is_request=False, fresh=None)
+
+    def looked_up(self, key: Key) -> Future[Any] | None:
+        """Return the look-up under `key` that was made for this very request, if one was.
+
+        What it has found is no hit, and is not looked up again, whether it was kept or not.
+        """
+        return None if self.fresh is None or self.fresh[0] != key else self.fresh[1]
 
 
 def changes_nothing(view: RequestView) -> bool:
@@ -96,6 +114,10 @@ class Ambiguous(Exception):
         self.place = place
         self.names = names
         """Of a cookie: every spelling that some server reads as this one."""
+
+
+Holds = Callable[[float, float, str | None], bool]
+"""Takes `now` (epoch seconds), `mono` and the client's address. A use of the session is counted."""
 
 
 class Scheme(Protocol):
@@ -137,6 +159,20 @@ class Scheme(Protocol):
 
     async def judge(self, found: Found, now: float) -> Outcome:
         """Say whose the credential is. Raises `DependencyUnavailable`."""
+        ...
+
+    def begin(self, found: Found, now: float) -> Future[Any] | None:
+        """Begin to find out what `known` did not know, without waiting; `None`: only `judge` can.
+
+        Once the future is done `known` is asked again. Never raises.
+        """
+        ...
+
+    def stand(self, found: Found) -> Holds | None:
+        """Return what says whether an outcome that `known` has just given still holds.
+
+        `None`: it has to be asked for each time.
+        """
         ...
 
     async def guessed(self, found: Found) -> Rejected | None:

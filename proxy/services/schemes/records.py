@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from asyncio import Future
 from dataclasses import dataclass
 from hashlib import sha256
 from math import inf
@@ -23,7 +24,7 @@ from proxy.errors import StoreUnavailable
 from proxy.model import Absent, Identity
 from proxy.services.audit import Audit, Event
 from proxy.services.coherence import Kept, Ledger
-from proxy.services.schemes.port import Found
+from proxy.services.schemes.port import Found, Holds
 from proxy.services.sessions import Sessions
 
 MAX_COOKIE_BYTES: Final = 4096
@@ -52,6 +53,14 @@ class SessionRecords(Protocol):
         """Return whose session it is at `now`. Raises `StoreUnavailable`."""
         ...
 
+    def begin(self, found: Found, key: Key, now: float) -> Future[Finding] | None:
+        """Begin to look the session up; `None` where that takes more than one step."""
+        ...
+
+    def stand(self, found: Found, key: Key) -> Holds | None:
+        """Return what says whether a verdict still holds; `None` where there is none."""
+        ...
+
     def use(self, found: Found, key: Key, now: float) -> bool:
         """Count a use by an open connection; False where that has to be tried again later."""
         ...
@@ -72,25 +81,38 @@ class JsonRecords:
         finding = self.ledger.find(found, key)
         if finding is None:
             return None
-        self.ledger.hit(found, finding)
+        self.ledger.hit(found, key, finding)
         return _told(finding)
 
     async def look_up(self, found: Found, key: Key, now: float) -> Identity | Absent:
         """Look the record up, and how long it still lives: its key's life is the session's."""
+        flight = found.looked_up(key) or self.begin(found, key, now)
+        return _NO_ID if flight is None else _told(await self.ledger.wait_for(flight, found, key))
+
+    def begin(self, found: Found, key: Key, now: float) -> Future[Finding] | None:
+        """Begin to look the record up; `None` where the cookie cannot be a session's id."""
         del now
         flight = self.ledger.flight(key)
-        if flight is None:
-            store_key = json_format.cookie_to_key(found.value, self.prefix)
-            if store_key is None:
-                return _NO_ID
-            raw_key = store_key.encode()
+        if flight is not None:
+            return flight
+        store_key = json_format.cookie_to_key(found.value, self.prefix)
+        if store_key is None:
+            return None
+        raw_key = store_key.encode()
 
-            def fill(replies: list[Any], sent_at: float) -> Kept:
-                return self._read(key, raw_key, replies, sent_at)
+        def fill(replies: list[Any], sent_at: float) -> Kept:
+            return self._read(key, raw_key, replies, sent_at)
 
-            commands = (("MGET", raw_key), ("PTTL", raw_key))
-            flight = self.ledger.look_up(key, commands, fill, (raw_key,))
-        return _told(await self.ledger.wait_for(flight, found, key))
+        commands = (("MGET", raw_key), ("PTTL", raw_key))
+        return self.ledger.look_up(key, commands, fill, (raw_key,))
+
+    def stand(self, found: Found, key: Key) -> Holds | None:
+        """Return what asks the verdict: the life of the key is in it."""
+        del found
+        vouched = self.ledger.vouched(key)
+        if vouched is None:
+            return None
+        return lambda _now, mono, _address: vouched.holds(mono)
 
     def use(self, found: Found, key: Key, now: float) -> bool:
         """Do nothing: its application counts what is a use."""
@@ -145,29 +167,65 @@ class NativeRecords:
             return None
         if isinstance(finding, Verdict) and self._over(finding, now) is not None:
             return None
-        self.ledger.hit(found, finding)
+        self.ledger.hit(found, key, finding)
         return self._told(finding, found, key, now)
 
     async def look_up(self, found: Found, key: Key, now: float) -> Identity | Absent:
         """Look up record, last use, and how long the record still lives in the store."""
-        flight = self.ledger.flight(key)
+        flight = found.looked_up(key) or self.begin(found, key, now)
         if flight is None:
             if len(found.value) > MAX_COOKIE_BYTES:
                 return _NO_ID
-            digest = key[2].hex()
-            if self.ledger.is_flooded(found) and not await self.sessions.is_there(digest):
-                # Asked where nothing is tracked: a flood of ids must not fill the server's table (R9).
+            # Asked where nothing is tracked: a flood of ids must not fill the server's table (R9).
+            if not await self.sessions.is_there(key[2].hex()):
                 return Absent("session_unknown", "no such session")
-            session_key = self.sessions.session_key(digest).encode()
-            seen_key = self.sessions.seen_key(digest).encode()
-
-            def fill(replies: list[Any], sent_at: float) -> Kept:
-                return self._read(session_key, replies, sent_at)
-
-            commands = (("MGET", session_key, seen_key), ("PTTL", session_key))
-            flight = self.ledger.look_up(key, commands, fill, (session_key,))
+            flight = self._ask(key)
         finding = await self.ledger.wait_for(flight, found, key)
         return self._told(finding, found, key, now)
+
+    def begin(self, found: Found, key: Key, now: float) -> Future[Finding] | None:
+        """Begin the look-up; `None` for what cannot be an id, and in a flood of unknown ones."""
+        del now
+        flight = self.ledger.flight(key)
+        if flight is not None:
+            return flight
+        if len(found.value) > MAX_COOKIE_BYTES or self.ledger.is_flooded(found):
+            return None
+        return self._ask(key)
+
+    def _ask(self, key: Key) -> Future[Finding]:
+        digest = key[2].hex()
+        session_key = self.sessions.session_key(digest).encode()
+        seen_key = self.sessions.seen_key(digest).encode()
+
+        def fill(replies: list[Any], sent_at: float) -> Kept:
+            return self._read(session_key, replies, sent_at)
+
+        commands = (("MGET", session_key, seen_key), ("PTTL", session_key))
+        return self.ledger.look_up(key, commands, fill, (session_key,))
+
+    def stand(self, found: Found, key: Key) -> Holds | None:
+        """Return what compares the verdict with the clock and the client, and counts the use."""
+        vouched = self.ledger.vouched(key)
+        if vouched is None:
+            return None
+        verdict, binding, agent = vouched.verdict, vouched.verdict.binding, found.agent
+        begins_at, ends_at, idle_s = verdict.not_before, verdict.not_after, verdict.idle_s
+        is_touch_due = self.sessions.is_touch_due
+
+        def holds(now: float, mono: float, address: str | None) -> bool:
+            seen_at = verdict.seen_at
+            if not begins_at <= now < ends_at or now >= seen_at + idle_s:
+                return False
+            if binding is not None and binding.broken_by(address, agent) is not None:
+                return False
+            if not vouched.holds(mono):
+                return False
+            if not verdict.has_seen or is_touch_due(seen_at, now):
+                self._use(verdict, key, now)
+            return True
+
+        return holds
 
     def _read(self, session_key: bytes, replies: list[Any], sent_at: float) -> Kept:
         (record, seen), life_ms = replies

@@ -6,13 +6,14 @@ application. Nothing is written to a foreign store, nothing foreign is executed.
 
 from __future__ import annotations
 
+from asyncio import Future
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from proxy.core.coherence import Key
 from proxy.core.cookies import Duplicate, find_cookie
 from proxy.model import Absent, Authenticated, Identity, Outcome, Rejected
-from proxy.services.schemes.port import Ambiguous, Carried, Found, Place
+from proxy.services.schemes.port import Ambiguous, Carried, Found, Holds, Place
 
 if TYPE_CHECKING:
     from proxy.services.schemes.records import SessionRecords
@@ -45,6 +46,14 @@ class SessionScheme:
     def known(self, found: Found, now: float) -> Outcome | None:
         """Return what a cached verdict says."""
         return _outcome(self.records.known(found, self.records.ledger.key(found.value), now))
+
+    def begin(self, found: Found, now: float) -> Future[Any] | None:
+        """Begin to look the session up."""
+        return self.records.begin(found, self.key(found), now)
+
+    def stand(self, found: Found) -> Holds | None:
+        """Return what compares the verdict with clock, client and source."""
+        return self.records.stand(found, self.key(found))
 
     async def guessed(self, found: Found) -> Rejected | None:
         """Count an unknown session; hold its answer back, or refuse who sends too many (R9)."""

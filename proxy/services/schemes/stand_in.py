@@ -57,6 +57,14 @@ class StandIn:
         assert self.identity is not None  # noqa: S101 - only a found credential is judged
         return Authenticated(self.identity, found.place.is_ambient)
 
+    def begin(self, found: Found, now: float) -> None:
+        """Begin nothing: there is nothing to find out."""
+        del found, now
+
+    def stand(self, found: Found) -> None:
+        """Promise nothing: a rehearsal is asked once."""
+        del found
+
     def key(self, found: Found) -> Key:
         """Return the credential itself: no verdict is kept."""
         return (self.name, 0, found.value)

@@ -8,7 +8,7 @@ import pytest
 
 from proxy.core.destination import Destinations
 from proxy.core.routing import Router, RouteSpec
-from proxy.services.gate import Reserved
+from proxy.services.asked import Reserved
 from proxy.services.own import OwnEndpoint
 from proxy.services.sign_in import SignIn, leads_to
 
