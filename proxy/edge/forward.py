@@ -99,7 +99,7 @@ class Forwarder:
     ) -> None:
         upgrade = allowed_upgrade(incoming, decision.route.upgrades)
         server = decision.route.upstream.pick(decision.hash_key)
-        head = self._head(incoming, decision, server, upgrade)
+        head = self.head(incoming, decision, server, upgrade)
         loop = asyncio.get_running_loop()
         began = loop.time()
 
@@ -139,18 +139,22 @@ class Forwarder:
             if body is not None:
                 body.cancel()
 
-    def _head(
-        self, incoming: Incoming, decision: Forward, server: Server, upgrade: str | None
-    ) -> RequestHead:
-        """Return the upstream's request head: the client's headers, ours, the identity last."""
-        view = incoming.view
-        headers = outgoing_headers(
+    def headers(self, view: RequestView, decision: Forward, server: Server) -> list[Header]:
+        """Return what the upstream is sent: Host, the client's headers, ours, the identity last."""
+        return outgoing_headers(
             view,
             decision,
             forwarding=self._forwarding,
             gate_id=self._gate_id,
             authority=server.authority,
         )
+
+    def head(
+        self, incoming: Incoming, decision: Forward, server: Server, upgrade: str | None
+    ) -> RequestHead:
+        """Return the upstream's request head: the client's headers, ours, the identity last."""
+        view = incoming.view
+        headers = self.headers(view, decision, server)
         body: int | Literal["chunked"] | None = incoming.length
         if incoming.has_body and body is None:
             body = "chunked"
@@ -188,14 +192,21 @@ class Forwarder:
         exchange: Exchange,
         response: ResponseHead,
     ) -> None:
-        framing = _framing(incoming, response)
+        framing = framing_of(incoming.view.method, incoming.view.version, response)
         if framing is Framing.CLOSE or connection.is_draining:
             incoming.keeps_alive = False
         plan = decision.route.responses_for(decision.client)
         headers = plan.apply(response.headers, decision.response_headers)
-        incoming.is_event_stream = _is_event_stream(response.headers)
-        headers.append(_request_id(decision))
-        _write_head(connection, incoming, response, headers, framing)
+        incoming.is_event_stream = is_event_stream(response.headers)
+        incoming.is_answered = True
+        front = client_head(
+            response,
+            headers,
+            framing,
+            version=incoming.view.version,
+            keeps_alive=incoming.keeps_alive,
+        )
+        connection.write(b"%b%b\r\n\r\n" % (front, decision.request_id.encode("ascii")))
         if framing is Framing.NONE:
             await _expect_end(exchange)
             return
@@ -263,12 +274,13 @@ def _request_id(decision: Forward) -> Header:
     return b"X-Request-Id", decision.request_id.encode("ascii")
 
 
-def _framing(incoming: Incoming, response: ResponseHead) -> Framing:
-    if not may_have_body(incoming.view.method, response.status):
+def framing_of(method: str, version: tuple[int, int], response: ResponseHead) -> Framing:
+    """Return how a client of `version` learns where the answer to `method` ends."""
+    if not may_have_body(method, response.status):
         return Framing.NONE
     if _length(response) is not None:
         return Framing.LENGTH
-    return Framing.CHUNKED if incoming.view.version >= (1, 1) else Framing.CLOSE
+    return Framing.CHUNKED if version >= (1, 1) else Framing.CLOSE
 
 
 def _length(response: ResponseHead) -> bytes | None:
@@ -278,20 +290,23 @@ def _length(response: ResponseHead) -> bytes | None:
     return None
 
 
-def _is_event_stream(headers: Sequence[Header]) -> bool:
+def is_event_stream(headers: Sequence[Header]) -> bool:
+    """Tell whether the answer is server-sent events (HTML §9.2)."""
     for name, value in headers:
         if name.lower() == b"content-type":
             return value.lower().startswith(b"text/event-stream")
     return False
 
 
-def _write_head(
-    connection: GateConnection,
-    incoming: Incoming,
+def client_head(
     response: ResponseHead,
     headers: Sequence[Header],
     framing: Framing,
-) -> None:
+    *,
+    version: tuple[int, int],
+    keeps_alive: bool,
+) -> bytes:
+    """Return the head that the client gets, up to the value of X-Request-Id, which is its last."""
     lines = [h for h in headers if h[0].lower() not in _FRAMING_NAMES]
     length = _length(response)
     if framing is Framing.CHUNKED:
@@ -300,10 +315,9 @@ def _write_head(
         lines.append((b"Content-Length", length))
     if all(name.lower() != b"date" for name, _ in lines):
         lines.append(date())
-    version = incoming.view.version
-    lines += connection_header(version, keeps_alive=incoming.keeps_alive)
-    incoming.is_answered = True
-    connection.write(response_head(response.status, lines, reason=response.reason))
+    lines += connection_header(version, keeps_alive=keeps_alive)
+    lines.append((b"X-Request-Id", b""))
+    return response_head(response.status, lines, reason=response.reason)[:-4]
 
 
 async def _expect_end(exchange: Exchange) -> None:

@@ -17,6 +17,8 @@ from aiohttp.streams import StreamReader
 
 from proxy.errors import ProxyError
 from proxy.model import Peer, RequestView
+from proxy.services.decision import Decision
+from proxy.services.schemes.port import Fresh
 
 BODY_GRACE_S: Final = 30.0
 """`body_rate` is looked at only after so many seconds of a body (reference.md §1)."""
@@ -87,6 +89,10 @@ class Incoming:
     is_answered: bool = False
     """True once the head of a final response was written."""
     is_event_stream: bool = False
+    decision: Decision | None = None
+    """What was decided of it already, where somebody did."""
+    fresh: Fresh | None = None
+    """A credential that was looked up for it already (R9)."""
     waited_s: float = field(default=0.0, repr=False)
     """Time spent waiting for the client's body; what `body_rate` is measured over."""
 
@@ -201,11 +207,15 @@ def _connection_tokens(view: RequestView) -> set[bytes]:
 
 def _wants_keepalive(view: RequestView) -> bool:
     tokens = _connection_tokens(view)
-    if b"close" in tokens:
-        return False
+    if b"close" in tokens or _says_close(view.values(b"proxy-connection")):
+        return False  # the parser takes the one for the other, and reads nothing behind it
     if view.method == "CONNECT":
         return False
     return view.version >= (1, 1) or b"keep-alive" in tokens
+
+
+def _says_close(values: list[bytes]) -> bool:
+    return any(token.strip() == b"close" for token in b",".join(values).lower().split(b","))
 
 
 def awaits_upgrade(message: Any, payload: Any) -> bool:

@@ -5,7 +5,25 @@ from __future__ import annotations
 import aiohttp
 from aiohttp import web_protocol
 from aiohttp.http_parser import HttpRequestParser
+from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler
+
+LANE_SLOTS = frozenset(
+    {"_waiter", "_messages", "_paused", "_next_keepalive_close_time", "_keepalive_handle"}
+)
+LANE_METHODS = ("_process_keepalive", "pause_writing", "resume_writing", "connection_lost")
+
+
+def why_no_lane() -> str | None:
+    """Return why the express lane (proxy.edge.express) stays off; `None`: all is as it is known."""
+    known = {name for kind in RequestHandler.__mro__ for name in getattr(kind, "__slots__", ())}
+    missing = sorted(LANE_SLOTS - known)
+    missing += [name for name in LANE_METHODS if not hasattr(RequestHandler, name)]
+    if missing:
+        return f"aiohttp {aiohttp.__version__} has other internals than expected: {missing[0]}"
+    if getattr(EMPTY_PAYLOAD, "is_eof", bool)() is not True:
+        return f"aiohttp {aiohttp.__version__} has another empty payload than expected"
+    return None
 
 
 def verify_internals() -> None:

@@ -10,17 +10,21 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
+from proxy.adapters.telemetry import AccessLog
 from proxy.codes import CODES
 from proxy.edge.answers import Answers
 from proxy.edge.connection import GateConnection
 from proxy.edge.counters import RequestCounters
+from proxy.edge.express import ExpressConnection
 from proxy.edge.forward import CLIENT_CLOSED, Forwarder, Passage
 from proxy.edge.incoming import ClientLeft, ConnectionLimits, HeadError, Incoming, check_length
 from proxy.edge.internals import verify_internals
+from proxy.edge.lane import Express, Lane, Log, express_mode
 from proxy.edge.logged import logged_host, logged_path
 from proxy.edge.pages import Pages
 from proxy.edge.portal import Portal, Refused
@@ -31,7 +35,9 @@ from proxy.services.decision import Answer, Decision, Forward, Own, Refuse
 from proxy.services.gate import new_request_id
 
 if TYPE_CHECKING:
+    from proxy.edge.passing import PassingConnection
     from proxy.services.runtime import Runtime
+
 
 _log: Final = logging.getLogger("latchgate.edge")
 
@@ -49,10 +55,15 @@ class GateServer:
     """Serves one `Runtime` on listening sockets until it is drained."""
 
     def __init__(
-        self, runtime: Runtime, *, access_log: Callable[[AccessRecord], None] | None = None
+        self,
+        runtime: Runtime,
+        *,
+        access_log: Callable[[AccessRecord], None] | None = None,
+        express: Express | None = None,
     ) -> None:
+        """Prepare to serve; `express`: whether requests may take the lane; else as `express_mode`."""
         verify_internals()
-        self._runtime = runtime
+        self.runtime = runtime
         self._access_log = access_log
         limits = runtime.config.server.limits
         self.limits = ConnectionLimits(
@@ -65,12 +76,17 @@ class GateServer:
         )
         self.counters = RequestCounters(runtime.upstreams)
         """What the metrics tell of requests."""
-        self._forwarder = Forwarder(
+        self.forwarder = Forwarder(
             runtime.forwarding, runtime.gate_id, self.counters, runtime.vigil
         )
         self._answers = Answers(Pages.from_config(runtime.config.branding))
         self._portal = Portal(runtime.own, runtime.tokens)
         self._servers: list[asyncio.Server] = []
+        is_json = isinstance(access_log, AccessLog) and access_log.is_json
+        self._json_log = access_log if isinstance(access_log, AccessLog) and is_json else None
+        self.express_log: Log | None = None if access_log is None else self._log_express
+        express = express or express_mode()
+        self.lane = None if express == "off" else Lane(self, express)
         self._manager = _Manager(self)
         self._is_draining = False
 
@@ -94,16 +110,25 @@ class GateServer:
             if sock.family == socket.AF_UNIX and sys.version_info >= (3, 13):
                 options["cleanup_socket"] = False  # other workers go on listening there
             self._servers.append(await make(self._manager, **options))
+        if self.lane is not None:
+            self.lane.watch(self._manager.express)
 
     async def drain(self, timeout_s: float) -> None:
         """Accept no more, let requests in progress end for `timeout_s`, then cut them off."""
         self._is_draining = True
         for server in self._servers:
             server.close()
+        try:
+            await self._drain_out(timeout_s)
+        finally:
+            if self.lane is not None:  # until then what takes long is watched (R7)
+                self.lane.stop()
+
+    async def _drain_out(self, timeout_s: float) -> None:
         steps = (
-            (GateConnection.begin_drain, timeout_s),
-            (GateConnection.cut_off, CUT_OFF_S),
-            (GateConnection.abort, CUT_OFF_S),
+            (methodcaller("begin_drain"), timeout_s),
+            (methodcaller("cut_off"), CUT_OFF_S),
+            (methodcaller("abort"), CUT_OFF_S),
         )
         for end, patience_s in steps:
             for connection in self._manager.connections:
@@ -118,7 +143,7 @@ class GateServer:
 
     def admits(self, peer: Peer) -> bool:
         """Tell whether one more connection, of `peer`, keeps within the limits."""
-        limits = self._runtime.config.server.limits
+        limits = self.runtime.config.server.limits
         most = limits.connections_per_address
         is_admitted = (
             not self._is_draining
@@ -135,26 +160,28 @@ class GateServer:
         passage = Passage()
         decision: Decision | None = None
         try:
-            decision = await self._runtime.gate.decide(incoming.view, time.time())
+            decision = incoming.decision or await self.runtime.gate.decide(
+                incoming.view, time.time(), fresh=incoming.fresh
+            )
             await self._render(connection, incoming, decision, passage)
         except ClientLeft as left:
             passage.leave(left.detail)
             raise
         except asyncio.CancelledError:
             if connection.is_cut_off:
-                self._fail(connection, incoming, decision, passage, "draining", _CUT_OFF)
+                self.fail(connection, incoming, decision, passage, "draining", _CUT_OFF)
             else:
                 passage.leave()
             raise
         except ProxyError as error:
-            self._fail(connection, incoming, decision, passage, error.code, error.detail)
+            self.fail(connection, incoming, decision, passage, error.code, error.detail)
         except Exception as bug:  # noqa: BLE001 - whatever it is, the client gets a clear answer
             passage.request_id = decision.request_id if decision else new_request_id()
             _log.exception("request %s ended in an error of the gate", passage.request_id)
             detail = type(bug).__name__
-            self._fail(connection, incoming, decision, passage, "internal_error", detail)
+            self.fail(connection, incoming, decision, passage, "internal_error", detail)
         finally:
-            self._record(incoming, decision, passage)
+            self.record(incoming, decision, passage)
 
     async def _render(
         self,
@@ -167,9 +194,9 @@ class GateServer:
             case Forward():
                 check_length(incoming, self.limits)
                 try:
-                    await self._forwarder.forward(connection, incoming, decision, passage)
+                    await self.forwarder.forward(connection, incoming, decision, passage)
                 except TakenBack as late:
-                    self._refuse(connection, incoming, late.refuse, passage)
+                    self.refuse(connection, incoming, late.refuse, passage)
             case Answer():
                 passage.status = decision.status
                 connection.answer(incoming, decision.status, list(decision.headers), decision.body)
@@ -179,12 +206,13 @@ class GateServer:
                 passage.code, passage.detail = refusal.code, refusal.detail
                 if refusal.code in _FRAMING_CODES:
                     incoming.keeps_alive = False
-                self._refuse(connection, incoming, decision, passage)
+                self.refuse(connection, incoming, decision, passage)
         await connection.drain()
 
-    def _refuse(
+    def refuse(
         self, connection: GateConnection, incoming: Incoming, refuse: Refuse, passage: Passage
     ) -> None:
+        """Answer with a refusal, and note its status."""
         refusal = refuse.refusal
         headers = (*refusal.headers, *refuse.response_headers)
         status, lines, body = self._answers.refuse(
@@ -211,7 +239,7 @@ class GateServer:
         passage.status = status
         connection.answer(incoming, status, lines, body)
 
-    def _fail(
+    def fail(
         self,
         connection: GateConnection,
         incoming: Incoming,
@@ -245,7 +273,8 @@ class GateServer:
         if self._access_log is not None:
             self._access_log(_error_record(request_id, status, error, connection.peer))
 
-    def _record(self, incoming: Incoming, decision: Decision | None, passage: Passage) -> None:
+    def record(self, incoming: Incoming, decision: Decision | None, passage: Passage) -> None:
+        """Count a request that is over, and log it: exactly one line says what happened."""
         name = _name(decision)
         route = decision.route if decision else None
         duration_s = asyncio.get_running_loop().time() - incoming.started_mono
@@ -277,6 +306,18 @@ class GateServer:
                 bytes_out=incoming.bytes_out,
             )
         )
+
+    def _log_express(
+        self, connection: PassingConnection, duration_s: float, upstream_s: float
+    ) -> None:
+        """Log a request of the lane that was forwarded."""
+        try:
+            if self._json_log is not None:
+                connection.log(self._json_log, duration_s, upstream_s)
+            elif self._access_log is not None:
+                self._access_log(connection.account(duration_s, upstream_s))
+        except Exception:  # noqa: BLE001 - the answer was sent: what follows it on the connection is not to suffer
+            _log.exception("a request could not be logged")
 
     def _count(
         self,
@@ -351,14 +392,21 @@ class _Manager(web.Server):
         self._empty.set()
 
     def __call__(self) -> GateConnection:
-        return GateConnection(
-            self,
-            loop=asyncio.get_running_loop(),
-            limits=self._gate.limits,
-            serve=self._gate.serve,
-            serve_error=self._gate.serve_error,
-            admit=self._gate.admits,
-        )
+        options: dict[str, Any] = {
+            "loop": asyncio.get_running_loop(),
+            "limits": self._gate.limits,
+            "serve": self._gate.serve,
+            "serve_error": self._gate.serve_error,
+            "admit": self._gate.admits,
+        }
+        lane = self._gate.lane
+        if lane is None:
+            return GateConnection(self, **options)
+        return ExpressConnection(self, lane, **options)
+
+    def express(self) -> list[ExpressConnection]:
+        """Return the open connections with a lane."""
+        return list(self._connections)  # type: ignore[arg-type] # the kind that __call__ makes
 
     @property
     def connections(self) -> list[GateConnection]:  # type: ignore[override] # the kind that __call__ makes

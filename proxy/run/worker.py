@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -108,6 +109,8 @@ class Worker:
         unix = [sock for sock in sockets if sock.family == socket.AF_UNIX]
         await self._server.start([sock for sock in sockets if sock not in unix], self._tls())
         await self._server.start(unix)
+        gc.collect()
+        gc.freeze()  # what was loaded stays, and need not be looked through again and again
 
     def _tls(self) -> ssl.SSLContext | None:
         tls = self._loaded.config.server.tls

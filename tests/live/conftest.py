@@ -12,9 +12,12 @@ from typing import Any
 
 import pytest
 
+from proxy.edge import server as edge
+from proxy.edge.lane import Express
 from proxy.edge.server import GateServer
 from proxy.model import AccessRecord
 from proxy.services.runtime import Runtime, load
+from tests.lanes import Primed, is_whole, kept_alive
 from tests.reader import Reader
 
 
@@ -27,6 +30,7 @@ class RunningGate:
     server: GateServer = field(init=False)
     records: list[AccessRecord] = field(default_factory=list)
     logged: asyncio.Queue[AccessRecord] = field(default_factory=asyncio.Queue)
+    lane: str | None = None
 
     def log(self, record: AccessRecord) -> None:
         self.records.append(record)
@@ -45,12 +49,22 @@ class RunningGate:
         return await asyncio.open_connection("127.0.0.1", self.port)
 
     async def exchange(self, raw: bytes, *, wait: float = 10) -> bytes:
-        """Send `raw` on a connection of its own and return all that comes until its end."""
+        """Send `raw` on a connection of its own and return all that comes until its end.
+
+        Under test for the express lane a single request keeps its connection, and its answer is
+        read to its end: one that asks for the end of the connection takes no lane.
+        """
+        in_lane = kept_alive(raw) if self.lane in ("cold", "warm") else None
         reader, writer = await self.connect()
         try:
-            writer.write(raw)
+            writer.write(in_lane or raw)
             async with asyncio.timeout(wait):
-                return await reader.read()
+                if in_lane is None:
+                    return await reader.read()
+                method, received = raw.partition(b" ")[0], b""
+                while not is_whole(received, method) and (data := await reader.read(65536)):
+                    received += data
+                return received
         finally:
             writer.close()
             with contextlib.suppress(ConnectionError):
@@ -69,8 +83,15 @@ StartGate = Callable[..., Any]
 
 
 @pytest.fixture
-async def start_gate(tmp_path: Path) -> AsyncIterator[StartGate]:
-    """Return a function that starts a gate from the text of a configuration."""
+async def start_gate(
+    tmp_path: Path, lane: Express | None, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[StartGate]:
+    """Return a function that starts a gate from the text of a configuration.
+
+    Its requests take the way that `lane` says (tests/conftest.py).
+    """
+    if lane == "warm":
+        monkeypatch.setattr(edge, "ExpressConnection", Primed)
     async with contextlib.AsyncExitStack() as stack:
 
         async def start(text: str, **options: Any) -> RunningGate:
@@ -82,7 +103,8 @@ async def start_gate(tmp_path: Path) -> AsyncIterator[StartGate]:
             stack.push_async_callback(runtime.close)
             sock = bind()
             gate = RunningGate(sock.getsockname()[1], runtime)
-            gate.server = GateServer(runtime, access_log=gate.log)
+            gate.server = GateServer(runtime, access_log=gate.log, express=lane)
+            gate.lane = lane
             await gate.server.start([sock])
             stack.push_async_callback(gate.server.drain, 1.0)
             return gate

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+LANES = ("off", "cold")
+"""A GiB is no hit: what is large is passed on alike, known or not."""
+
 GIB = 1 << 30
 MIB = 1 << 20
 CHUNK = b"x" * (256 * 1024)

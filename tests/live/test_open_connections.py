@@ -30,6 +30,9 @@ from proxy.services.vigil import Ending
 SECRET = "s" * 64
 ISSUER = "https://id.test"
 
+LANES = ("off", "warm")
+"""Most of these are tunnels, which take no lane; they wait, and would wait three times."""
+
 CONFIG = """
 store: {{url: "{store}", {timing}{more}}}
 upstreams: {{app: {{servers: ["{app}"]}}}}

@@ -15,6 +15,7 @@ from proxy.run.providers import Providers
 from proxy.services.runtime import load
 from tests.node_provider import NodeProvider, NotHere, installed, led
 
+ONE_LANE = "the gate answers for itself: nothing is forwarded"
 CONFIG = """
 store: {{url: "{store}"}}
 secrets: {{key: "{key}"}}

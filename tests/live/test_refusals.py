@@ -285,7 +285,11 @@ async def test_what_is_no_request_has_an_id_too(before):
 class BrokenGate:
     """A gate with a mistake in it."""
 
-    async def decide(self, view, now):
+    async def decide(self, view, now, *, fresh=None):
+        del view, now, fresh
+        raise ZeroDivisionError
+
+    def decide_now(self, view, now):
         del view, now
         raise ZeroDivisionError
 
@@ -295,6 +299,8 @@ async def test_a_mistake_of_the_gate_has_one_id(before, client, kind, caplog):
     """500 without a decision: the log line can be found all the same."""
     gate, _ = await before()
     gate.runtime.gate = BrokenGate()
+    if gate.server.lane is not None:
+        gate.server.lane.gate = gate.runtime.gate
     async with client.get(gate.url + "/web", headers=kind) as answer:
         body = await answer.text()
     record = await gate.next_record()

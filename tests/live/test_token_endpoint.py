@@ -29,6 +29,7 @@ from proxy.services.sessions import Login
 from proxy.services.token_factors import Factors
 from tests.token_workshop import unb64
 
+ONE_LANE = "the gate answers for itself: nothing is forwarded"
 SECRET = "0123456789abcdef0123456789abcdef"
 OTHER_SECRET = "fedcba9876543210fedcba9876543210"
 ISSUER = "http://127.0.0.1"

@@ -1,0 +1,351 @@
+"""The express lane: requests that are decided and forwarded where their bytes arrive (design.md §8).
+
+A `GateConnection` whose requests need not wait for the request loop: no task, no queue, nothing
+awaited. A request that the memo knows is put together from ready bytes; one that was parsed is
+decided at once if its verdict is known, or when the look-up's reply is taken off the wire. All else
+(bodies, upgrades, refusals, the gate's own pages) is handed to the loop, on the same connection.
+What never belongs here: who may pass, and how a path leads to a route.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+from aiohttp.streams import EMPTY_PAYLOAD
+
+from proxy.adapters.boot_clock import boot_time
+from proxy.adapters.upstreams import Server
+from proxy.edge.incoming import HeadError, Incoming, awaits_upgrade, read_head
+from proxy.edge.memo import Memo, Ready, Way, back_of
+from proxy.edge.raw import READ_CHUNK
+from proxy.edge.receiving import ReceivingConnection
+from proxy.errors import ProxyError
+from proxy.model import RequestView
+from proxy.services.authenticate import Unknown
+from proxy.services.decision import Forward
+
+if TYPE_CHECKING:
+    from proxy.edge.lane import Lane
+
+
+class ExpressConnection(ReceivingConnection):
+    """A client connection with an express lane."""
+
+    __slots__ = ("_address", "_find", "_memo", "_packet", "_take_id", "_told")
+
+    def __init__(self, manager: Any, lane: Lane, **options: Any) -> None:
+        super().__init__(manager, lane, **options)
+        self._memo: Memo = lane.nothing
+        self._find = lane.nothing.find
+        self._address: str | None = None
+        self._take_id = lane.ids.take
+        self._packet = b""
+        self._told = b""
+
+    # From the client
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the memory that fits the peer and the listener."""
+        super().connection_made(transport)
+        self._address, self._memo = self._lane.of_peer(self.peer)
+        self._find = self._memo.find
+
+    # hot: every request
+    def data_received(self, data: bytes) -> None:
+        """Take the lane with a whole request that the memo knows; else as ever."""
+        try:
+            if self._is_resting:
+                self._asked = data
+                end = data.find(b"\n") - 1
+                block = self._find(data[end:])
+                if block is not None:
+                    line = data[:end]
+                    special = block.special
+                    way = special.ways.get(line) or self._memo.way(special, line)
+                    found = None if way is None else block.fronts.get(way.route)
+                    if way is not None and found is not None:
+                        if self._go(way, found[0], found[1]):
+                            return
+                        del block.fronts[way.route]  # what it was made of may be over
+                    elif self._compose(data, end):
+                        return
+                elif self._compose(data, end):
+                    return
+                self._is_resting = False
+                self._packet = data
+                super().data_received(data)
+                self._packet = b""
+            elif self._is_busy:
+                self._wait_behind(data)
+            else:
+                super().data_received(data)
+        except Exception as bug:  # noqa: BLE001 - whatever it is, the client gets a clear answer
+            self._packet = b""
+            self._break(bug)
+
+    def _wait_behind(self, data: bytes) -> None:
+        self._behind += data
+        self._is_careful = True
+        if len(self._behind) >= READ_CHUNK and self.transport is not None:
+            self.transport.pause_reading()
+
+    # hot: every request whose block is new
+    def _compose(self, data: bytes, end: int) -> bool:
+        """Put the request together from lines that are known, where all that matters is."""
+        block = data[end:]
+        memo = self._memo
+        read = memo.read(block)
+        if read is None:
+            return False
+        matter, parts, places, is_steady = read
+        special = memo.special(matter)
+        if special is None:
+            return False
+        line = data[:end]
+        way = special.ways.get(line) or memo.way(special, line)
+        if way is None:
+            return False
+        ready = special.ready.get(way.route)
+        if ready is None:
+            return False
+        for place, out in zip(places, ready.outs, strict=True):
+            parts[place] = out
+        front = ready.host_line + b"".join(parts) + ready.tail
+        if not self._go(way, ready, front):
+            return False
+        if is_steady:
+            memo.keep(block, special, way.route, ready, front)
+        return True
+
+    # hot: every request of the lane
+    def _go(self, way: Way, ready: Ready, front: bytes) -> bool:
+        """Send a request that is known, if it may pass now; False: it has to be decided."""
+        now = time.time()
+        identity = ready.identity
+        if identity is not None and ready.demands is not None and ready.demands(identity, now):
+            return False
+        if ready.told is not self._told_key:
+            self._tell(ready)
+        back = ready.back if ready.assertions is None else self._assert(ready, now)
+        holds = ready.holds  # last of all: a use is counted with it
+        if back is None or (holds is not None and not holds(now, boot_time(), self._address)):
+            return False
+        server = ready.server or self._pick(ready)
+        began = self._loop.time()
+        link = server.take_freshest(began)
+        try:
+            rid = self._take_id()
+        except IndexError:
+            rid = self._lane.ids()
+        sent = b"".join((way.front, front, self._told, rid, back))
+        self._way = way
+        self._ready = ready
+        self._rid = rid
+        self._began = began
+        self._started_at = now
+        self._server = server
+        self._link = link
+        self._request_count += 1
+        self._is_resting = False
+        self._is_busy = True
+        if link is None:
+            self._repeat = None
+            self._connect_to(server, sent)
+        else:
+            self._repeat = sent
+            link.begin_whole(sent, self, is_head=way.is_head, now=began)
+        return True
+
+    def _pick(self, ready: Ready) -> Server:
+        decision = ready.decision
+        key = decision.route.hash_key
+        if key is None or self._client is None:
+            return ready.upstream.pick()
+        view = RequestView("GET", b"/", ready.headers, self.peer)
+        return ready.upstream.pick(key(view, self._client, ready.identity))
+
+    def _assert(self, ready: Ready, now: float) -> bytes | None:
+        """Return what follows the id with an assertion that is good now; `None`: none can be made."""
+        identity, assertions = ready.identity, ready.assertions
+        if identity is None or assertions is None:
+            return ready.back
+        try:
+            headers = assertions(identity, now)
+        except ProxyError:
+            return None
+        if headers != ready.asserted:
+            ready.asserted = headers
+            told = ready.decision.route.identity.render(identity)
+            ready.back = back_of((*told, *headers))
+        return ready.back
+
+    def _tell(self, ready: Ready) -> None:
+        """Make the forwarding headers of this connection for one host and route."""
+        view = RequestView("GET", b"/", ready.headers, self.peer)
+        self._client, self._told = self._lane.tell(view, ready.decision.route.strip_prefix)
+        self._told_key = ready.told
+
+    # What was parsed
+
+    def _queue(self, messages: Any) -> None:
+        """Decide a request that ends with its head at once, where that can be done."""
+        if len(messages) == 1 and not self._is_held and self._is_idle():
+            message, payload = messages[0]
+            if payload is EMPTY_PAYLOAD and not awaits_upgrade(message, payload):
+                incoming = read_head(message, payload, self.peer, self._limits, self._loop.time())
+                if not isinstance(incoming, HeadError) and _is_short(incoming):
+                    try:
+                        self._decide(incoming)
+                    except Exception:
+                        if self._ready is not None:
+                            raise
+                        self._hand(incoming, None)  # the loop meets the same, and says so
+                    return
+        super()._queue(messages)
+
+    def _is_idle(self) -> bool:
+        waiter = self._waiter
+        return (
+            waiter is not None
+            and not waiter.done()
+            and not self._messages
+            and not self._is_busy
+            and not self._paused
+            and not self.is_draining
+            and not self._eof
+            and self._torn is None
+            and self._handed is None
+        )
+
+    def _is_full(self) -> bool:
+        if self._is_busy:
+            self._is_careful = True  # whoever asks has more: it waits behind the request
+            return True
+        return super()._is_full()
+
+    def _decide(self, incoming: Incoming) -> None:
+        now = time.time()
+        decision = self._lane.gate.decide_now(incoming.view, now)
+        if isinstance(decision, Forward):
+            self._forward(incoming, decision)
+            return
+        if not isinstance(decision, Unknown):
+            self._hand(incoming, decision)
+            return
+        flight = decision.scheme.begin(decision.found, now)
+        if flight is None:
+            self._hand(incoming, None)
+            return
+        self._is_busy = True
+        self._current = incoming
+        incoming.fresh = (decision.scheme.key(decision.found), flight)
+        if flight.done():
+            self._landed(flight)
+        else:
+            flight.add_done_callback(self._landed)
+
+    def _landed(self, flight: asyncio.Future[Any]) -> None:
+        """Go on with a request whose credential was looked up."""
+        try:
+            self._go_on(flight)
+        except Exception as bug:  # noqa: BLE001 - as above
+            self._break(bug)
+
+    def _go_on(self, flight: asyncio.Future[Any]) -> None:
+        incoming = self._current
+        failed = flight.cancelled() or flight.exception() is not None
+        if not self._is_busy or incoming is None or self._ready is not None:
+            return  # the client has left
+        if not failed:
+            decision = self._lane.gate.decide_now(incoming.view, time.time(), incoming.fresh)
+            if isinstance(decision, Forward):
+                self._forward(incoming, decision)
+                return
+        self._hand(
+            incoming, None
+        )  # who is absent may be guessing: that is for the loop to say (R9)
+
+    def _hand(self, incoming: Incoming, decision: Any) -> None:
+        """Let the request loop go on with a request."""
+        incoming.decision = decision
+        self._is_busy = False
+        self._current = None
+        self._handed = incoming
+        self._wake()
+        if self._behind and self.transport is not None:  # what came while it was looked up
+            self.transport.resume_reading()
+            self.data_received(b"")
+
+    def _forward(self, incoming: Incoming, decision: Forward) -> None:
+        view, route = incoming.view, decision.route
+        lane = self._lane
+        try:
+            server = route.upstream.pick(decision.hash_key)
+            head = lane.forwarder.head(incoming, decision, server, None)
+            sent = head.encode()
+        except (ProxyError, ValueError):
+            self._hand(incoming, decision)
+            return
+        if route.upstream.is_closing:
+            self._hand(incoming, decision)
+            return
+        host = view.first(b"host") or b""
+        ready = Ready(decision, view, lane.counters, host)
+        is_kept = bool(self._packet) and self._learn(ready, view, server)
+        self._asked = self._packet if is_kept else b""
+        self._way = Way(view.method, view.target, route, b"")
+        self._ready = ready
+        self._client = decision.client
+        self._told_key = None
+        self._rid = decision.request_id.encode("ascii")
+        self._began = self._loop.time()
+        self._started_at = incoming.started_at
+        self._server = server
+        self._is_resting = False
+        self._is_busy = True
+        self._current = incoming if self._eof else None
+        self._repeat = None
+        is_repeatable = head.is_repeatable
+        link = server.take(self._began, is_careful=not is_repeatable)
+        if link is None:
+            self._connect_to(server, sent)
+            return
+        self._repeat = sent if is_repeatable else None
+        self._link = link
+        link.begin_whole(sent, self, is_head=view.method == "HEAD", now=self._began)
+
+    def _learn(self, ready: Ready, view: RequestView, server: Server) -> bool:
+        packet, lane = self._packet, self._lane
+        headers = lane.forwarder.headers(view, ready.decision, server)
+        count = 1 + len(ready.decision.headers)
+        front = b"".join(b"%b: %b\r\n" % header for header in headers[:count])
+        ready.told = lane.same(ready.told)
+        return self._memo.learn(packet[packet.find(b"\r\n") :], ready, view, front)
+
+    async def _next(self) -> Incoming | None:
+        """Rest until there is a request for the loop."""
+        if not self._messages and self._handed is None:
+            self._is_resting = (
+                not self._meter.is_timing
+                and not self._behind
+                and not self._paused
+                and not self._eof
+                and not self.is_draining
+                and self._error is None
+            )
+        incoming = await super()._next()
+        self._is_resting = False
+        return incoming
+
+
+def _is_short(incoming: Incoming) -> bool:
+    """Tell whether a request ends with its head and leaves the connection as it was."""
+    return (
+        incoming.keeps_alive
+        and not incoming.has_body
+        and incoming.upgrade is None
+        and not incoming.expects_continue
+        and incoming.view.version == (1, 1)
+    )

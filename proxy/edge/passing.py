@@ -1,0 +1,374 @@
+"""A request in the express lane: what it consists of, its account, and what may happen meanwhile.
+
+What never belongs here: reading requests and answers, and who may pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from aiohttp.streams import EMPTY_PAYLOAD
+
+from proxy.adapters.tasks import spawn
+from proxy.adapters.telemetry import AccessLog
+from proxy.adapters.telemetry.access import asked_words, told_words
+from proxy.adapters.upstreams import Server
+from proxy.adapters.upstreams.connection import Connection
+from proxy.edge.connection import GateConnection
+from proxy.edge.forward import Passage
+from proxy.edge.heads import Framing
+from proxy.edge.incoming import Incoming
+from proxy.edge.memo import Ready, Way, headers_of
+from proxy.edge.under_way import break_off
+from proxy.model import AccessRecord, ClientInfo, RequestView
+from proxy.services.authenticate import Held
+from proxy.services.challenges import taken_back
+from proxy.services.decision import Forward
+from proxy.services.vigil import Ending, Stream
+
+if TYPE_CHECKING:
+    from proxy.edge.lane import Lane
+
+
+class PassingConnection(GateConnection):
+    """A client connection that may have a request in the lane."""
+
+    __slots__ = (
+        "_asked",
+        "_began",
+        "_client",
+        "_framing",
+        "_held_answer",
+        "_is_answered",
+        "_is_busy",
+        "_is_careful",
+        "_is_ending",
+        "_is_resting",
+        "_is_stream",
+        "_lane",
+        "_link",
+        "_log",
+        "_out",
+        "_ready",
+        "_repeat",
+        "_rid",
+        "_server",
+        "_stalled",
+        "_started_at",
+        "_status",
+        "_stream",
+        "_told_key",
+        "_upstream_s",
+        "_way",
+    )  # fmt: skip
+
+    def __init__(self, manager: Any, lane: Lane, **options: Any) -> None:
+        super().__init__(manager, **options)
+        self._lane = lane
+        self._is_resting = False
+        """True where the next bytes, if they are a whole request, may take the lane."""
+        self._is_careful = False
+        """True where something has happened that the short way does not look at: a drain, an end, a
+        client that takes nothing or sends more, a stream that is watched, a timer that ran out."""
+        self._log = lane.log
+        self._is_busy = False
+        """True while a request is in the lane: nothing else is parsed, and the loop waits."""
+        self._asked = b""
+        """The head of a request that was put together from what is known, as it came."""
+        self._rid = b""
+        self._began = 0.0
+        self._started_at = 0.0
+        self._client: ClientInfo | None = None
+        self._told_key: object = None
+        self._forget()
+
+    def _forget(self) -> None:
+        """Be rid of the request that was in the lane."""
+        self._way: Way | None = None
+        self._ready: Ready | None = None
+        self._link: Connection | None = None
+        self._server: Server | None = None
+        self._repeat: bytes | None = None
+        """What may be sent once more, on a new connection (F3)."""
+        self._framing = Framing.NONE
+        self._status = 0
+        self._out = 0
+        self._upstream_s: float | None = None
+        self._is_answered = False
+        self._is_ending = False
+        """True while a client takes the rest of its answer."""
+        self._is_stream = False
+        self._held_answer: list[Callable[[], None]] | None = None
+        self._stalled = (0, 0.0)
+        self._stream: Stream | None = None
+
+    def account(self, duration_s: float, upstream_s: float) -> AccessRecord:
+        """Return what the log says of a request that was forwarded and answered."""
+        ready, way = self._ready, self._way
+        assert ready is not None  # noqa: S101 - it is there as long as `_is_busy`
+        assert way is not None  # noqa: S101 - it goes with `_ready`
+        identity, route = ready.identity, way.route
+        return AccessRecord(
+            request_id=self._rid.decode("ascii"),
+            method=way.method,
+            host=ready.logged_host,
+            path=way.path,
+            status=self._status,
+            decision="forward",
+            code=None,
+            detail="",
+            route=route.name,
+            scheme=identity.scheme if identity is not None else None,
+            subject=identity.subject if identity is not None else None,
+            upstream=route.upstream.name,
+            server=None if self._server is None else self._server.name,
+            client=None if self._client is None else self._client.address,
+            started_at=self._started_at,
+            duration_s=duration_s,
+            upstream_s=upstream_s,
+            bytes_in=0,
+            bytes_out=self._out,
+        )
+
+    def log(self, access: AccessLog, duration_s: float, upstream_s: float) -> None:
+        """Write the same as `account`, from parts that are made once."""
+        ready, way, client = self._ready, self._way, self._client
+        assert ready is not None  # noqa: S101 - it is there as long as `_is_busy`
+        assert way is not None  # noqa: S101 - it goes with `_ready`
+        asked = way.logged
+        if not asked:
+            asked = way.logged = asked_words(way.method, ready.logged_host, way.path)
+        whereto = (None if client is None else client.address, self._server)
+        if ready.logged_for != whereto:
+            identity, route = ready.identity, way.route
+            ready.logged_for = whereto
+            ready.logged = told_words(
+                route=route.name,
+                scheme=None if identity is None else identity.scheme,
+                subject=None if identity is None else identity.subject,
+                client=whereto[0],
+                upstream=route.upstream.name,
+                server=None if self._server is None else self._server.name,
+            )
+        access.forwarded(
+            self._rid.decode("ascii"),
+            asked,
+            self._status,
+            ready.logged,
+            started_at=self._started_at,
+            duration_s=duration_s,
+            upstream_s=upstream_s,
+            bytes_out=self._out,
+        )
+
+    def _conclude(self) -> None:
+        """Count a request that is over."""
+        raise NotImplementedError
+
+    def _after(self) -> None:
+        """Rest, unless something has happened meanwhile."""
+        raise NotImplementedError
+
+    def _fail(self, code: str, detail: str) -> None:
+        """Say what went wrong."""
+        raise NotImplementedError
+
+    def _let_go(self) -> None:
+        """Close what is open to the upstream, and be watched no more."""
+        link, self._link = self._link, None
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.close()
+        if link is not None:
+            link.abort()
+
+    def _passage(self) -> Passage:
+        server = None if self._server is None else self._server.name
+        status = self._status if self._is_answered else 0
+        return Passage(
+            request_id=self._rid.decode("ascii"),
+            status=status,
+            server=server,
+            upstream_s=self._upstream_s,
+            upstream_status=status,
+        )
+
+    def _decision(self) -> Forward:
+        """Return the decision as the ordinary way would have it."""
+        ready = self._ready
+        assert ready is not None  # noqa: S101 - it is there as long as `_is_busy`
+        client = self._client or ready.decision.client
+        held = tuple(
+            Held(one.scheme, replace(one.found, address=client.address))
+            for one in ready.decision.held
+        )
+        return replace(
+            ready.decision, request_id=self._rid.decode("ascii"), client=client, held=held
+        )
+
+    def _incoming(self) -> Incoming:
+        """Return the request as the ordinary way would have it."""
+        ready, way = self._ready, self._way
+        assert ready is not None  # noqa: S101 - it is there as long as `_is_busy`
+        assert way is not None  # noqa: S101 - it goes with `_ready`
+        headers = headers_of(self._asked) if self._asked else ready.headers
+        return Incoming(
+            view=RequestView(way.method, way.target, headers, self.peer),
+            payload=EMPTY_PAYLOAD,
+            started_at=self._started_at,
+            started_mono=self._began,
+            has_body=False,
+            length=None,
+            keeps_alive=True,
+            upgrade=None,
+            expects_continue=False,
+            bytes_out=self._out if self._is_answered else 0,
+            is_answered=self._is_answered,
+        )
+
+    # What happens meanwhile
+
+    def look(self, now: float) -> None:
+        """Watch a request that takes long (R7), and give up a client that takes nothing."""
+        if not self._is_busy or self._ready is None:
+            return
+        if self._stream is None and now - self._began >= self._lane.vigil.after_s:
+            decision = self._decision()
+            self._is_careful = True
+            self._stream = self._lane.vigil.tunnel(decision, lambda: 0, self._end_with)
+        transport = self.transport
+        if not self._paused or transport is None:
+            self._stalled = (0, 0.0)
+            return
+        size, since = self._stalled
+        waiting = transport.get_write_buffer_size()
+        if not since or waiting < size:
+            self._stalled = (waiting, now)
+        elif now - since > self._limits.write_timeout:
+            self.abort()
+
+    def _settle(self, go_on: Callable[[], None]) -> None:
+        """Go on once nothing is known that speaks against what is held open (R7)."""
+        self._held_answer = [go_on]
+        spawn(self._settled(), name="answer that took long")
+
+    async def _settled(self) -> None:
+        if self._stream is not None:
+            await self._stream.settled()
+        held, self._held_answer = self._held_answer, None
+        for go_on in held or ():
+            go_on()
+        if self._link is not None:
+            self._link.resume_reading()
+
+    def _end_with(self, ending: Ending) -> None:
+        """End a request whose credential was taken back or is over (R7)."""
+        if self._ready is None:
+            return
+        passage, decision, incoming = self._passage(), self._decision(), self._incoming()
+        passage.end(ending)
+        self._stream = None
+        self._let_go()
+        self._ready = None
+        self._held_answer = None
+        if self._is_answered:
+            self._lane.record(incoming, decision, passage)
+            self._is_busy = False
+            break_off(self)
+            return
+        self._lane.refuse(self, incoming, taken_back(decision, ending.refusal), passage)
+        self._lane.record(incoming, decision, passage)
+        self._is_busy = False
+        self._after()
+
+    def pause_writing(self) -> None:
+        """Let the upstream wait."""
+        super().pause_writing()
+        self._is_resting = False
+        self._is_careful = True
+        if self._link is not None:
+            self._link.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Let the upstream go on."""
+        super().resume_writing()
+        if self._is_ending:
+            self._is_ending = False
+            self._conclude()
+        elif self._link is not None and self._held_answer is None:
+            self._link.resume_reading()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Cancel the upstream's request of a client that left."""
+        if self._is_busy:
+            self._note_loss()
+        self._is_resting = self._is_busy = False
+        super().connection_lost(exc)
+
+    def _note_loss(self) -> None:
+        if self._ready is not None:
+            passage, decision, incoming = self._passage(), self._decision(), self._incoming()
+            passage.leave()
+            self._let_go()
+            self._ready = None
+            self._lane.record(incoming, decision, passage)
+        elif self._current is not None:
+            passage = Passage()
+            passage.leave()
+            self._lane.record(self._current, None, passage)
+
+    def eof_received(self) -> bool | None:  # type: ignore[override] # aiohttp narrows asyncio's type
+        """Keep a half-closed client's answer."""
+        self._is_resting = False
+        self._is_careful = True
+        if not self._is_busy or self.peer.is_tls:
+            return super().eof_received()
+        self._eof = True
+        if self._ready is not None:
+            self._current = self._incoming()
+        self._watcher = spawn(self._watch_for_leaving(), name="client-left?")
+        return True
+
+    def begin_drain(self) -> None:
+        """Close when idle; else after the request in the lane."""
+        self._is_resting = False
+        self._is_careful = True
+        if self._is_busy:
+            self.is_draining = True
+        else:
+            super().begin_drain()
+
+    def cut_off(self) -> None:
+        """End at once."""
+        if not self._is_busy or (self._ready is None and self._current is None):
+            super().cut_off()
+            return
+        self.is_cut_off = True
+        if self._ready is None:
+            self._lane.cut_off(self, self._fail_early)
+            return
+        self._let_go()
+        self._held_answer = None
+        self._lane.cut_off(self, self._fail)
+
+    def _fail_early(self, code: str, detail: str) -> None:
+        """Say what went wrong while the credential was looked up."""
+        incoming, passage = self._current, Passage()
+        self._is_busy = False
+        if incoming is not None:
+            self._lane.fail(self, incoming, None, passage, code, detail)
+            self._lane.record(incoming, None, passage)
+        self._after()
+
+    def _process_keepalive(self) -> None:
+        """Close an idle connection, and no other."""
+        if self._is_busy:
+            self._keepalive_handle = None
+            self._next_keepalive_close_time = self._loop.time() + self._limits.keepalive
+            self._rearm_keepalive()
+            return
+        super()._process_keepalive()
+        if self._keepalive_handle is None:
+            self._is_careful = True

@@ -1,0 +1,202 @@
+"""What the express lane remembers: only what it may, for nobody else, and never too much."""
+
+from __future__ import annotations
+
+import time
+import tracemalloc
+
+import pytest
+
+from proxy.edge import memo as memos
+from proxy.edge.counters import RequestCounters
+from proxy.edge.memo import Memo, Ready, fields_of, headers_of
+from proxy.model import Peer, RequestView
+from proxy.services.runtime import Runtime, load
+
+CONFIG = """
+server: {id: here}
+upstreams:
+  app: {servers: ["http://127.0.0.1:9"]}
+routes:
+  - {match: {path: /**}, auth: none, upstream: app}
+"""
+PEER = Peer("203.0.113.7", 4711, is_unix=False, is_tls=False, local_port=80)
+
+
+@pytest.fixture
+async def runtime(tmp_path):
+    path = tmp_path / "gate.yaml"
+    path.write_text(CONFIG)
+    runtime = await Runtime.start(load(path))
+    yield runtime
+    await runtime.close()
+
+
+class Bench:
+    """A memo, and the lane's way to teach it."""
+
+    def __init__(self, runtime):
+        self.gate = runtime.gate
+        self.counters = RequestCounters(runtime.upstreams)
+        self.memo = Memo(
+            self.gate,
+            self.gate.rules,
+            fields_of(self.gate.routes),
+            is_trusted=False,
+            header_size=32 * 1024,
+            is_eager=True,
+        )
+
+    def learn(self, *lines, path=b"/"):
+        """Teach a request; return whether it is kept, and what it was."""
+        head = b"\r\n".join((b"GET %b HTTP/1.1" % path, *lines, b"", b""))
+        view = RequestView("GET", path, headers_of(head), PEER)
+        decision = self.gate.decide_now(view, time.time())
+        host = view.first(b"host")
+        ready = Ready(decision, view, self.counters, host)
+        front = b"".join(b"%b: %b\r\n" % header for header in ((b"Host", host), *decision.headers))
+        return self.memo.learn(head[head.find(b"\r\n") :], ready, view, front), ready
+
+    def special(self, *lines):
+        """Return what is known of a block."""
+        read = self.memo.read(b"\r\n" + b"\r\n".join((*lines, b"", b"")))
+        return None if read is None else self.memo.special(read[0])
+
+
+@pytest.fixture
+def bench(runtime):
+    return Bench(runtime)
+
+
+def test_what_is_remembered_of_a_request_is_what_matters(bench):
+    """The lines of one request that do not matter are not kept for those that look like it."""
+    kept, ready = bench.learn(b"Host: gate", b"Accept: text/html", b"Cookie: a=1", b"X-Secret: 1")
+
+    assert kept
+    assert ((b"Host", b"gate"), (b"Cookie", b"a=1")) == ready.headers
+    assert [] == list(ready.decision.headers)
+    assert bench.special(b"Host: gate", b"Cookie: a=1", b"X-Other: 2") is not None
+    assert bench.special(b"Host: gate", b"Cookie: a=2") is None
+    assert bench.special(b"Host: gate", b"Cookie: a=1", b"Cookie: a=1") is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(
+            b"X:1",
+            b"X:  1",
+            b"X: 1 ",
+            b"X: ",
+            b"X",
+            b"X : 1",
+            b" X: 1",
+            b"\tX: 1",
+            b": 1",
+            b"X: \x80",
+        ),
+        *(b"X: a\tb", b"X: a\nY: b", b"X: a\rY: b", b"X: a\x00", b"(: 1", b"Content-Length: 0"),
+        *(b"Transfer-Encoding: chunked", b"Transfer_Encoding: chunked", b"content.length: 1"),
+        *(b"Expect: 100-continue", b"Upgrade: h2c", b"DPoP: x", b"Trailer: X", b"TE: trailers"),
+        *(b"Via: 1.1 a", b"Proxy-Connection: close", b"HTTP2-Settings: x", b"Sec-WebSocket-Key: x"),
+        *(b"", b"\r", b"GET / HTTP/1.1"),
+    ],
+)
+def test_f1_only_lines_that_no_two_parsers_read_differently_are_read(bench, line):
+    """Everything else, and whatever frames, upgrades or proves, is for the parser."""
+    bench.learn(b"Host: gate")
+
+    assert bench.special(b"Host: gate", line) is None
+
+
+def test_two_requests_are_never_one_block(bench):
+    """What stands behind a head's end is no part of it."""
+    bench.learn(b"Host: gate")
+    block = b"\r\nHost: gate\r\n\r\n"
+
+    assert bench.memo.read(block) is not None
+    assert bench.memo.read(block + b"GET / HTTP/1.1" + block) is None
+    assert bench.memo.read(block[:-1]) is None
+    assert bench.memo.read(block[1:]) is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(b"GET / HTTP/1.0", b"POST / HTTP/1.1", b"GET http://gate/ HTTP/1.1", b"GET * HTTP/1.1"),
+        *(b"GET  / HTTP/1.1", b"GET /a b HTTP/1.1", b"GET /\x80 HTTP/1.1", b"GET /a/../b HTTP/1.1"),
+        *(b"GET /a#b HTTP/1.1", b"get / HTTP/1.1", b"GET / HTTP/1.1 ", b"GET / http/1.1", b"GET /"),
+        *(
+            b"GET /" + b"a" * memos.MAX_LINE + b" HTTP/1.1",
+            b"OPTIONS / HTTP/1.1",
+            b"",
+            b"GET /\t HTTP/1.1",
+        ),
+    ],
+    ids=lambda line: repr(line[:30]),
+)
+def test_p1_only_plain_request_lines_lead_somewhere(bench, line):
+    """All others are for the parser and the gate."""
+    bench.learn(b"Host: gate")
+    special = bench.special(b"Host: gate")
+
+    assert bench.memo.way(special, b"GET /plain?x HTTP/1.1") is not None
+    assert bench.memo.way(special, line) is None
+
+
+def grown(work):
+    """Return by how many bytes the memory grew."""
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        work()
+        return tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+
+
+FLOODS = {
+    "cookies": lambda n: (b"Cookie: a=%d" % n,),
+    "long cookies": lambda n: (b"Cookie: a=%d" % n + b"x" * 4000,),
+    "many cookies": lambda n: (b"Cookie: %d" % n, *[b"Cookie: a"] * 500),
+    "many lines": lambda n: (b"User-Agent: %d" % n, *[b"a: %d" % i for i in range(700)]),
+    "many names": lambda n: (b"Cookie: %d" % n, *[b"n%d-%d: 1" % (n, i) for i in range(300)]),
+    "steady lines": lambda n: (b"Cookie: %d" % n, b"Accept: %d" % n + b"y" * 3000),
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+def test_the_memory_is_bounded_in_bytes(bench, monkeypatch, flood):
+    """However requests differ, what is kept of them takes what is allowed, and not a multiple."""
+    bound = 128 * 1024
+    monkeypatch.setattr(memos, "MAX_BYTES", bound)
+    made = FLOODS[flood]
+
+    def work():
+        for number in range(150):
+            bench.learn(b"Host: gate", *made(number))
+
+    assert grown(work) < 3 * bound  # what is sent and known, the lines, and what a dict has spare
+
+
+def test_request_lines_are_bounded_in_bytes(bench, monkeypatch):
+    """Of one host and of many, also where more hosts are asked for than are kept."""
+    bound = 1024 * 1024
+    monkeypatch.setattr(memos, "MAX_BYTES", bound)
+    monkeypatch.setattr(memos, "MAX_HOSTS", 4)
+
+    def work():
+        for host in (0, 1, 2, 3, 4, 0, 5, 1):
+            bench.learn(b"Host: h%d" % host)
+            for number in range(500):
+                special = bench.special(b"Host: h%d" % host)
+                bench.memo.way(special, b"GET /%d%b HTTP/1.1" % (number, b"a" * 1500))
+
+    assert grown(work) < 3 * bound
+
+
+def test_a_header_that_is_made_anew_keeps_its_place(bench):
+    """A Cookie header that was written anew stands behind the others, as it does in any lane."""
+    _, ready = bench.learn(b"Host: gate", b"Accept: */*", b"Cookie: a=1")
+
+    assert (b"", b"Cookie: a=1\r\n") == ready.outs
