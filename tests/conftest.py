@@ -29,18 +29,28 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 LIVE = Path(__file__).parent / "live"
+FORWARDING = {
+    "test_advisories.py",
+    "test_behind_nginx.py",
+    "test_data_plane.py",
+    "test_express_lane.py",
+    "test_header_folding.py",
+    "test_tunnel.py",
+}
+"""The files whose tests run through the lane cold as well; test_one_behaviour compares all three."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run every live test that starts a gate through both lanes (tests/lanes.py).
 
-    A file that has nothing to do with forwarding says why it takes one alone: `ONE_LANE = "…"`;
-    one that mostly waits may name fewer: `LANES = (…)`.
+    What is about forwarding takes the lane cold as well. A file that has nothing to do with it says
+    why it takes one alone: `ONE_LANE = "…"`; others may name theirs: `LANES = (…)`.
     """
     if "lane" not in metafunc.fixturenames or Path(metafunc.module.__file__).parent != LIVE:
         return
     if not hasattr(metafunc.module, "ONE_LANE"):
-        modes = getattr(metafunc.module, "LANES", MODES)
+        is_forwarding = Path(metafunc.module.__file__).name in FORWARDING
+        modes = getattr(metafunc.module, "LANES", MODES if is_forwarding else ("off", "warm"))
         metafunc.parametrize("lane", modes, indirect=True)
 
 
