@@ -5,6 +5,7 @@ What never belongs here: reading requests and answers, and who may pass.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from proxy.adapters.upstreams.connection import Connection
 from proxy.edge.connection import GateConnection
 from proxy.edge.forward import Passage
 from proxy.edge.heads import Framing
-from proxy.edge.incoming import Incoming
+from proxy.edge.incoming import ClientLeft, Incoming
 from proxy.edge.memo import Ready, Way, headers_of
 from proxy.edge.under_way import break_off
 from proxy.model import AccessRecord, ClientInfo, RequestView
@@ -278,7 +279,8 @@ class PassingConnection(GateConnection):
             self._is_busy = False
             break_off(self)
             return
-        self._lane.refuse(self, incoming, taken_back(decision, ending.refusal), passage)
+        with contextlib.suppress(ClientLeft):  # others are to be ended behind this one
+            self._lane.refuse(self, incoming, taken_back(decision, ending.refusal), passage)
         self._lane.record(incoming, decision, passage)
         self._is_busy = False
         self._after()

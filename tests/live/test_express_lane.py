@@ -246,6 +246,33 @@ async def test_r7_what_has_failed_is_watched_no_more(before, connect):
     assert 1 == len(gate.records)
 
 
+async def test_r7_a_client_that_leaves_keeps_nobody_else_from_being_ended(before, connect):
+    """All that hang on a credential end with it, though one of them is just leaving."""
+    gate, _ = await before(*[[REQUEST, Until(b"never")]] * 3)
+    gate.runtime.vigil.after_s = 0.05
+    cookie, end = await cookie_of(gate)
+    lines = [await connect(gate) for _ in range(3)]
+    for line in lines:
+        line.writer.write(get(b"/web", cookie))
+    await until(lambda: gate.runtime.vigil.counters.watched == 3)
+    leaving = gate.server._manager.connections[1]
+    peers = {line.writer.get_extra_info("sockname")[1]: line for line in lines}
+    left = peers.pop(leaving.peer.port)
+    release = gate.runtime.vigil._release
+
+    def released(group):
+        release(group)
+        leaving.transport.abort()  # and the loop has not said so yet
+
+    gate.runtime.vigil._release = released
+    await end()
+    told = [await line.hear(b"GET") for line in peers.values()]
+    await until(lambda: len(gate.records) == 3)
+
+    assert [b"401"] * 2 == [raw[9:12] for raw in told]
+    assert b"" == await left.hear(b"GET")
+
+
 async def test_r7_a_drain_does_not_end_the_watch(before, connect):
     """What still runs while the gate shuts down ends with its credential."""
     began = asyncio.Event()

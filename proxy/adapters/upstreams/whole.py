@@ -120,6 +120,8 @@ class WholeConnection(Connection):
         found = super()._read_head(raw)
         if self._whole is not None:
             self._owner.heads.learn(raw, found)
+            if found.head.status >= 200:
+                self._whole = None  # who waits in the pool holds on to no client
         return found
 
     def _leave(self) -> None:
