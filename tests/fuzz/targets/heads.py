@@ -19,6 +19,7 @@ from pathlib import Path
 from proxy.codes import CODES
 from proxy.config.loader import LoadedConfig, parse_config
 from proxy.core.compact import encode_segment
+from proxy.edge.lane import Express
 from proxy.edge.server import GateServer
 from proxy.model import AccessRecord
 from proxy.services.compile import compile_problems
@@ -120,7 +121,8 @@ WORDS = (
 class _Gate:
     """One gate, and what it logged."""
 
-    def __init__(self) -> None:
+    def __init__(self, express: Express | None = None) -> None:
+        self._express = express
         self.loop = MemoryLoop()
         loaded = parse_config(
             CONFIG.encode(), file="gate.yaml", base=Path("/nonexistent"), checks=[compile_problems]
@@ -131,7 +133,8 @@ class _Gate:
         self._tokens: dict[bytes, bytes] = {}
 
     async def _start(self, loaded: LoadedConfig) -> GateServer:
-        return GateServer(await Runtime.start(loaded), access_log=self.records.append)
+        runtime = await Runtime.start(loaded)
+        return GateServer(runtime, access_log=self.records.append, express=self._express)
 
     async def converse(self, raw: bytes, size: int, *, pauses: bool) -> bytes:
         """Send bytes in pieces, then the end; return what came, once everything is over."""
