@@ -164,6 +164,37 @@ async def test_f3_no_request_is_sent_in_the_place_of_another(before, connect):
     assert [b"/other"] == [bytes(seen.received).split(b" ")[1] for seen in server.seen[1:]]
 
 
+async def test_a_connection_that_comes_late_carries_no_other_request(before, connect):
+    """Whoever waited for it was refused meanwhile: the next request waits for its own."""
+    gate, server = await before(*[[REQUEST, OK]] * 3)
+    gate.runtime.vigil.after_s = 0.05
+    (upstream,) = gate.runtime.upstreams["app"].servers
+    opened, turns = upstream.connect, [asyncio.Event(), asyncio.Event()]
+    waiting = iter(turns)
+
+    async def late(loop):
+        await next(waiting).wait()
+        return await opened(loop)
+
+    upstream.connect = late
+    cookie, end = await cookie_of(gate)
+    line = await connect(gate)
+    line.writer.write(get(b"/web", cookie))
+    await until(lambda: gate.runtime.vigil.counters.watched == 1)
+    await end()
+    refused = await line.hear(b"GET")
+    line.writer.write(get(b"/other"))
+    await asyncio.sleep(0.05)  # it waits for its connection: nothing says so
+    turns[0].set()
+    await asyncio.sleep(0.05)  # for what must not happen
+    turns[1].set()
+    raw = await line.hear(b"GET")
+    sent = b"".join(bytes(seen.received) for seen in server.seen)
+
+    assert (b"401", b"200") == (refused[9:12], raw[9:12])
+    assert (b"GET /other", 1) == (sent[:10], sent.count(b"GET "))
+
+
 async def test_what_follows_a_look_up_is_answered(before, connect):
     """Also where the request that waited for it is refused: none of them is forgotten."""
     gate, _ = await before([REQUEST, OK, REQUEST, OK])
