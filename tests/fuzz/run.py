@@ -22,11 +22,18 @@ from tests.fuzz import engine
 HERE = Path(__file__).parent
 TARGETS = sorted(path.stem for path in (HERE / "targets").glob("*.py"))
 CRASHES = HERE / "crashes"
+# A target whose inputs have the form of another's begins with the other's seeds, too.
+_SHARED = {"lanes": ["heads"]}
+
+
+def corpora_of(target: str) -> list[Path]:
+    """Return the directories of a target's seeds, its own first."""
+    return [HERE / "corpus" / name for name in (target, *_SHARED.get(target, ()))]
 
 
 def seeds_of(target: str) -> list[bytes]:
     """Return the seeds of a target, in the order of their names."""
-    return [path.read_bytes() for path in sorted((HERE / "corpus" / target).iterdir())]
+    return [path.read_bytes() for corpus in corpora_of(target) for path in sorted(corpus.iterdir())]
 
 
 def main() -> int:
@@ -104,7 +111,7 @@ def _guided(target: str, inputs: int | None, seconds: float | None, seed: int) -
         arguments += [] if seconds is None else [f"-max_total_time={int(seconds)}"]
         command = [sys.executable, "-m", "tests.fuzz.guided", target, *arguments]
         done = subprocess.run(
-            [*command, str(found), str(HERE / "corpus" / target)],
+            [*command, str(found), *map(str, corpora_of(target))],
             check=False,
             text=True,
             errors="replace",

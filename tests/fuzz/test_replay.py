@@ -7,12 +7,13 @@ import importlib
 import pytest
 
 from tests.fuzz import engine
-from tests.fuzz.run import HERE, TARGETS, seeds_of
+from tests.fuzz.run import HERE, TARGETS, corpora_of, seeds_of
 
 SEEDS = [
-    pytest.param(target, path, id=f"{target}/{path.name}")
+    pytest.param(target, path, id=f"{target}/{path.parent.name}/{path.name}")
     for target in TARGETS
-    for path in sorted((HERE / "corpus" / target).iterdir())
+    for corpus in corpora_of(target)
+    for path in sorted(corpus.iterdir())
 ]
 MUTATIONS = 300
 
@@ -53,7 +54,9 @@ def test_the_bytes_behind_a_foreign_upgrade_are_answered():
 def test_every_target_has_seeds_of_its_advisories():
     """An input that broke another product is the best seed there is."""
     without = {
-        target for target in TARGETS if not list((HERE / "corpus" / target).glob("advisory_*"))
+        target
+        for target in TARGETS
+        if not any(list(corpus.glob("advisory_*")) for corpus in corpora_of(target))
     }
 
     assert set() == without
