@@ -6,6 +6,7 @@ what a client sent under these names (proxy.core.headers), and the signed assert
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import quote_from_bytes
@@ -93,6 +94,7 @@ def encode_value(text: str) -> bytes:
     return b"%20" * start + quoted + b"%20" * end
 
 
+@functools.lru_cache(maxsize=1024)
 def encode_member(text: str) -> bytes:
     """Return `text` as a member of a list: as a value, and `,` `;` `"` and space encoded too."""
     return quote_from_bytes(text.encode("utf-8", "surrogatepass"), _SAFE_IN_MEMBER).encode("ascii")

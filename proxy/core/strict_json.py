@@ -24,6 +24,8 @@ _NAME_BYTES: Final = 80
 _MAX_DIGITS: Final = 20
 """Digits of an integer: 64 bits have 20. More is no identifier, and slow to turn into text."""
 
+_MISREAD: Final = object()
+
 _TOKEN: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+\\?"?|[\[\]{},]', re.DOTALL)
 """A string (also one that never ends, so that the scan stays linear), a bracket or a comma."""
 
@@ -42,7 +44,10 @@ def loads(raw: bytes, *, max_bytes: int) -> Any:
         raise BadJson(f"{len(raw)} bytes, more than {max_bytes}")
     _check_shape(raw)
     try:
-        value = _DECODER.decode(raw.decode("utf-8"))
+        text = raw.decode("utf-8")
+        value = _quickly(text) if text[:1] == "{" else _MISREAD
+        if value is _MISREAD:
+            value = _DECODER.decode(text)
     except BadJson:
         raise
     except UnicodeDecodeError:
@@ -108,6 +113,26 @@ def _check_text(value: Any) -> None:
             waiting.extend(item)
 
 
+def _quickly(text: str) -> Any:
+    """Return the value of an object; `_MISREAD` where a member may occur twice."""
+    value, end = _QUICK.raw_decode(text)
+    # As many colons as members: none stands in a string, and no member hides behind another.
+    members = len(value) if text.count("{") == 1 else _members_in(value)
+    is_plain = end == len(text) and text.count(":") == members
+    return value if is_plain else _MISREAD
+
+
+def _members_in(value: Any) -> int:
+    """Count the members of all objects in `value`."""
+    if not isinstance(value, dict):
+        return 0 if not isinstance(value, list) else sum(map(_members_in, value))
+    count = len(value)
+    for member in value.values():
+        if isinstance(member, dict | list):
+            count += _members_in(member)
+    return count
+
+
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
@@ -138,3 +163,7 @@ _DECODER: Final = json.JSONDecoder(
     parse_float=_fraction,
     parse_constant=_constant,
 )
+_QUICK: Final = json.JSONDecoder(
+    parse_int=_integer, parse_float=_fraction, parse_constant=_constant
+)
+"""The same, and blind to a member that occurs twice."""
