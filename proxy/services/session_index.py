@@ -20,9 +20,9 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
-from proxy.adapters.store.port import Argument, Script, Store
+from proxy.adapters.store.port import Argument, Call, Script, Store
 from proxy.core.revocation import digest as hashed
 
 YOUNG_S: Final = 300.0
@@ -86,6 +86,15 @@ class Entry:
         return f"{self.made_at:.9f}".rstrip("0").rstrip(".") + f"~{self.digest}"
 
 
+class Made(NamedTuple):
+    """A session whose entry is to be there: see `SessionIndex.add`."""
+
+    subject: str
+    digest: str
+    made_at: float
+    life_s: float
+
+
 def read_mark(mark: str) -> Entry:
     """Return the entry that `mark` stands for. Raises `ValueError`."""
     found = _MARK.fullmatch(mark)
@@ -110,9 +119,19 @@ class SessionIndex:
 
         Repeating it changes nothing. `life_s`: how long the session lives at most, from now.
         """
-        life_ms = max(1, math.ceil(life_s * 1000))
-        args: list[Argument] = [repr(float(made_at)), digest, life_ms, OLDEST]
-        return _entries(await self._store.run(_ADD, [self.key(subject)], args))
+        return _entries(
+            await self._store.run(_ADD, *self._adding(Made(subject, digest, made_at, life_s)))
+        )
+
+    async def add_many(self, made: Sequence[Made]) -> None:
+        """Note many sessions by one write."""
+        if made:
+            await self._store.run_many(_ADD, [self._adding(one) for one in made])
+
+    def _adding(self, made: Made) -> Call:
+        life_ms = max(1, math.ceil(made.life_s * 1000))
+        args: list[Argument] = [repr(float(made.made_at)), made.digest, life_ms, OLDEST]
+        return [self.key(made.subject)], args
 
     async def remove(self, subject: str, digests: Iterable[str]) -> None:
         """Take entries out."""

@@ -15,7 +15,7 @@ from typing import Final
 from proxy.adapters.store.port import Store
 from proxy.core.formats.native import NativeSession, cookie_digest, end_of, last_seen, read
 from proxy.core.session_search import EVERY, Search
-from proxy.services.session_index import YOUNG_S, Entry, SessionIndex
+from proxy.services.session_index import YOUNG_S, Entry, Made, SessionIndex
 
 BATCH: Final = 100
 """Sessions that one look-up of a list reads."""
@@ -97,12 +97,9 @@ class SessionReader:
         """Return the key of the tokens of the provider that the session came from."""
         return f"{self._prefix}provider:{{{digest}}}"
 
-    async def index(
-        self, digest: str, subject: str, now: float, *, made_at: float, ends_at: float
-    ) -> None:
-        """Have a session found by its subject that another program may have made."""
-        if ends_at > now:
-            await self._index.add(subject, digest, made_at=made_at, life_s=ends_at - now)
+    async def index_many(self, made: Sequence[Made]) -> None:
+        """Have sessions found by their subjects that another program may have made."""
+        await self._index.add_many(made)
 
     async def look_up(self, cookie: bytes | str) -> StoredSession:
         """Read record and last use of the session that a cookie names, by one MGET."""

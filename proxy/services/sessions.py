@@ -12,9 +12,9 @@ import math
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from proxy.adapters.store.port import Argument, Script, Store
+from proxy.adapters.store.port import Argument, Call, Script, Store
 from proxy.core.binding import Binding
 from proxy.core.formats.native import NativeSession, cookie_digest, encode, read_time
 from proxy.core.revocation import digest as digest_of
@@ -113,6 +113,15 @@ class Use:
     is_written: bool
     """False: somebody else had noted one within the step."""
     seen_at: float
+
+
+class Used(NamedTuple):
+    """A use that is to be noted: see `Sessions.use`."""
+
+    digest: str
+    now: float
+    had_seen: bool
+    is_remembered: bool = False
 
 
 Follow = Callable[[str, str, float, float], Awaitable[bool]]
@@ -310,15 +319,20 @@ class Sessions(SessionReader):
         `had_seen`: True if its last use stood in the store when it was read, or was written since.
         A session that `is_remembered` is not over because its last use has run out.
         """
-        keys = [self.session_key(digest), self.seen_key(digest)]
-        has_seen = "1" if had_seen and not is_remembered else "0"
+        (use,) = await self.use_many([Used(digest, now, had_seen, is_remembered)])
+        return use
+
+    async def use_many(self, used: Sequence[Used]) -> list[Use | None]:
+        """Note the uses of many sessions by one write, each as `use` does."""
+        replies = await self._store.run_many(_TOUCH, [self._touching(one) for one in used])
+        return [_use(reply, one.now) for reply, one in zip(replies, used, strict=True)]
+
+    def _touching(self, used: Used) -> Call:
+        digest, is_remembered = used.digest, used.is_remembered
+        has_seen = "1" if used.had_seen and not is_remembered else "0"
         life_ms = self._remember_ms if is_remembered else self._idle_ms
-        args: list[Argument] = [repr(float(now)), repr(self._step_s), life_ms, has_seen]
-        reply = await self._store.run(_TOUCH, keys, args)
-        if reply is None:
-            return None
-        at = read_time(reply[1])
-        return Use(is_written=bool(reply[0]), seen_at=now if at is None else at)
+        args: list[Argument] = [repr(float(used.now)), repr(self._step_s), life_ms, has_seen]
+        return [self.session_key(digest), self.seen_key(digest)], args
 
     async def revoke(self, digest: str, *, subject: str | None = None) -> bool:
         """End one session, with `subject` only if it is theirs; return whether there was one."""
@@ -394,3 +408,10 @@ class Sessions(SessionReader):
 
     async def _mark_ended(self, key: str) -> None:
         await self._store.put(key, secrets.token_bytes(16), ttl_s=ENDED_LIFE_S)
+
+
+def _use(reply: Any, now: float) -> Use | None:
+    if reply is None:
+        return None
+    at = read_time(reply[1])
+    return Use(is_written=bool(reply[0]), seen_at=now if at is None else at)

@@ -101,6 +101,16 @@ async def test_put_with_no_life_left_is_a_mistake(store, ttl_s):
         await store.put("k", b"v", ttl_s=ttl_s)
 
 
+async def test_a_script_is_run_many_times_by_one_write(store):
+    """Each call has its own reply, in their order, also where the server has forgotten the script."""
+    count = Script("return redis.call('INCRBY', KEYS[1], ARGV[1])")
+    calls = [(["a"], [1]), (["b"], [10]), (["a"], [2])]
+
+    assert [1, 10, 3] == await store.run_many(count, calls)
+    assert [4, 20, 6] == await store.run_many(count, calls)
+    assert [] == await store.run_many(count, [])
+
+
 async def test_delete_counts_what_there_was(store):
     """Deleting says how many keys there were."""
     await store.put("a", b"1")

@@ -12,6 +12,8 @@ from typing import Any, Literal, Protocol
 
 Argument = str | bytes | int | float
 """What a script takes besides keys."""
+Call = tuple[Sequence[str], Sequence[Argument]]
+"""The keys and arguments of a script that is run once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,13 @@ class Store(Protocol):
 
     async def run(self, script: Script, keys: Sequence[str], args: Sequence[Argument] = ()) -> Any:
         """Run `script` as one step and return its reply: int, bytes, `None` or a list of these."""
+        ...
+
+    async def run_many(self, script: Script, calls: Sequence[Call]) -> list[Any]:
+        """Run `script` once for each call, in this order; return the replies as `run` does.
+
+        Every call is a step of its own. Where it fails nobody knows which of them were made.
+        """
         ...
 
     async def probe(self) -> StoreInfo:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Literal, NoReturn
 
-from proxy.adapters.store.port import Argument, Script, Store, StoreInfo
+from proxy.adapters.store.port import Argument, Call, Script, Store, StoreInfo
 from proxy.errors import StoreUnavailable
 
 
@@ -52,6 +52,11 @@ class ReadOnlyStore:
     async def run(self, script: Script, keys: Sequence[str], args: Sequence[Argument] = ()) -> Any:
         """Refuse: a script may write."""
         del script, keys, args
+        _refuse()
+
+    async def run_many(self, script: Script, calls: Sequence[Call]) -> list[Any]:
+        """Refuse: a script may write."""
+        del script, calls
         _refuse()
 
     async def probe(self) -> StoreInfo:

@@ -11,8 +11,8 @@ import contextlib
 import math
 import re
 import ssl
-from collections.abc import AsyncIterator, Sequence
-from typing import Any, Final, Literal
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, Final, Literal, TypeVar
 
 from proxy.adapters.store.address import StoreAddress
 from proxy.adapters.store.link import (
@@ -23,9 +23,11 @@ from proxy.adapters.store.link import (
     fits,
     open_link,
 )
-from proxy.adapters.store.port import Argument, Script, StoreInfo
+from proxy.adapters.store.port import Argument, Call, Script, StoreInfo
 from proxy.adapters.tasks import spawn
 from proxy.errors import StoreUnavailable
+
+T = TypeVar("T")
 
 CONNECT_TIMEOUT_S: Final = 5.0
 """A connection may take longer than a look-up may wait for it: the next one then finds it."""
@@ -115,6 +117,23 @@ class RedisStore:
                 raise
         return await self._write("EVAL", script.body, *tail)
 
+    async def run_many(self, script: Script, calls: Sequence[Call]) -> list[Any]:
+        """Run `script` for each call by one write (see `Store`)."""
+        commands = [
+            ("EVALSHA", script.sha, len(keys), *map(_encode, keys), *args) for keys, args in calls
+        ]
+
+        def ask(link: Link) -> Awaitable[list[Any]]:
+            return _settled([link.send(*command) for command in commands])
+
+        replies = await self._within(ask, attempts=1)
+        for number, reply in enumerate(replies):
+            if isinstance(reply, ReplyError):
+                if reply.kind != "NOSCRIPT":
+                    raise _Refused(self.address, reply.kind)
+                replies[number] = await self.run(script, *calls[number])
+        return replies
+
     async def probe(self) -> StoreInfo:
         """Ask INFO (see `Store`)."""
         try:
@@ -145,6 +164,10 @@ class RedisStore:
         return await self._send(command, attempts=1)
 
     async def _send(self, command: Sequence[Argument], *, attempts: int) -> Any:
+        return await self._within(lambda link: _asked(link, command), attempts=attempts)
+
+    async def _within(self, ask: Callable[[Link], Awaitable[T]], *, attempts: int) -> T:
+        """Ask over the connection, within the time that there is."""
         link: Link | None = None
         sent_at = math.inf
         try:
@@ -156,7 +179,7 @@ class RedisStore:
                         link = await self._connected()
                     sent_at = asyncio.get_running_loop().time()
                     try:
-                        return await _asked(link, command)
+                        return await ask(link)
                     except LinkLost:
                         if not attempts:
                             raise
@@ -226,6 +249,15 @@ async def _asked(link: Link, command: Sequence[Argument]) -> Any:
         link.abort("a reply that does not fit its command")
         raise LinkLost("a reply that does not fit its command")
     return reply
+
+
+async def _settled(replies: Sequence[asyncio.Future[Any]]) -> list[Any]:
+    """Return every reply; one that is an error is a `ReplyError` in its place. Raises `LinkLost`."""
+    found = await asyncio.gather(*replies, return_exceptions=True)
+    for reply in found:
+        if isinstance(reply, BaseException) and not isinstance(reply, ReplyError):
+            raise reply
+    return found
 
 
 def _encode(key: str) -> bytes:

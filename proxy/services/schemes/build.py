@@ -26,6 +26,7 @@ from proxy.services.schemes.session import SessionScheme
 from proxy.services.session_reading import session_key
 from proxy.services.sessions import Sessions
 from proxy.services.subjects import Subjects
+from proxy.services.uses import Uses
 
 SHORTEST_MARKER_S = 86_400.0
 
@@ -173,9 +174,12 @@ class SchemeBuilder:
         tokens, login = self._config.tokens, self._config.login
         is_login = login is not None and login.scheme == name
         bound = login.sessions.bind if login is not None and is_login else None
+        ledger = self._coherence.ledger(name, self._own_tracked())
+        sessions = open_sessions(self._config, scheme, self._own_store())
         return NativeRecords(
-            ledger=self._coherence.ledger(name, self._own_tracked()),
-            sessions=open_sessions(self._config, scheme, self._own_store()),
+            ledger=ledger,
+            sessions=sessions,
+            uses=Uses(sessions, ledger),
             scheme=name,
             origin=native_origin(tokens.issuer if tokens is not None else None),
             idle_timeout=scheme.idle_timeout,

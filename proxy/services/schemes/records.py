@@ -26,6 +26,7 @@ from proxy.services.audit import Audit, Event
 from proxy.services.coherence import Kept, Ledger
 from proxy.services.schemes.port import Found, Holds
 from proxy.services.sessions import Sessions
+from proxy.services.uses import Uses
 
 MAX_COOKIE_BYTES: Final = 4096
 """What a browser keeps of one cookie (RFC 6265bis §5.6); longer ones are nobody's session."""
@@ -144,6 +145,7 @@ class NativeRecords:
 
     ledger: Ledger
     sessions: Sessions
+    uses: Uses
     scheme: str
     origin: str
     idle_timeout: float
@@ -309,30 +311,7 @@ class NativeRecords:
         is_due = not verdict.has_seen or self.sessions.is_touch_due(verdict.seen_at, now)
         if is_due and abs(now - verdict.touched_at) >= TOUCH_RETRY_S:
             verdict.touched_at = now
-            spawn(self._write_use(verdict, key, now), name="session in use")
-
-    async def _write_use(self, verdict: Verdict, key: Key, now: float) -> None:
-        """Write the last use; its failure is not the request's."""
-        with contextlib.suppress(StoreUnavailable):
-            digest = key[2].hex()
-            use = await self.sessions.use(
-                digest,
-                now,
-                had_seen=verdict.has_seen,
-                is_remembered=verdict.idle_s == math.inf,
-            )
-            if use is None:
-                self.ledger.drop_invalid(key)
-                return
-            verdict.seen_at, verdict.has_seen = use.seen_at, True
-            if use.is_written:  # once in a step: another program may have made it
-                await self.sessions.index(
-                    digest,
-                    verdict.identity.subject,
-                    now,
-                    made_at=verdict.not_before + native.CLOCK_SKEW_S,
-                    ends_at=verdict.not_after,
-                )
+            self.uses.add(verdict, key, now)
 
 
 def _size(record: bytes) -> int:

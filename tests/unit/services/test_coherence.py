@@ -22,6 +22,7 @@ from proxy.services.schemes.port import Found, Place
 from proxy.services.schemes.records import JsonRecords, NativeRecords
 from proxy.services.schemes.session import SessionScheme
 from proxy.services.sessions import Login, Sessions
+from proxy.services.uses import Uses
 from tests import token_workshop as workshop
 
 NOW = 1_800_000_000.0
@@ -58,6 +59,7 @@ class Worker:
         records = NativeRecords(
             self.ledger,
             sessions,
+            Uses(sessions, self.ledger),
             "web",
             "local",
             IDLE_S,

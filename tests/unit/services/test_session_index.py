@@ -11,7 +11,7 @@ import pytest
 from proxy.adapters.store import StoreAddress, open_store
 from proxy.core.formats.native import cookie_digest
 from proxy.errors import StoreUnavailable
-from proxy.services.session_index import YOUNG_S, Entry, SessionIndex, read_mark
+from proxy.services.session_index import YOUNG_S, Entry, Made, SessionIndex, read_mark
 from proxy.services.sessions import Login, Sessions
 
 NOW = 1_800_000_000.75
@@ -164,7 +164,7 @@ async def test_a_session_of_another_program_is_found_from_its_first_use_on(sessi
     digest = write_record(admin)
     assert [] == await theirs(sessions)
     for at in (NOW + 1, NOW + 2):
-        await sessions.index(digest, "alice", at, made_at=NOW, ends_at=NOW + 60)
+        await sessions.index_many([Made("alice", digest, NOW, NOW + 60 - at)])
 
     assert [digest] == await theirs(sessions)
     assert NOW == admin.zscore(sessions._index.key("alice"), digest)
