@@ -17,12 +17,17 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from proxy.edge import server as edge
 from proxy.edge.express import ExpressConnection, _is_short
 from proxy.edge.incoming import HeadError, awaits_upgrade, read_head
-from proxy.edge.memo import Ready
+from proxy.edge.lane import Lane
+from proxy.edge.memo import Memo
+from proxy.edge.ready import Ready
+from proxy.edge.strangers import Shape, Strangers
 from proxy.model import RequestView
 from proxy.services.authenticate import Unknown
 from proxy.services.decision import Forward
 
 MODES: Final = ("off", "cold", "warm")
+COMPARED: Final = (*MODES, "new")
+"""`new`: all is known of a request but its credential, every time."""
 
 _END: Final = b"\r\n\r\n"
 _CLOSE: Final = b"\r\nConnection: close\r\n"
@@ -103,6 +108,44 @@ class Primed(ExpressConnection):
             if flight is not None and flight.done() and flight.exception() is None:
                 decision = gate.decide_now(view, now)
         return decision
+
+
+class _Nothing(dict[Any, Any]):
+    """A memory that keeps nothing."""
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        pass
+
+
+class _Unacquainted(Strangers):
+    """Shapes of a memo that forgets whom it has met."""
+
+    __slots__ = ()
+
+    def find(self, matter: tuple[bytes, ...]) -> tuple[Shape, bytes] | None:
+        """Return what is known, but for the verdict."""
+        known = super().find(matter)
+        for sketch in known[0].sketches.values() if known is not None else ():
+            if known is not None and sketch is not None:
+                scheme: Any = sketch.scheme
+                ledger = scheme.records.ledger if hasattr(scheme, "records") else scheme.ledger
+                ledger.drop_expired(ledger.key(known[1]))
+        return known
+
+
+def forget_people(lane: Lane | None) -> None:
+    """Have a lane look up every credential that it could recognise."""
+    assert lane is not None
+    make = lane._memo
+
+    def forgetful(**options: Any) -> Memo:
+        memo = make(**options)
+        memo._blocks, memo._specials = _Nothing(), _Nothing()
+        memo.find = memo._blocks.get
+        memo.strangers = _Unacquainted()
+        return memo
+
+    lane._memo = forgetful  # type: ignore[method-assign] # for a test
 
 
 def kept_alive(raw: bytes) -> bytes | None:

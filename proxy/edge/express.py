@@ -18,9 +18,11 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from proxy.adapters.boot_clock import boot_time
 from proxy.adapters.upstreams import Server
 from proxy.edge.incoming import HeadError, Incoming, awaits_upgrade, read_head
-from proxy.edge.memo import Memo, Ready, Way, back_of
+from proxy.edge.memo import Memo
 from proxy.edge.raw import READ_CHUNK
+from proxy.edge.ready import Read, Ready, Way, back_of
 from proxy.edge.receiving import ReceivingConnection
+from proxy.edge.strangers import Stranger
 from proxy.errors import ProxyError
 from proxy.model import RequestView
 from proxy.services.authenticate import Unknown
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 class ExpressConnection(ReceivingConnection):
     """A client connection with an express lane."""
 
-    __slots__ = ("_address", "_find", "_memo", "_packet", "_take_id", "_told")
+    __slots__ = ("_address", "_find", "_kept", "_memo", "_packet", "_take_id", "_told")
 
     def __init__(self, manager: Any, lane: Lane, **options: Any) -> None:
         super().__init__(manager, lane, **options)
@@ -42,6 +44,9 @@ class ExpressConnection(ReceivingConnection):
         self._address: str | None = None
         self._take_id = lane.ids.take
         self._packet = b""
+        """What has just arrived, where it may be remembered."""
+        self._kept = b""
+        """The same, while the credential is looked up."""
         self._told = b""
 
     # From the client
@@ -102,14 +107,14 @@ class ExpressConnection(ReceivingConnection):
         matter, parts, places, is_steady = read
         special = memo.special(matter)
         if special is None:
-            return False
+            return self._meet(data, end, read)
         line = data[:end]
         way = special.ways.get(line) or memo.way(special, line)
         if way is None:
             return False
         ready = special.ready.get(way.route)
         if ready is None:
-            return False
+            return self._meet(data, end, read)
         for place, out in zip(places, ready.outs, strict=True):
             parts[place] = out
         front = ready.host_line + b"".join(parts) + ready.tail
@@ -117,6 +122,71 @@ class ExpressConnection(ReceivingConnection):
             return False
         if is_steady:
             memo.keep(block, special, way.route, ready, front)
+        return True
+
+    # hot: every request of the lane whose credential is new
+    def _meet(self, data: bytes, end: int, read: Read) -> bool:
+        """Look up a credential of which nothing is known, where all else of the request is."""
+        memo = self._memo
+        known = memo.strangers.find(read[0])
+        if known is None:
+            return False
+        shape, value = known
+        line = data[:end]
+        way = shape.ways.get(line) or memo.way(shape, line)
+        sketch = None if way is None else shape.sketches.get(way.route)
+        if way is None or sketch is None:
+            return False
+        if sketch.ready.told is not self._told_key:
+            self._tell(sketch.ready)
+        address = None if self._client is None else self._client.address
+        found = sketch.found(value, address)
+        identity = sketch.scheme.recall(found)
+        if identity is not None:
+            told = sketch.introduce(identity, found, read)
+            return told is not None and self._welcome(way, told, read[0])
+        fresh = sketch.scheme.meet(found, time.time())
+        if fresh is None:
+            return False
+        self._stranger = Stranger(data, read, way, sketch, found, fresh)
+        self._started_at = time.time()
+        self._began = self._loop.time()
+        self._is_resting = False
+        self._is_busy = True
+        if fresh[1].done():
+            self._met(fresh[1])
+        else:
+            fresh[1].add_done_callback(self._met)
+        return True
+
+    def _met(self, flight: asyncio.Future[Any]) -> None:
+        """Go on with a request whose credential was looked up."""
+        try:
+            stranger = self._stranger
+            if self._is_busy and stranger is not None and stranger.fresh[1] is flight:
+                self._let_in(stranger)
+        except Exception as bug:  # noqa: BLE001 - as above
+            self._break(bug)
+
+    def _let_in(self, stranger: Stranger) -> None:
+        told = stranger.introduced()
+        if told is not None and self._welcome(stranger.way, told, stranger.read[0]):
+            self._stranger = None
+            self._lane.was_no_hit()
+            return
+        incoming = self._waiting_for()
+        self._stranger = None
+        if incoming is not None:
+            incoming.fresh = stranger.fresh
+            self._hand(incoming, None)  # who is absent may be guessing: that is for the loop to say
+
+    def _welcome(self, way: Way, told: tuple[Ready, bytes], matter: tuple[bytes, ...]) -> bool:
+        """Send the request of somebody who is known now, and remember it the second time."""
+        ready, front = told
+        if not self._go(way, ready, front):
+            return False
+        if not self._memo.is_new(matter):
+            self._memo.adopt(matter, ready)
         return True
 
     # hot: every request of the lane
@@ -244,6 +314,7 @@ class ExpressConnection(ReceivingConnection):
         if flight.done():
             self._landed(flight)
         else:
+            self._kept = self._packet
             flight.add_done_callback(self._landed)
 
     def _landed(self, flight: asyncio.Future[Any]) -> None:
@@ -261,7 +332,9 @@ class ExpressConnection(ReceivingConnection):
         if not failed:
             decision = self._lane.gate.decide_now(incoming.view, time.time(), incoming.fresh)
             if isinstance(decision, Forward):
+                self._packet, self._kept = self._packet or self._kept, b""
                 self._forward(incoming, decision)
+                self._packet = b""
                 return
         self._hand(
             incoming, None

@@ -58,6 +58,7 @@ class Lane:
     def __init__(self, server: GateServer, mode: Express) -> None:
         runtime = server.runtime
         self._server = server
+        self._verdicts = runtime.coherence.counters
         self._forwarding = runtime.forwarding
         self._gate_id = runtime.gate_id
         self._fields = fields_of(runtime.gate.routes)
@@ -112,6 +113,10 @@ class Lane:
         return client, b"\r\n".join(b"%b: %b" % header for header in headers)
 
     # Accounts
+
+    def was_no_hit(self) -> None:
+        """Take a hit back: the verdict was looked up for this very request."""
+        self._verdicts.hits -= 1
 
     def record(self, incoming: Incoming, decision: Decision | None, passage: Passage) -> None:
         """Count and log a request as the ordinary way does."""

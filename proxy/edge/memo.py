@@ -14,18 +14,17 @@ else is for the parser.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
 from proxy.core.headers import FORWARDING_NAMES, HeaderRules, fold, is_token
-from proxy.edge.counters import CellKey, RequestCounters
-from proxy.edge.logged import logged_host, logged_path
-from proxy.model import Header, Identity, RequestView
+from proxy.edge.ready import Block, Read, Ready, Special, Way
+from proxy.edge.strangers import Shape, Strangers
+from proxy.model import RequestView
 from proxy.services.decision import Forward
 from proxy.services.gate import Gate
 from proxy.services.route import Route
-from proxy.services.schemes.port import Holds
 
 MAX_LINE: Final = 2048
 """Bytes of a request line."""
@@ -33,6 +32,10 @@ MAX_BLOCK: Final = 8192
 """Bytes of a header block."""
 MAX_BYTES: Final = 16 * 1024 * 1024
 """Of each memory of a worker, as estimated."""
+MAX_KEPT_BYTES: Final = 32 * 1024 * 1024
+"""Of blocks and of what was decided, together: for some thousand callers at a time."""
+PATIENCE: Final = 4
+"""How many times more than it holds a full memory turns away before it begins anew."""
 ENTRY_BYTES: Final = 2000
 """What an entry costs beside its bytes (measured: tests/unit/edge/test_memo.py)."""
 _SPECIAL_COPIES: Final = 5
@@ -61,10 +64,6 @@ _NEVER: Final = 3
 
 _MATTER_PART: Final = bytes(bytearray(b"\r\n"))
 """Stands for what is sent of a line that matters: compared by identity."""
-Read = tuple[tuple[bytes, ...], list[bytes], list[int], bool]
-"""The lines that matter, each with its CR; what is sent of each line, these left open; where they stand; and whether
-every line was remembered."""
-
 _MATTER: Final = frozenset(
     {b"host", b"authorization", b"cookie", b"user-agent", b"origin", b"connection"}
 )
@@ -118,124 +117,12 @@ _STEADY: Final = frozenset(
 """Names whose values are few: their lines are kept; others are read each time."""
 
 
-class Way:
-    """A request line of one host: where it leads."""
-
-    __slots__ = ("front", "is_head", "logged", "method", "path", "route", "target")
-
-    def __init__(self, method: str, target: bytes, route: Route, sent: bytes) -> None:
-        """Take the target as it came, and the one to send."""
-        self.method = method
-        self.is_head = method == "HEAD"
-        self.target = target
-        self.route = route
-        self.front = b"%b %b HTTP/1.1\r\n" % (method.encode("ascii"), sent)
-        self.path = logged_path(target)
-        self.logged = ""
-        """What the log says of it, once it was said."""
-
-
-class Ready:
-    """What a decision makes of a request but for its line, its connection, and its id."""
-
-    __slots__ = (
-        "asserted",
-        "assertions",
-        "back",
-        "decision",
-        "demands",
-        "headers",
-        "holds",
-        "host",
-        "host_line",
-        "identity",
-        "key",
-        "logged",
-        "logged_for",
-        "logged_host",
-        "memory_key",
-        "outs",
-        "plan",
-        "server",
-        "tail",
-        "tally",
-        "told",
-        "upstream",
-    )  # fmt: skip
-
-    def __init__(
-        self, decision: Forward, view: RequestView, counters: RequestCounters, host: bytes
-    ) -> None:
-        route, identity = decision.route, decision.identity
-        self.decision = decision
-        self.identity: Identity | None = identity
-        self.holds: Holds | None = None
-        """Asked at every use; `None` on a public route only."""
-        self.demands = route.unmet if route.is_demanding and identity is not None else None
-        self.outs: tuple[bytes, ...] = ()
-        """For each line that matters what is sent of it."""
-        self.host_line = b""
-        self.server = route.upstream.servers[0] if len(route.upstream.servers) == 1 else None
-        self.tail = b""
-        """Lines that the gate has rewritten, behind the client's."""
-        self.assertions = route.assertions
-        self.asserted: tuple[Header, ...] = ()
-        self.told = (host, route.strip_prefix, route.upstream_host)
-        """What the forwarding headers depend on, beside the connection."""
-        self.host = host
-        self.logged_host = logged_host(view)
-        self.logged = ""
-        self.logged_for: object = None
-        """For which client and server."""
-        self.back = back_of(decision.identity_headers)
-        self.upstream = route.upstream
-        scheme = identity.scheme if identity is not None else ""
-        self.tally = counters.tally(route.name, scheme, route.upstream.name)
-        self.key: CellKey = ("forward", route.name, scheme, None)
-        self.plan = route.responses_for(decision.client)
-        self.headers = view.headers
-        self.memory_key = None if decision.response_headers else self.plan
-        """What a rendered head of an answer depends on; `None`: on more than the route."""
-
-
-def headers_of(head: bytes) -> tuple[Header, ...]:
-    """Return the header fields of a head in the strict form that `Memo.read` takes."""
-    lines = head[: head.find(_END)].split(b"\r\n")[1:]
-    return tuple((name, value) for name, _, value in (line.partition(b": ") for line in lines))
-
-
-def back_of(identity_headers: Iterable[Header]) -> bytes:
-    """Return what follows the request's id: the gate's word, and the end of the head."""
-    return b"\r\n" + b"".join(b"%b: %b\r\n" % header for header in identity_headers) + b"\r\n"
-
-
-class Special:
-    """The lines of a block that matter, and what was decided of them, by route."""
-
-    __slots__ = ("host", "ready", "ways")
-
-    def __init__(self, host: bytes, ways: dict[bytes, Way]) -> None:
-        self.host = host
-        self.ways = ways
-        self.ready: dict[Route, Ready] = {}
-
-
-class Block:
-    """A whole block: its lines that matter, and what is sent of all of them, by route."""
-
-    __slots__ = ("fronts", "special")
-
-    def __init__(self, special: Special) -> None:
-        self.special = special
-        self.fronts: dict[Route, tuple[Ready, bytes]] = {}
-
-
 class Memo:
     """What one kind of listener and peer has sent to one configuration."""
 
     __slots__ = (
-        "_blocks", "_fields", "_gate", "_is_eager", "_is_trusted", "_line_bytes", "_lines", "_max_block", "_max_line", "_names", "_rules", "_seen", "_size",
-        "_specials", "_way_bytes", "_way_count", "_ways", "find",
+        "_blocks", "_fields", "_gate", "_is_eager", "_is_trusted", "_line_bytes", "_lines", "_max_block", "_max_line", "_names", "_refused", "_rules", "_seen", "_size",
+        "_specials", "_way_bytes", "_way_count", "_ways", "find", "strangers",
     )  # fmt: skip
 
     def __init__(
@@ -267,8 +154,9 @@ class Memo:
         self._specials: dict[tuple[bytes, ...], Special] = {}
         self._ways: dict[bytes, dict[bytes, Way]] = {}
         self._seen: dict[int, None] = {}
-        self._size = 0
+        self._size = self._refused = 0
         self._way_count = self._way_bytes = 0
+        self.strangers = Strangers()
         self.find: Callable[[bytes], Block | None] = self._blocks.get
         """Return what is known of a whole block."""
 
@@ -281,6 +169,7 @@ class Memo:
         for memory in (self._lines, self._blocks, self._specials, self._ways, self._seen):
             memory.clear()
         self._size = self._line_bytes = self._way_count = self._way_bytes = 0
+        self.strangers.clear()
 
     # hot: every request of the express lane whose block was not seen before
     def read(self, block: bytes) -> Read | None:
@@ -330,7 +219,7 @@ class Memo:
         return self._specials.get(matter)
 
     # hot: every request of the express lane whose line was not seen before
-    def way(self, special: Special, line: bytes) -> Way | None:
+    def way(self, special: Special | Shape, line: bytes) -> Way | None:
         """Return where a request line leads, and keep it; `None`: it is not for the lane."""
         if len(line) > self._max_line:
             return None
@@ -377,7 +266,10 @@ class Memo:
         if read is None or not self._is_fit(decision, view):
             return False
         matter, parts, places, _ = read
-        if len(parts) != len(view.headers) or self.is_new(matter):
+        if len(parts) != len(view.headers):
+            return False
+        is_new = self.is_new(matter)
+        if is_new and not self.strangers.lacks(matter, decision.route):
             return False
         holds = None
         if decision.held:
@@ -399,25 +291,35 @@ class Memo:
             parts[place] = out
         if host_line + b"".join(parts) + tail != front:
             return False  # whatever it is, it is not put together again
-        ready.headers = tuple(view.headers[place] for place in places)
-        ready.decision = replace(decision, headers=[], target=b"")
-        ready.holds = holds
-        ready.outs = tuple(outs)
-        ready.tail = tail
-        ready.host_line = host_line
+        known = ready.alike(replace(decision, headers=[], target=b""), ready.back)
+        known.headers = tuple(view.headers[place] for place in places)
+        known.holds = holds
+        known.outs = tuple(outs)
+        known.tail = tail
+        known.host_line = host_line
+        self.strangers.learn(matter, known, self._ways_of(ready.host))
+        if is_new:
+            return False
+        self.adopt(matter, known)
+        return True
+
+    def adopt(self, matter: tuple[bytes, ...], ready: Ready) -> None:
+        """Keep what is made of requests with these lines that matter, of whom that is known."""
+        size = _SPECIAL_COPIES * sum(map(len, matter)) + _LINE_BYTES * len(matter)
+        if not self._has_room(size + len(ready.tail) + len(ready.back)):
+            return
         special = self._specials.get(matter)
         if special is None:
-            ways = self._ways.get(ready.host)
-            if ways is None:
-                if len(self._ways) >= MAX_HOSTS:
-                    self.clear()  # what leads nowhere else must not go on growing
-                ways = self._ways[ready.host] = {}
-            special = Special(ready.host, ways)
-            self._specials[matter] = special
-        size = _SPECIAL_COPIES * sum(map(len, matter)) + _LINE_BYTES * len(matter)
-        self._count(size + len(tail) + len(ready.back))
-        special.ready[decision.route] = ready
-        return True
+            special = self._specials[matter] = Special(ready.host, self._ways_of(ready.host))
+        special.ready[ready.decision.route] = ready
+
+    def _ways_of(self, host: bytes) -> dict[bytes, Way]:
+        ways = self._ways.get(host)
+        if ways is None:
+            if len(self._ways) >= MAX_HOSTS:
+                self.clear()  # what leads nowhere else must not go on growing
+            ways = self._ways[host] = {}
+        return ways
 
     def keep(
         self, block: bytes, special: Special, route: Route, ready: Ready, front: bytes
@@ -425,7 +327,8 @@ class Memo:
         """Keep a whole block, once it was seen before."""
         if self.is_new(block):
             return
-        self._count(len(block) + len(front))
+        if not self._has_room(len(block) + len(front)):
+            return
         found = self._blocks.get(block)
         if found is None or found.special is not special:
             found = self._blocks[block] = Block(special)
@@ -447,11 +350,21 @@ class Memo:
         options = b",".join(view.values(b"connection")).lower().split(b",")
         return all(option.strip() in (b"", b"keep-alive") for option in options)
 
-    def _count(self, size: int) -> None:
+    def _has_room(self, size: int) -> bool:
+        """Count what is to be kept; False where there is no room for it.
+
+        What is there stays: whoever comes by turns would else drive each other out, all of them. Once
+        far more was turned away than there is, it is not what is asked for any more, and all goes.
+        """
+        if self._size + size + ENTRY_BYTES > MAX_KEPT_BYTES:
+            self._refused += 1
+            if self._refused <= PATIENCE * len(self):
+                return False
+            self._blocks.clear()
+            self._specials.clear()
+            self._size = self._refused = 0
         self._size += size + ENTRY_BYTES
-        if self._size > MAX_BYTES:
-            self.clear()
-            self._size = size + ENTRY_BYTES
+        return True
 
     def _learn_line(self, line: bytes, part: bytes) -> None:
         self._line_bytes += len(line) + len(part)

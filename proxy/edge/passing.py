@@ -21,7 +21,8 @@ from proxy.edge.connection import GateConnection
 from proxy.edge.forward import Passage
 from proxy.edge.heads import Framing
 from proxy.edge.incoming import ClientLeft, Incoming
-from proxy.edge.memo import Ready, Way, headers_of
+from proxy.edge.ready import Ready, Way, headers_of
+from proxy.edge.strangers import Stranger
 from proxy.edge.under_way import break_off
 from proxy.model import AccessRecord, ClientInfo, RequestView
 from proxy.services.authenticate import Held
@@ -59,6 +60,7 @@ class PassingConnection(GateConnection):
         "_stalled",
         "_started_at",
         "_status",
+        "_stranger",
         "_stream",
         "_told_key",
         "_upstream_s",
@@ -83,6 +85,7 @@ class PassingConnection(GateConnection):
         self._started_at = 0.0
         self._client: ClientInfo | None = None
         self._told_key: object = None
+        self._stranger: Stranger | None = None
         self._forget()
 
     def _forget(self) -> None:
@@ -229,6 +232,24 @@ class PassingConnection(GateConnection):
             is_answered=self._is_answered,
         )
 
+    def _waiting_for(self) -> Incoming | None:
+        """Return the request whose credential is being looked up, as the ordinary way would have it."""
+        stranger = self._stranger
+        if stranger is not None and stranger.incoming is None:
+            way = stranger.way
+            stranger.incoming = self._current = Incoming(
+                view=RequestView(way.method, way.target, headers_of(stranger.head), self.peer),
+                payload=EMPTY_PAYLOAD,
+                started_at=self._started_at,
+                started_mono=self._began,
+                has_body=False,
+                length=None,
+                keeps_alive=True,
+                upgrade=None,
+                expects_continue=False,
+            )
+        return self._current
+
     # What happens meanwhile
 
     def look(self, now: float) -> None:
@@ -316,10 +337,11 @@ class PassingConnection(GateConnection):
             self._let_go()
             self._ready = None
             self._lane.record(incoming, decision, passage)
-        elif self._current is not None:
+        elif (waiting := self._waiting_for()) is not None:
+            self._stranger = None
             passage = Passage()
             passage.leave()
-            self._lane.record(self._current, None, passage)
+            self._lane.record(waiting, None, passage)
 
     def eof_received(self) -> bool | None:  # type: ignore[override] # aiohttp narrows asyncio's type
         """Keep a half-closed client's answer."""
@@ -330,6 +352,8 @@ class PassingConnection(GateConnection):
         self._eof = True
         if self._ready is not None:
             self._current = self._incoming()
+        else:
+            self._waiting_for()
         self._watcher = spawn(self._watch_for_leaving(), name="client-left?")
         return True
 
@@ -344,7 +368,7 @@ class PassingConnection(GateConnection):
 
     def cut_off(self) -> None:
         """End at once."""
-        if not self._is_busy or (self._ready is None and self._current is None):
+        if not self._is_busy or (self._ready is None and self._waiting_for() is None):
             super().cut_off()
             return
         self.is_cut_off = True
@@ -357,7 +381,8 @@ class PassingConnection(GateConnection):
 
     def _fail_early(self, code: str, detail: str) -> None:
         """Say what went wrong while the credential was looked up."""
-        incoming, passage = self._current, Passage()
+        incoming, passage = self._waiting_for(), Passage()
+        self._stranger = None
         self._is_busy = False
         if incoming is not None:
             self._lane.fail(self, incoming, None, passage, code, detail)

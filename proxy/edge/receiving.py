@@ -16,8 +16,8 @@ from proxy.edge.counters import BOUNDS
 from proxy.edge.forward import client_head, framing_of, is_event_stream
 from proxy.edge.heads import Framing, response_head
 from proxy.edge.incoming import ClientLeft
-from proxy.edge.memo import Ready
 from proxy.edge.passing import PassingConnection
+from proxy.edge.ready import Ready
 from proxy.edge.under_way import break_off
 from proxy.errors import ProxyError, UpstreamInvalid, UpstreamUnreachable
 from proxy.model import Header

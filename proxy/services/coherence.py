@@ -188,6 +188,10 @@ class Ledger:
                 finding = self._find_in_outage(key, mono)
         return finding
 
+    def has(self, key: Key) -> bool:
+        """Tell whether anything is known of a credential, to be believed or not."""
+        return self._cache.has(key)
+
     # hot: every request of the express lane
     def vouched(self, key: Key) -> Vouched | None:
         """Return what says, as often as it is asked, whether a cached verdict is still to be believed."""

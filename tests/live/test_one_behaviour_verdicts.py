@@ -21,6 +21,7 @@ from proxy.core.revocation import RevocationKeys
 from proxy.services.revocations import Revocations
 from proxy.services.schemes.build import open_sessions
 from proxy.services.sessions import Login
+from tests.lanes import COMPARED, MODES
 from tests.trio import OK, PROBE, Mirror, is_over, trio
 
 SECRET = "s" * 64
@@ -127,11 +128,11 @@ async def world(tmp_path, valkey):
     """Return a function that starts three gates on one store."""
     async with contextlib.AsyncExitStack() as stack:
 
-        async def start(store=valkey, staleness="30s", more="", url=None):
+        async def start(store=valkey, staleness="30s", more="", url=None, modes=COMPARED):
             (tmp_path / "users.yaml").write_text("{}")
             gates = await stack.enter_async_context(
                 trio(
-                    tmp_path, CONFIG, {}, store=url or store.url,
+                    tmp_path, CONFIG, {}, modes=modes, store=url or store.url,
                     staleness=staleness, more=more, key="00" * 32, secret=SECRET,
                     users=str(tmp_path / "users.yaml"),
                 )
@@ -294,7 +295,7 @@ async def test_two_users_on_one_connection_stay_two(world):
 
 async def test_a_session_in_use_is_kept_alive_by_hits(world):
     """A hit is a use of the session, as any other request is (reference.md §4)."""
-    them = await world()
+    them = await world(modes=MODES)
     cookie = await them.cookie()
     assert [200] * 4 == await them.ask(b"/web", cookie)
     seen = [gate.runtime.coherence.counters.hits for gate in them.gates]
@@ -323,7 +324,7 @@ async def test_r10_where_nothing_may_be_kept_each_request_is_looked_up_once(worl
 async def test_r2_r8_a_lost_store_is_noticed(world, mortal_valkey, grace):
     """After `max_staleness` nothing is believed, but what `serve_cached` lets serve: safe requests."""
     more = f", on_outage: {{serve_cached: {grace}}}" if grace else ""
-    them = await world(mortal_valkey, staleness="1s", more=more)
+    them = await world(mortal_valkey, staleness="1s", more=more, modes=MODES)
     credentials = {b"/web": await them.cookie(), b"/api": them.token(), b"/shop": them.shop()}
     before = [await them.ask(path, line) for path, line in credentials.items()]
     mortal_valkey.kill()

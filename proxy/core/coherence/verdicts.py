@@ -75,6 +75,10 @@ class VerdictCache:
     def _entry(self, key: Key) -> Entry[Finding] | None:
         return self._verdicts.get(key) or self._refusals.get(key) or self._pins.get(key)
 
+    def has(self, key: Key) -> bool:
+        """Tell whether anything is remembered of a credential, live or not."""
+        return self._entry(key) is not None
+
     def vouched(self, key: Key) -> Entry[Finding] | None:
         """Return a verdict's entry, to be believed for as long as its `vouched` is its scope's generation.
 

@@ -25,7 +25,7 @@ from proxy.errors import DependencyUnavailable, KeysUnavailable, TokenExpired, T
 from proxy.model import Absent, Authenticated, Identity, Outcome, Rejected
 from proxy.services.coherence import Kept, Ledger
 from proxy.services.deny_list import DenyList
-from proxy.services.schemes.port import Ambiguous, Carried, Found, Holds, Place
+from proxy.services.schemes.port import Ambiguous, Carried, Found, Fresh, Holds, Place
 
 _COPIES: Final = 4
 """Bytes that a verified token takes, for each byte of the token (measured)."""
@@ -129,7 +129,20 @@ class JwtScheme:
 
     def begin(self, found: Found, now: float) -> Future[Any] | None:
         """Verify the token and begin to ask whether it was revoked; what is not good is for `judge`."""
+        return self._begin(found, self.ledger.key(found.value), now)
+
+    def recall(self, found: Found) -> Identity | None:
+        """Return whom a cached verdict names."""
+        vouched = self.ledger.vouched(self.key(found))
+        return None if vouched is None else vouched.verdict.identity
+
+    def meet(self, found: Found, now: float) -> Fresh | None:
+        """Begin the same for a token that nobody has sent."""
         key = self.ledger.key(found.value)
+        flight = None if self.ledger.has(key) else self._begin(found, key, now)
+        return None if flight is None else (key, flight)
+
+    def _begin(self, found: Found, key: Key, now: float) -> Future[Any] | None:
         flight = self.ledger.flight(key)
         if flight is not None:
             return flight
@@ -139,6 +152,7 @@ class JwtScheme:
                 return None
             token = self.verifier.verify(self.signed(found.value), keys, now)
             verdict, size = self._verdict(token), _size(found.value)
+            verdict.key_set = keys
             if self.deny_list is not None:
                 self.deny_list.check()
                 return self.deny_list.look_up(key, token, verdict, size, now)

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 
 from proxy.core.coherence import Key
 from proxy.core.dpop import ProofRequest
-from proxy.model import SAFE_METHODS, ClientInfo, Outcome, Rejected, RequestView
+from proxy.model import SAFE_METHODS, ClientInfo, Identity, Outcome, Rejected, RequestView
 
 PlaceKind = Literal["bearer", "dpop", "basic", "cookie", "header", "query"]
 
@@ -165,6 +165,17 @@ class Scheme(Protocol):
         """Begin to find out what `known` did not know, without waiting; `None`: only `judge` can.
 
         Once the future is done `known` is asked again. Never raises.
+        """
+        ...
+
+    def recall(self, found: Found) -> Identity | None:
+        """Return whose the credential is, if a verdict is cached; `stand` says whether it still holds."""
+        ...
+
+    def meet(self, found: Found, now: float) -> Fresh | None:
+        """Begin the same for a credential of which nothing at all is known, good or bad; else `None`.
+
+        Never raises.
         """
         ...
 

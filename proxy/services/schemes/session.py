@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from proxy.core.coherence import Key
 from proxy.core.cookies import Duplicate, find_cookie
 from proxy.model import Absent, Authenticated, Identity, Outcome, Rejected
-from proxy.services.schemes.port import Ambiguous, Carried, Found, Holds, Place
+from proxy.services.schemes.port import Ambiguous, Carried, Found, Fresh, Holds, Place
 
 if TYPE_CHECKING:
     from proxy.services.schemes.records import SessionRecords
@@ -50,6 +50,17 @@ class SessionScheme:
     def begin(self, found: Found, now: float) -> Future[Any] | None:
         """Begin to look the session up."""
         return self.records.begin(found, self.key(found), now)
+
+    def recall(self, found: Found) -> Identity | None:
+        """Return whom a cached verdict names."""
+        vouched = self.records.ledger.vouched(self.key(found))
+        return None if vouched is None else vouched.verdict.identity
+
+    def meet(self, found: Found, now: float) -> Fresh | None:
+        """Begin to look up a session that nobody has asked for."""
+        key = self.key(found)
+        flight = None if self.records.ledger.has(key) else self.records.begin(found, key, now)
+        return None if flight is None else (key, flight)
 
     def stand(self, found: Found) -> Holds | None:
         """Return what compares the verdict with clock, client and source."""

@@ -61,6 +61,14 @@ class StandIn:
         """Begin nothing: there is nothing to find out."""
         del found, now
 
+    def recall(self, found: Found) -> None:
+        """Know nobody."""
+        del found
+
+    def meet(self, found: Found, now: float) -> None:
+        """Begin nothing."""
+        del found, now
+
     def stand(self, found: Found) -> None:
         """Promise nothing: a rehearsal is asked once."""
         del found

@@ -15,6 +15,7 @@ import json
 import re
 import time
 from pathlib import Path
+from typing import Literal
 
 from proxy.codes import CODES
 from proxy.config.loader import LoadedConfig, parse_config
@@ -25,6 +26,7 @@ from proxy.model import AccessRecord
 from proxy.services.compile import compile_problems
 from proxy.services.runtime import Runtime
 from tests.fuzz.memory_network import Backend, MemoryLoop, MemoryTransport
+from tests.lanes import forget_people
 
 SECRET = "a-secret-that-only-these-inputs-are-signed-with"
 CONFIG = f"""
@@ -121,7 +123,7 @@ WORDS = (
 class _Gate:
     """One gate, and what it logged."""
 
-    def __init__(self, express: Express | None = None) -> None:
+    def __init__(self, express: Express | Literal["new"] | None = None) -> None:
         self._express = express
         self.loop = MemoryLoop()
         loaded = parse_config(
@@ -134,7 +136,11 @@ class _Gate:
 
     async def _start(self, loaded: LoadedConfig) -> GateServer:
         runtime = await Runtime.start(loaded)
-        return GateServer(runtime, access_log=self.records.append, express=self._express)
+        way = "warm" if self._express == "new" else self._express
+        server = GateServer(runtime, access_log=self.records.append, express=way)
+        if self._express == "new":
+            forget_people(server.lane)
+        return server
 
     async def converse(self, raw: bytes, size: int, *, pauses: bool) -> bytes:
         """Send bytes in pieces, then the end; return what came, once everything is over."""

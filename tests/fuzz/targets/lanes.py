@@ -9,7 +9,7 @@ from __future__ import annotations
 import atexit
 
 from tests.fuzz.targets.heads import SIZES, WORDS, _Gate
-from tests.lanes import MODES
+from tests.lanes import COMPARED
 from tests.trio import account, equal
 
 __all__ = ["WORDS", "one_input"]
@@ -29,11 +29,11 @@ def _close() -> None:
 def one_input(data: bytes) -> None:
     """Send bytes through each lane, and compare all that came of it."""
     if not _GATES:
-        _GATES.update({mode: _Gate(mode) for mode in MODES})
+        _GATES.update({mode: _Gate(mode) for mode in COMPARED})
     try:
         tokens = _GATES["off"].tokens()
         ordinary = _told(_GATES["off"], data, tokens)
-        for mode in MODES[1:]:
+        for mode in COMPARED[1:]:
             other = _told(_GATES[mode], data, tokens)
             for number, (one, two) in enumerate(zip(ordinary, other, strict=True)):
                 assert one == two, f"{mode}, {number}: {one!r} became {two!r}"

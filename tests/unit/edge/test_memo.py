@@ -8,8 +8,10 @@ import tracemalloc
 import pytest
 
 from proxy.edge import memo as memos
+from proxy.edge import strangers
 from proxy.edge.counters import RequestCounters
-from proxy.edge.memo import Memo, Ready, fields_of, headers_of
+from proxy.edge.memo import Memo, fields_of
+from proxy.edge.ready import Ready, headers_of
 from proxy.model import Peer, RequestView
 from proxy.services.runtime import Runtime, load
 
@@ -55,7 +57,10 @@ class Bench:
         host = view.first(b"host")
         ready = Ready(decision, view, self.counters, host)
         front = b"".join(b"%b: %b\r\n" % header for header in ((b"Host", host), *decision.headers))
-        return self.memo.learn(head[head.find(b"\r\n") :], ready, view, front), ready
+        block = head[head.find(b"\r\n") :]
+        is_kept = self.memo.learn(block, ready, view, front)
+        special = self.memo.special(self.memo.read(block)[0]) if is_kept else None
+        return is_kept, ready if special is None else special.ready[decision.route]
 
     def special(self, *lines):
         """Return what is known of a block."""
@@ -169,7 +174,8 @@ FLOODS = {
 def test_the_memory_is_bounded_in_bytes(bench, monkeypatch, flood):
     """However requests differ, what is kept of them takes what is allowed, and not a multiple."""
     bound = 128 * 1024
-    monkeypatch.setattr(memos, "MAX_BYTES", bound)
+    for module, name in ((memos, "MAX_BYTES"), (memos, "MAX_KEPT_BYTES"), (strangers, "MAX_BYTES")):
+        monkeypatch.setattr(module, name, bound // 3)
     made = FLOODS[flood]
 
     def work():
