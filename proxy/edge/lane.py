@@ -11,6 +11,8 @@ import os
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final, Literal
 
+from proxy.adapters.telemetry.access import server_words
+from proxy.adapters.upstreams import Server
 from proxy.edge.forward import Forwarder, Passage
 from proxy.edge.incoming import Incoming
 from proxy.edge.internals import why_no_lane
@@ -74,6 +76,7 @@ class Lane:
         self.ids = request_ids
         self.nothing = self._memo(is_trusted=False, is_on=False)
         self.log: Log | None = server.express_log
+        self.server_words: dict[Server | None, str] = {}
 
     def _memo(self, *, is_trusted: bool, is_on: bool) -> Memo:
         return Memo(
@@ -113,6 +116,13 @@ class Lane:
         return client, b"\r\n".join(b"%b: %b" % header for header in headers)
 
     # Accounts
+
+    def words_of(self, upstream: str, server: Server | None) -> str:
+        """Return what the log says of a server, and keep it; `None`: none was found."""
+        words = server_words(upstream, None if server is None else server.name)
+        if server is not None:
+            self.server_words[server] = words
+        return words
 
     def was_no_hit(self) -> None:
         """Take a hit back: the verdict was looked up for this very request."""

@@ -14,7 +14,7 @@ from aiohttp.streams import EMPTY_PAYLOAD
 
 from proxy.adapters.tasks import spawn
 from proxy.adapters.telemetry import AccessLog
-from proxy.adapters.telemetry.access import asked_words, told_words
+from proxy.adapters.telemetry.access import asked_words, client_words, who_words
 from proxy.adapters.upstreams import Server
 from proxy.adapters.upstreams.connection import Connection
 from proxy.edge.connection import GateConnection
@@ -41,6 +41,7 @@ class PassingConnection(GateConnection):
         "_asked",
         "_began",
         "_client",
+        "_client_words",
         "_framing",
         "_held_answer",
         "_is_answered",
@@ -52,6 +53,7 @@ class PassingConnection(GateConnection):
         "_lane",
         "_link",
         "_log",
+        "_logged_client",
         "_out",
         "_ready",
         "_repeat",
@@ -85,6 +87,8 @@ class PassingConnection(GateConnection):
         self._started_at = 0.0
         self._client: ClientInfo | None = None
         self._told_key: object = None
+        self._logged_client: object = self  # nobody is
+        self._client_words = ""
         self._stranger: Stranger | None = None
         self._forget()
 
@@ -144,27 +148,28 @@ class PassingConnection(GateConnection):
         asked = way.logged
         if not asked:
             asked = way.logged = asked_words(way.method, ready.logged_host, way.path)
-        whereto = (None if client is None else client.address, self._server)
-        if ready.logged_for != whereto:
-            identity, route = ready.identity, way.route
-            ready.logged_for = whereto
-            ready.logged = told_words(
-                route=route.name,
-                scheme=None if identity is None else identity.scheme,
-                subject=None if identity is None else identity.subject,
-                client=whereto[0],
-                upstream=route.upstream.name,
-                server=None if self._server is None else self._server.name,
-            )
+        who = ready.logged
+        if not who:
+            identity = ready.identity
+            if identity is None:
+                who = ready.logged = who_words(way.route.name, None, None)
+            else:
+                who = ready.logged = who_words(way.route.name, identity.scheme, identity.subject)
+        if client is not self._logged_client:
+            self._logged_client = client
+            self._client_words = client_words(None if client is None else client.address)
+        server = self._server
+        words = self._lane.server_words.get(server)
+        if words is None:
+            words = self._lane.words_of(way.route.upstream.name, server)
         access.forwarded(
             self._rid.decode("ascii"),
-            asked,
             self._status,
-            ready.logged,
-            started_at=self._started_at,
-            duration_s=duration_s,
-            upstream_s=upstream_s,
-            bytes_out=self._out,
+            (asked, who, self._client_words, words),
+            self._started_at,
+            duration_s,
+            upstream_s,
+            self._out,
         )
 
     def _conclude(self) -> None:

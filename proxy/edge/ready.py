@@ -56,7 +56,6 @@ class Ready:
         "identity",
         "key",
         "logged",
-        "logged_for",
         "logged_host",
         "memory_key",
         "outs",
@@ -90,8 +89,6 @@ class Ready:
         self.host = host
         self.logged_host = logged_host(view)
         self.logged = ""
-        self.logged_for: object = None
-        """For which client and server."""
         self.back = back_of(decision.identity_headers)
         self.upstream = route.upstream
         scheme = identity.scheme if identity is not None else ""
@@ -122,7 +119,6 @@ class Ready:
         other.host = self.host
         other.logged_host = self.logged_host
         other.logged = ""
-        other.logged_for = None
         other.back = back
         other.upstream = self.upstream
         other.tally = self.tally

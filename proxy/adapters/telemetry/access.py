@@ -24,6 +24,10 @@ class AccessLog:
         self._write = write
         self._clock = clock
         self._process = quoted(process)
+        self._begun = {
+            level: f'","level":"{level}","event":"request","process":{quoted(process)},"request_id":"'
+            for level in ("info", "warning")
+        }
         self._is_json = is_json
         self._render = self._json if is_json else self._console
 
@@ -38,21 +42,22 @@ class AccessLog:
 
     # hot: every request of the express lane
     def forwarded(
-        self, request_id: str, asked: str, status: int, told: str, *, started_at: float,
+        self, request_id: str, status: int, words: tuple[str, str, str, str], started_at: float,
         duration_s: float, upstream_s: float, bytes_out: int,
     ) -> None:  # fmt: skip
         """Write the line of a request that was forwarded and answered, as a record would give it.
 
-        `asked` and `told` are what `asked_words` and `told_words` return.
+        `words` are what `asked_words`, `who_words`, `client_words` and `server_words` return.
         """
-        level = "warning" if status >= 500 else "info"
+        begun = self._begun["warning" if status >= 500 else "info"]
         if not request_id.isalnum():  # chosen by a trusted peer
             request_id = _quoted(request_id)[1:-1]
+        asked, who, client, server = words
+        took = f"{duration_s * 1000:.3f}"
+        upstream = took if upstream_s == duration_s else f"{upstream_s * 1000:.3f}"
         line = (
-            f'{{"time":"{self._clock.iso(started_at)}","level":"{level}","event":"request",'
-            f'"process":{self._process},"request_id":"{request_id}",{asked}{status}{told}'
-            f'{duration_s * 1000:.3f},"upstream_ms":{upstream_s * 1000:.3f},"bytes_in":0,'
-            f'"bytes_out":{bytes_out}}}\n'
+            f'{{"time":"{self._clock.iso(started_at)}{begun}{request_id}",{asked}{status}{who}{client}{server}'
+            f'{took},"upstream_ms":{upstream},"bytes_in":0,"bytes_out":{bytes_out}}}\n'
         )
         self._write(line.encode("utf-8", "backslashreplace"))
 
@@ -93,16 +98,22 @@ def asked_words(method: str, host: str, path: str) -> str:
     return f'"method":{_value(method)},"host":{_value(host)},"path":{_path(path)},"status":'
 
 
-def told_words(
-    *, route: str, scheme: str | None, subject: str | None, client: str | None, upstream: str,
-    server: str | None,
-) -> str:  # fmt: skip
-    """Return what a JSON line says of who was let through, and whereto."""
+def who_words(route: str, scheme: str | None, subject: str | None) -> str:
+    """Return what a JSON line says of who was let through."""
     return (
         f',"decision":"forward","code":null,"detail":null,"route":{_value(route)},'
-        f'"scheme":{_value(scheme)},"subject":{_value(subject)},"client":{_value(client)},'
-        f'"upstream":{_value(upstream)},"server":{_value(server)},"duration_ms":'
+        f'"scheme":{_value(scheme)},"subject":{_value(subject)}'
     )
+
+
+def client_words(address: str | None) -> str:
+    """Return what a JSON line says of where somebody is."""
+    return f',"client":{_value(address)}'
+
+
+def server_words(upstream: str, server: str | None) -> str:
+    """Return what a JSON line says of who has answered."""
+    return f',"upstream":{_value(upstream)},"server":{_value(server)},"duration_ms":'
 
 
 def _quoted(text: str) -> str:

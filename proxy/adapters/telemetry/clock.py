@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+_THOUSANDTHS = tuple(f".{number:03d}Z" for number in range(1000))
+
 
 class Clock:
     """Turns epoch seconds into text: ISO 8601 in UTC for programs, the local hour for people."""
@@ -23,7 +25,7 @@ class Clock:
         if second != self._iso_second:
             self._iso_text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
             self._iso_second = second
-        return f"{self._iso_text}.{int((at - second) * 1000):03d}Z"
+        return f"{self._iso_text}{_THOUSANDTHS[int((at - second) * 1000)]}"
 
     def hours(self, at: float) -> str:
         """Return `10:00:00.123` in the local zone."""

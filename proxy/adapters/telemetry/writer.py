@@ -18,6 +18,9 @@ MAX_LINE_BYTES: Final = 16 * 1024
 GATHER_S: Final = 0.01
 """How long the thread gathers lines before it writes them together."""
 
+_TAKEN: Final = 1024
+"""Lines that are taken at a time."""
+
 _PIPE_CHUNK: Final = 4096  # PIPE_BUF on Linux: a longer write may mix with other processes' lines
 _FILE_CHUNK: Final = 64 * 1024
 
@@ -34,11 +37,13 @@ class LineWriter:
         self._chunk = _chunk_size(fd)
         self._lines: deque[bytes] = deque()
         self._dropped = 0
+        self._is_awake = False
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         self._thread.start()
 
+    # hot: every request that is logged
     def write(self, line: bytes) -> None:
         """Queue `line`, which ends with a newline."""
         if len(self._lines) >= MAX_LINES:
@@ -47,7 +52,8 @@ class LineWriter:
         if len(line) > MAX_LINE_BYTES:
             line = line[: MAX_LINE_BYTES - 1] + b"\n"
         self._lines.append(line)
-        if not self._wake.is_set():
+        if not self._is_awake:
+            self._is_awake = True
             self._wake.set()
 
     def close(self, timeout_s: float = 2.0) -> None:
@@ -60,25 +66,25 @@ class LineWriter:
         while not self._closing.is_set():
             self._wake.wait()
             self._closing.wait(GATHER_S)
-            self._wake.clear()  # before the lines are taken: a later one sets it again
+            self._wake.clear()
+            self._is_awake = False  # before the lines are taken: a later one wakes it again
             self._flush()
         self._flush()
 
     def _flush(self) -> None:
-        chunk: list[bytes] = []
-        size = 0
-        while self._lines:
-            line = self._lines.popleft()
-            if size + len(line) > self._chunk and chunk:
-                self._put(b"".join(chunk))
-                chunk, size = [], 0
-            chunk.append(line)
-            size += len(line)
+        lines, chunk = self._lines, self._chunk
+        while count := min(len(lines), _TAKEN):
+            data = b"".join([lines.popleft() for _ in range(count)])
+            at = 0
+            while at < len(
+                data
+            ):  # whole lines, at most a chunk of them; one that is longer goes alone
+                end = data.rfind(b"\n", at, at + chunk) + 1 or data.find(b"\n", at) + 1 or len(data)
+                self._put(data[at:end])
+                at = end
         if self._dropped:
             dropped, self._dropped = self._dropped, 0
-            chunk.append(b'{"level":"warning","message":"%d log lines dropped"}\n' % dropped)
-        if chunk:
-            self._put(b"".join(chunk))
+            self._put(b'{"level":"warning","message":"%d log lines dropped"}\n' % dropped)
 
     def _put(self, data: bytes) -> None:
         view = memoryview(data)
