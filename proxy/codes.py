@@ -155,6 +155,18 @@ CODES: Final[dict[str, CodeInfo]] = {
         "Make a new proof with the value of DPoP-Nonce as its nonce, and send the request again.",
     ),
     # 403: known, but not allowed
+    "decision_misdescribed": CodeInfo(
+        403,
+        "The proxy in front did not say clearly what was asked for.",
+        "Two programs that guard this site do not understand each other.",
+        "Tell the people who run this site; trying again does not help.",
+    ),
+    "decision_unanswerable": CodeInfo(
+        403,
+        "The proxy in front could not do with this request what has to be done.",
+        "Something in the request would reach the application that must not.",
+        "Switch off what changes requests, such as a browser extension, and try again.",
+    ),
     "role_missing": CodeInfo(
         403,
         "You do not have a role that opens this.",
@@ -318,6 +330,12 @@ CODES: Final[dict[str, CodeInfo]] = {
         "The sign-in service gave an answer that cannot be accepted.",
         "What it said does not fit this sign-in, so nobody was signed in.",
         "Try again. If it comes back, tell whoever runs this service, with the request id below.",
+    ),
+    "decision_changed": CodeInfo(
+        503,
+        "What may be opened has changed in this moment.",
+        "The request was refused, and would now be let through.",
+        "Try again.",
     ),
     "store_unavailable": CodeInfo(
         503,

@@ -173,3 +173,5 @@ class AccessRecord:
     upstream_s: float | None
     bytes_in: int
     bytes_out: int
+    caller: str | None = None
+    """The dialect of the proxy that asked; `None` for requests that came to the gate itself."""

@@ -38,6 +38,8 @@ THROUGH_OTHERS = {
     "services/deny_list.py",
     "services/gate.py",
     "services/keyrings.py",
+    # Through every answer of test_decision.
+    "services/letting.py",
     "services/login_providers.py",
     # By the tests of logins, from beginning to end: unit/services/test_oidc_login.py.
     "services/openid_provider.py",
@@ -55,6 +57,7 @@ THROUGH_OTHERS = {
     "edge/receiving.py",
     "edge/forward.py",
     "edge/incoming.py",
+    "edge/manager.py",
     # Through the requests that test_open_connections holds open.
     "edge/under_way.py",
 }

@@ -11,6 +11,7 @@ from typing import Final
 
 from proxy.config import (
     client_checks,
+    decision_checks,
     login_checks,
     network_checks,
     provider_checks,
@@ -81,6 +82,7 @@ CHECKS: Final[tuple[SurveyCheck, ...]] = (
     *scheme_checks.CHECKS,
     *route_checks.CHECKS,
     *network_checks.CHECKS,
+    *decision_checks.CHECKS,
     *store_checks.CHECKS,
     *client_checks.CHECKS,
     *login_checks.CHECKS,

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from proxy.config.addresses import Address, StoreUrl, UpstreamServer
 from proxy.config.client_models import ClientConfig
+from proxy.config.decision_models import CallerConfig, DecisionConfig, DialectName
 from proxy.config.login_models import LoginConfig, LoginSessionsConfig
 from proxy.config.policy_models import PolicyActor, PolicyTest
 from proxy.config.provider_models import ProviderConfig, ProviderIdentityMapping
@@ -61,11 +62,14 @@ __all__ = [
     "Address",
     "AdminConfig",
     "BrandingConfig",
+    "CallerConfig",
     "ClaimRule",
     "ClientConfig",
     "Config",
     "CookieName",
     "CorsConfig",
+    "DecisionConfig",
+    "DialectName",
     "HashBalance",
     "HealthConfig",
     "IdentityMapping",
@@ -114,6 +118,8 @@ class Config(Section):
     """The listener for probes and metrics; none switches it off."""
     admin: AdminConfig | None = None
     """The listener of the admin API; absent: there is none."""
+    decision: DecisionConfig | None = None
+    """The listener that other proxies ask; absent: there is none."""
     store: StoreConfig = StoreConfig()
     """Where sessions and revocations are kept."""
     upstreams: dict[Name, UpstreamConfig] = Field(default={})

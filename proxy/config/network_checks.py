@@ -29,6 +29,8 @@ def listeners(survey: Survey) -> Iterator[tuple[tuple[str | int, ...], Address]]
         yield ("health", "listen"), survey.config.health.listen
     if survey.config.admin is not None:
         yield ("admin", "listen"), survey.config.admin.listen
+    if survey.config.decision is not None:
+        yield ("decision", "listen"), survey.config.decision.listen
 
 
 def check_listeners(survey: Survey) -> Iterator[Problem]:
@@ -63,7 +65,7 @@ def check_admin(survey: Survey) -> Iterator[Problem]:
     if admin.token is not None and len(admin.token.reveal_bytes()) < MIN_ADMIN_TOKEN:
         message = f"must have at least {MIN_ADMIN_TOKEN} characters (openssl rand -base64 32)"
         yield Problem(("admin", "token"), message)
-    if is_tcp and not _is_loopback(admin.listen):
+    if is_tcp and not is_loopback(admin.listen):
         message = "is reached from other machines without TLS: whoever reads along has the token"
         yield Problem(("admin", "listen"), message, is_warning=True)
     is_useful = any(
@@ -74,7 +76,8 @@ def check_admin(survey: Survey) -> Iterator[Problem]:
         yield Problem(("admin",), "there are neither sessions of the gate's own nor tokens")
 
 
-def _is_loopback(address: Address) -> bool:
+def is_loopback(address: Address) -> bool:
+    """Tell whether only this machine reaches a listener."""
     place = _as_ip(address.host)
     return place is not None and place.is_loopback
 

@@ -22,7 +22,6 @@ ANY_ITEM: Final = "[]"
 
 LATER: Final = frozenset(
     {
-        "decision",
         "store.durability",
         "schemes.*.secrets", "schemes.*.serializer", "schemes.*.signer",
         "routes[].limits", "routes[].mode",

@@ -66,7 +66,7 @@ class ForwardingPolicy:
         peer = view.peer
         address, is_trusted = self.known_peer(peer)
         raw_host = view.first(b"host") or b""
-        host, port = _read_host(raw_host) or (raw_host.decode("latin-1").lower(), None)
+        host, port = read_host(raw_host) or (raw_host.decode("latin-1").lower(), None)
         if not is_trusted:
             scheme = None if peer.is_unix else "https" if peer.is_tls else "http"
             return ClientInfo(
@@ -160,7 +160,7 @@ class ForwardingPolicy:
             return peer, None
         chain: list[str] = []
         for text in reversed(addresses):
-            address = _parse_hop(text) if len(chain) < MAX_HOPS else None
+            address = parse_hop(text) if len(chain) < MAX_HOPS else None
             if address is None:
                 return None, ", ".join((_UNKNOWN, *reversed(chain)))
             chain.append(str(address))
@@ -181,7 +181,7 @@ class ForwardingPolicy:
         return _Told(
             addresses=[element.get("for", _UNKNOWN) for element in elements],
             scheme=_SCHEMES.get(nearest.get("proto", "").lower()),
-            host=_read_host(nearest.get("host", "").encode("latin-1")),
+            host=read_host(nearest.get("host", "").encode("latin-1")),
         )
 
 
@@ -224,7 +224,7 @@ def _read_x_forwarded(view: RequestView) -> _Told:
     return _Told(
         addresses=b",".join(chain).decode("latin-1").split(",") if chain else None,
         scheme=_SCHEMES.get(_last(view.values(b"x-forwarded-proto")).lower()),
-        host=_read_host(_last(view.values(b"x-forwarded-host")).encode("latin-1")),
+        host=read_host(_last(view.values(b"x-forwarded-host")).encode("latin-1")),
         port=_parse_port(_last(view.values(b"x-forwarded-port"))),
         prefix=_checked_prefix(_last(view.values(b"x-forwarded-prefix"))),
     )
@@ -237,7 +237,7 @@ def _last(values: list[bytes]) -> str:
     return values[-1].rpartition(b",")[2].strip().decode("latin-1")
 
 
-def _read_host(value: bytes) -> tuple[str, int | None] | None:
+def read_host(value: bytes) -> tuple[str, int | None] | None:
     """Return a host as text, with the port that it names; `None` if it is no host."""
     try:
         host = parse_host(value)
@@ -280,7 +280,7 @@ def _parse_address(text: str) -> IPv4Address | IPv6Address | None:
     return address
 
 
-def _parse_hop(text: str) -> IPv4Address | IPv6Address | None:
+def parse_hop(text: str) -> IPv4Address | IPv6Address | None:
     """Return the address of one hop; a port behind it (`1.2.3.4:5`, `[::1]:5`) is dropped."""
     stripped = text.strip(" \t")
     if stripped.count(":") > 1 and stripped[:1] != "[":
@@ -327,7 +327,7 @@ def _render(
     chain = [] if client.forwarded_chain is None else client.forwarded_chain.split(", ")
     if peer is not None or not chain:
         chain.append(peer or _UNKNOWN)
-    host = client.host if _read_host(client.host.encode("latin-1")) else ""
+    host = client.host if read_host(client.host.encode("latin-1")) else ""
     headers: list[Header] = [(b"X-Forwarded-For", ", ".join(chain).encode("ascii"))]
     if client.scheme is not None:
         headers.append((b"X-Forwarded-Proto", client.scheme.encode("ascii")))

@@ -6,26 +6,21 @@ import asyncio
 import logging
 import socket
 import ssl
-import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
-from operator import methodcaller
-from typing import TYPE_CHECKING, Any, Final
-
-from aiohttp import web
+from typing import TYPE_CHECKING, Final
 
 from proxy.adapters.telemetry import AccessLog
 from proxy.codes import CODES
 from proxy.edge.answers import Answers
 from proxy.edge.connection import GateConnection
 from proxy.edge.counters import RequestCounters
-from proxy.edge.express import ExpressConnection
 from proxy.edge.forward import CLIENT_CLOSED, Forwarder, Passage
 from proxy.edge.incoming import ClientLeft, ConnectionLimits, HeadError, Incoming, check_length
 from proxy.edge.internals import verify_internals
 from proxy.edge.lane import Express, Lane, Log, express_mode
 from proxy.edge.logged import logged_host, logged_path
+from proxy.edge.manager import ConnectionManager
 from proxy.edge.pages import Pages
 from proxy.edge.portal import Portal, Refused
 from proxy.edge.under_way import TakenBack, break_off
@@ -44,8 +39,6 @@ _log: Final = logging.getLogger("latchgate.edge")
 _FRAMING_CODES: Final = frozenset({"bad_request", "header_ambiguous"})
 """Refusals of heads behind which another server could see another request than the gate (F1)."""
 
-CUT_OFF_S: Final = 1.0
-"""Seconds at the end of a drain in which clients that still wait are told so."""
 _CUT_OFF: Final = "the gate shut down before the end of the answer"
 
 _DECISIONS: Final = {"challenge": "challenge", "deny": "deny", "unavailable": "unavailable"}
@@ -81,13 +74,12 @@ class GateServer:
         )
         self._answers = Answers(Pages.from_config(runtime.config.branding))
         self._portal = Portal(runtime.own, runtime.tokens)
-        self._servers: list[asyncio.Server] = []
         is_json = isinstance(access_log, AccessLog) and access_log.is_json
         self._json_log = access_log if isinstance(access_log, AccessLog) and is_json else None
         self.express_log: Log | None = None if access_log is None else self._log_express
         express = express or express_mode()
         self.lane = None if express == "off" else Lane(self, express)
-        self._manager = _Manager(self)
+        self._manager = ConnectionManager(self)
         self._is_draining = False
 
     @property
@@ -99,47 +91,18 @@ class GateServer:
         self, sockets: Sequence[socket.socket], ssl_context: ssl.SSLContext | None = None
     ) -> None:
         """Accept connections on `sockets`, TCP or unix, which the caller has bound."""
-        loop = asyncio.get_running_loop()
-        handshake = self.limits.keepalive if ssl_context else None
-        for sock in sockets:
-            sock.setblocking(False)  # noqa: FBT003 - the standard library's signature
-            make = loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
-            options: dict[str, Any] = {"sock": sock, "ssl": ssl_context, "backlog": 1024}
-            if handshake:
-                options["ssl_handshake_timeout"] = handshake
-            if sock.family == socket.AF_UNIX and sys.version_info >= (3, 13):
-                options["cleanup_socket"] = False  # other workers go on listening there
-            self._servers.append(await make(self._manager, **options))
+        await self._manager.listen(sockets, ssl_context)
         if self.lane is not None:
             self.lane.watch(self._manager.express)
 
     async def drain(self, timeout_s: float) -> None:
         """Accept no more, let requests in progress end for `timeout_s`, then cut them off."""
         self._is_draining = True
-        for server in self._servers:
-            server.close()
         try:
-            await self._drain_out(timeout_s)
+            await self._manager.drain(timeout_s)
         finally:
             if self.lane is not None:  # until then what takes long is watched (R7)
                 self.lane.stop()
-
-    async def _drain_out(self, timeout_s: float) -> None:
-        steps = (
-            (methodcaller("begin_drain"), timeout_s),
-            (methodcaller("cut_off"), CUT_OFF_S),
-            (methodcaller("abort"), CUT_OFF_S),
-        )
-        for end, patience_s in steps:
-            for connection in self._manager.connections:
-                end(connection)
-            try:
-                async with asyncio.timeout(patience_s):
-                    await self._manager.until_empty()
-            except TimeoutError:
-                continue
-            return
-        _log.warning("%d connections did not end", self.connections)
 
     def admits(self, peer: Peer) -> bool:
         """Tell whether one more connection, of `peer`, keeps within the limits."""
@@ -379,64 +342,3 @@ def _error_record(request_id: str, status: int, error: HeadError, peer: Peer) ->
         bytes_in=0,
         bytes_out=0,
     )
-
-
-class _Manager(web.Server):
-    """aiohttp's server, making our connections and counting them."""
-
-    def __init__(self, gate: GateServer) -> None:
-        super().__init__(_never, handler_cancellation=True)
-        self._gate = gate
-        self._addresses: Counter[str] = Counter()
-        self._empty = asyncio.Event()
-        self._empty.set()
-
-    def __call__(self) -> GateConnection:
-        options: dict[str, Any] = {
-            "loop": asyncio.get_running_loop(),
-            "limits": self._gate.limits,
-            "serve": self._gate.serve,
-            "serve_error": self._gate.serve_error,
-            "admit": self._gate.admits,
-        }
-        lane = self._gate.lane
-        if lane is None:
-            return GateConnection(self, **options)
-        return ExpressConnection(self, lane, **options)
-
-    def express(self) -> list[ExpressConnection]:
-        """Return the open connections with a lane."""
-        return list(self._connections)  # type: ignore[arg-type] # the kind that __call__ makes
-
-    @property
-    def connections(self) -> list[GateConnection]:  # type: ignore[override] # the kind that __call__ makes
-        return list(self._connections)  # type: ignore[arg-type] # as above
-
-    def of_address(self, address: str | None) -> int:
-        """Return how many connections are open from `address`; none without one."""
-        return 0 if address is None else self._addresses[address]
-
-    async def until_empty(self) -> None:
-        """Wait until every connection has ended."""
-        await self._empty.wait()
-
-    def connection_made(self, handler: Any, transport: asyncio.Transport) -> None:
-        self._connections[handler] = transport
-        self._empty.clear()
-        if handler.peer.address is not None:
-            self._addresses[handler.peer.address] += 1
-
-    def connection_lost(self, handler: Any, _exc: BaseException | None = None) -> None:
-        if self._connections.pop(handler, None) is None:
-            return
-        address = handler.peer.address
-        if address is not None:
-            self._addresses[address] -= 1
-            if not self._addresses[address]:
-                del self._addresses[address]
-        if not self._connections:
-            self._empty.set()
-
-
-async def _never(_request: web.BaseRequest) -> web.StreamResponse:
-    raise AssertionError("requests are served by GateConnection.start")

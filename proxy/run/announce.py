@@ -16,6 +16,7 @@ def announce(
     addresses: Iterable[Address],
     health: Iterable[Address],
     admin: Iterable[Address] = (),
+    decision: Iterable[Address] = (),
     has_store: bool,
 ) -> Iterator[str]:
     """Yield the lines to log at the start; the addresses are those that were bound."""
@@ -27,6 +28,8 @@ def announce(
         yield f"health on {_url(address, has_tls=False)}: /healthz /readyz /metrics"
     for address in admin:
         yield f"admin API on {_url(address, has_tls=False)}"
+    for address in decision:
+        yield f"decisions for other proxies on {_url(address, has_tls=False)}"
     yield f"store: {config.store.url}" if has_store else "store: none needed"
     yield from public_lines(config)
 

@@ -45,6 +45,8 @@ class Boot:
     own_addresses: list[Any]
     """Every listener of the gate, to which no upstream may lead (security.md, F7): `[address,
     port]`, or a path."""
+    decision_sockets: list[int] = field(default_factory=list)
+    """Descriptors of the decision listener's sockets, which it inherits likewise."""
     log_format: LogFormat = "auto"
     """What `log.format` says, or the command line instead of it."""
     store: dict[str, Any] | None = field(default=None, repr=False)

@@ -73,6 +73,7 @@ class Supervisor:
         self._processes: dict[int, WorkerProcess] = {}
         self._own_addresses: list[OwnAddress] = []
         self._listeners: Listeners
+        self._asked: Listeners
         self._beside = beside
         self._ready = asyncio.Event()
         self._stop = asyncio.Event()
@@ -114,9 +115,13 @@ class Supervisor:
         self._listeners = bind_all(self._config.server.listen, self._crew.size)
         stack.callback(self._listeners.remove_files)
         stack.callback(self._listeners.close)
+        decision = self._config.decision
+        self._asked = bind_all([] if decision is None else [decision.listen], self._crew.size)
+        stack.callback(self._asked.remove_files)
+        stack.callback(self._asked.close)
         health, admin = self._shared.bind(), self._shared.bind_admin()
         self._say_start(health, admin)
-        for address in (*self._listeners.addresses, *health, *admin):
+        for address in (*self._listeners.addresses, *self._asked.addresses, *health, *admin):
             is_tcp = address.path is None
             self._own_addresses.append(
                 (address.host, address.port) if is_tcp else str(address.path)
@@ -175,6 +180,7 @@ class Supervisor:
             addresses=self._listeners.addresses,
             health=health,
             admin=admin,
+            decision=self._asked.addresses,
             has_store=needs_store(self._config),
         )
         for line in lines:
@@ -212,7 +218,9 @@ class Supervisor:
         """Start one worker and stay with it until its process is gone."""
         self._crew.started(number)
         try:
-            process = await WorkerProcess.start(self._boot(number), self._listeners.of(number))
+            process = await WorkerProcess.start(
+                self._boot(number), [*self._listeners.of(number), *self._asked.of(number)]
+            )
         except (OSError, ValueError, ChannelError) as error:
             _log.error("worker %d cannot be started: %s", number, error)
             return
@@ -241,6 +249,7 @@ class Supervisor:
             file=self._loaded.file,
             base=str(self._loaded.base),
             sockets=[sock.fileno() for sock in self._listeners.of(number)],
+            decision_sockets=[sock.fileno() for sock in self._asked.of(number)],
             own_addresses=self._own_addresses,
             log_format=self._log_format,
             store=None if address is None else address.to_json(),
@@ -297,6 +306,7 @@ class Supervisor:
         self._crew.drain()
         # Each worker now has the only copy of its sockets: when it closes them they are closed.
         self._listeners.close()
+        self._asked.close()
         everybody = spawn(_all(tending), name="end of the workers")
         hurry = spawn(self._hurry.wait(), name="second signal")
         for number, process in list(self._processes.items()):

@@ -25,6 +25,7 @@ from proxy.adapters.telemetry import Telemetry, start_telemetry
 from proxy.adapters.upstreams import OwnAddress
 from proxy.config.models import Config
 from proxy.core.revocation import Believed
+from proxy.edge.decision import DecisionServer
 from proxy.edge.server import GateServer
 from proxy.edge.tls import server_context
 from proxy.errors import ProxyError
@@ -63,6 +64,7 @@ class Worker:
         self._keys = _relayed_keys(self._loaded.config, self._want_keys)
         self._runtime: Runtime
         self._server: GateServer
+        self._decision: DecisionServer | None = None
         self._drain_at = asyncio.Event()
         self._drain_s = self._loaded.config.server.drain
         self._hurried = asyncio.Event()
@@ -113,9 +115,20 @@ class Worker:
         unix = [sock for sock in sockets if sock.family == socket.AF_UNIX]
         await self._server.start([sock for sock in sockets if sock not in unix], self._tls())
         await self._server.start(unix)
+        await self._start_decision(telemetry)
         gc.collect()
         gc.freeze()  # what was loaded stays, and need not be looked through again and again
         gc.set_threshold(*GC_THRESHOLDS)
+
+    async def _start_decision(self, telemetry: Telemetry) -> None:
+        config = self._loaded.config.decision
+        if config is None:
+            return
+        counters = self._server.counters
+        self._decision = DecisionServer(self._runtime, config, counters, telemetry.access)
+        await self._decision.start(
+            [socket.socket(fileno=descriptor) for descriptor in self._boot.decision_sockets]
+        )
 
     def _tls(self) -> ssl.SSLContext | None:
         tls = self._loaded.config.server.tls
@@ -151,18 +164,25 @@ class Worker:
 
     async def _drain(self) -> None:
         """Let requests end for the drain time, or, when told again, for the shorter one."""
-        draining = spawn(self._server.drain(self._drain_s), name="drain")
+        draining = spawn(self._end(self._drain_s), name="drain")
         hurried = spawn(self._hurried.wait(), name="second drain")
         await asyncio.wait([draining, hurried], return_when=asyncio.FIRST_COMPLETED)
         hurried.cancel()
         if not draining.done():
             draining.cancel()
-            await self._server.drain(self._hurry_s)
+            await self._end(self._hurry_s)
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await self._runtime.close()
         except TimeoutError:
             _log.warning("connections to stores or upstreams did not close in time")
+
+    async def _end(self, timeout_s: float) -> None:
+        """Drain both listeners at once."""
+        decision = self._decision
+        ends = [self._server.drain(timeout_s)]
+        ends += [] if decision is None else [decision.drain(timeout_s)]
+        await asyncio.gather(*ends)
 
     def _accept_keys(self, scheme: str, document: dict[str, object]) -> None:
         keys = self._keys.get(scheme)

@@ -96,13 +96,16 @@ class Gate:
         trace: Trace | None = None,
         *,
         fresh: Fresh | None = None,
+        client: ClientInfo | None = None,
     ) -> Decision:
         """Return what becomes of the request; `now` is epoch seconds. Never raises a ProxyError.
 
         `trace` is filled with how it came to that; the decision is the same with and without one.
-        `fresh`: the credential that was looked up for this very request (R9).
+        `fresh`: the credential that was looked up for this very request (R9). `client`: who sent it,
+        where a proxy that describes it has said so; else that is read from the request itself.
         """
-        client = self._forwarding.read(view)
+        if client is None:
+            client = self._forwarding.read(view)
         request_id = self._forwarding.request_id(view, client) or new_request_id()
         asked = self._read(view, client, request_id, trace)
         if not isinstance(asked, Asked):

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from proxy.edge import server as edge
+from proxy.edge import manager as edge
 from proxy.edge.lane import Express
 from proxy.edge.server import GateServer
 from proxy.model import AccessRecord

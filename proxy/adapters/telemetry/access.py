@@ -75,7 +75,8 @@ class AccessLog:
             f'"subject":{_value(record.subject)},"client":{_value(record.client)},'
             f'"upstream":{_value(record.upstream)},"server":{_value(record.server)},'
             f'"duration_ms":{record.duration_s * 1000:.3f},"upstream_ms":{upstream_ms},'
-            f'"bytes_in":{record.bytes_in},"bytes_out":{record.bytes_out}}}\n'
+            f'"bytes_in":{record.bytes_in},"bytes_out":{record.bytes_out}'
+            f"{_caller(record.caller)}}}\n"
         )
 
     def _console(self, record: AccessRecord) -> str:
@@ -85,12 +86,19 @@ class AccessLog:
         target = f" -> {_word(record.upstream)}" if record.upstream is not None else ""
         code = f" {_word(record.code)}" if record.code is not None else ""
         detail = f" ({clean(record.detail)})" if record.detail else ""
+        if record.caller is not None:
+            detail = f" for {record.caller}{detail}"
         return (
             f"{self._clock.hours(record.started_at)} {record.status} {_word(record.method)} "
             f"{_word(record.host)}{clean_path(record.path)} {_word(record.decision)}{code}"
             f" [{_word(record.route)}]{who}{target} {record.duration_s * 1000:.1f}ms"
             f" {record.bytes_out}B {_word(record.request_id)}{detail}\n"
         )
+
+
+def _caller(caller: str | None) -> str:
+    """Return the member that says which proxy asked; nothing for requests of the gate's own."""
+    return "" if caller is None else f',"caller":{_value(caller)}'
 
 
 def asked_words(method: str, host: str, path: str) -> str:

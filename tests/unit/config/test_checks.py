@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from proxy.config.checks import CHECKS, check_references, check_route_names
 from proxy.config.client_checks import CHECKS as CLIENTS
+from proxy.config.decision_checks import CHECKS as DECISION
 from proxy.config.login_checks import CHECKS as LOGIN
 from proxy.config.network_checks import CHECKS as NETWORK
 from proxy.config.provider_checks import CHECKS as PROVIDERS
@@ -18,6 +19,7 @@ def test_every_check_runs():
         *SCHEMES,
         *ROUTES,
         *NETWORK,
+        *DECISION,
         *STORE,
         *LOGIN,
         *CLIENTS,

@@ -271,3 +271,59 @@ admin: {listen: "unix:/run/a.sock"}
     assert ["admin: there are neither sessions of the gate's own nor tokens"] == messages(
         reading, text
     )
+
+
+DECISION = """
+upstreams: {{app: {{servers: ["http://127.0.0.1:9001"]}}}}
+routes: [{{match: {{path: /**}}, auth: none, upstream: app}}]
+decision: {{listen: "{listen}", callers: {callers}}}
+"""
+NGINX = "{from: 10.0.0.1, dialect: nginx}"
+
+
+@pytest.mark.parametrize(
+    ("listen", "callers", "expected"),
+    [
+        ("127.0.0.1:9191", NGINX, []),
+        ("127.0.0.1:9191", f"[{NGINX}, {{from: 'fd00::/8', dialect: caddy}}]", []),
+        ("unix:d.sock", "{from: unix, dialect: envoy}", []),
+        ("127.0.0.1:9191", "[]", ["decision.callers: must not be empty"]),
+        (
+            "127.0.0.1:9191",
+            "{from: 0.0.0.0/0, dialect: nginx}",
+            [
+                "decision.callers.from: anybody could describe a request as they like: name the proxy's own network"
+            ],
+        ),
+        (
+            "127.0.0.1:9191",
+            f"[{NGINX}, {{from: 10.0.0.0/8, dialect: caddy}}]",
+            [
+                "decision.callers[1].from: another caller has this address already, and each has one dialect"
+            ],
+        ),
+        (
+            "127.0.0.1:9191",
+            "{from: unix, dialect: nginx}",
+            [
+                "decision.callers.from: nobody can come from there: a socket's callers are `unix`, and only a socket's"
+            ],
+        ),
+        ("0.0.0.0:8080", NGINX, ["decision.listen: another listener has this address already"]),
+        (
+            "127.0.0.1:9001",
+            NGINX,
+            ["upstreams.app.servers[0]: is a listener of this gate itself"],
+        ),
+    ],
+)
+def test_s13_callers_are_known_and_speak_one_dialect(reading, listen, callers, expected):
+    """Nobody asks who is not named, nobody is everybody, and no address has two dialects."""
+    assert expected == messages(reading, DECISION.format(listen=listen, callers=callers))
+
+
+def test_questions_that_travel_in_the_clear_are_a_warning(reading):
+    """They hold everything by which their clients are known."""
+    text = DECISION.format(listen="10.0.0.2:9191", callers=NGINX)
+
+    assert "decision.listen: credentials travel to it without TLS" in str(reading.warnings(text))

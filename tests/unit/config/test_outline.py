@@ -96,7 +96,7 @@ def test_required_keys_are_not_optional():
 
 def test_later_keys_are_known_by_their_place():
     """`limits` of a route comes later; `limits` of the server is there."""
-    assert is_later(("decision",))
+    assert is_later(("store", "durability"))
     assert is_later(("routes", 3, "limits"))
     assert is_later(("schemes", "x", "secrets"))
     assert not is_later(("server", "limits"))
@@ -116,5 +116,5 @@ def test_the_nearest_word_is_found():
 def test_a_misplaced_key_is_found():
     """Some keys have one place only, wherever they were written."""
     assert places_of("jwks_url") == ("schemes.*.keys.jwks_url",)
-    assert len(places_of("listen")) == 3
+    assert len(places_of("listen")) == 4
     assert places_of("nonsense") == ()

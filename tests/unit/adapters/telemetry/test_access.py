@@ -129,3 +129,14 @@ def test_people_get_a_short_line():
         "401 GET shop.example.com/orders/1 challenge token_expired [-] 12.3ms 512B r1 (exp 5 s ago)\n"
         == line_of(refused, is_json=False).partition(" ")[2]
     )
+
+
+def test_a_decision_for_another_proxy_names_it():
+    """A line of its own kind, so that nobody counts a request twice."""
+    asked = replace(RECORD, decision="allow", caller="nginx")
+
+    assert ("allow", "nginx") == tuple(
+        json.loads(line_of(asked))[key] for key in ("decision", "caller")
+    )
+    assert "caller" not in json.loads(line_of(RECORD))
+    assert " for nginx" in line_of(asked, is_json=False)

@@ -1,0 +1,140 @@
+"""The listening sockets and open connections of one server: made, counted, and ended in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from operator import methodcaller
+from typing import Any, Final, Protocol
+
+from aiohttp import web
+
+from proxy.edge.connection import GateConnection
+from proxy.edge.express import ExpressConnection
+from proxy.edge.incoming import ConnectionLimits, HeadError, Incoming
+from proxy.edge.lane import Lane
+from proxy.model import Peer
+
+CUT_OFF_S: Final = 1.0
+"""Seconds at the end of a drain in which clients that still wait are told so."""
+
+_log: Final = logging.getLogger("latchgate.edge")
+
+
+class Serving(Protocol):
+    """What connections are made for."""
+
+    limits: ConnectionLimits
+    lane: Lane | None
+
+    async def serve(self, connection: GateConnection, incoming: Incoming) -> None:
+        """Answer one request."""
+
+    async def serve_error(self, connection: GateConnection, error: HeadError) -> None:
+        """Answer what is not a request."""
+
+    def admits(self, peer: Peer) -> bool:
+        """Tell whether one more connection is taken."""
+
+
+class ConnectionManager(web.Server):
+    """aiohttp's server, making our connections and counting them."""
+
+    def __init__(self, gate: Serving) -> None:
+        super().__init__(_never, handler_cancellation=True)
+        self._gate = gate
+        self._addresses: Counter[str] = Counter()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._servers: list[asyncio.Server] = []
+
+    async def listen(
+        self, sockets: Sequence[socket.socket], ssl_context: ssl.SSLContext | None = None
+    ) -> None:
+        """Accept connections on `sockets`, TCP or unix, which the caller has bound."""
+        loop = asyncio.get_running_loop()
+        handshake = self._gate.limits.keepalive if ssl_context else None
+        for sock in sockets:
+            sock.setblocking(False)  # noqa: FBT003 - the standard library's signature
+            make = loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
+            options: dict[str, Any] = {"sock": sock, "ssl": ssl_context, "backlog": 1024}
+            if handshake:
+                options["ssl_handshake_timeout"] = handshake
+            if sock.family == socket.AF_UNIX and sys.version_info >= (3, 13):
+                options["cleanup_socket"] = False  # other workers go on listening there
+            self._servers.append(await make(self, **options))
+
+    async def drain(self, timeout_s: float) -> None:
+        """Accept no more, let requests in progress end for `timeout_s`, then cut them off."""
+        for server in self._servers:
+            server.close()
+        steps = (
+            (methodcaller("begin_drain"), timeout_s),
+            (methodcaller("cut_off"), CUT_OFF_S),
+            (methodcaller("abort"), CUT_OFF_S),
+        )
+        for end, patience_s in steps:
+            for connection in self.connections:
+                end(connection)
+            try:
+                async with asyncio.timeout(patience_s):
+                    await self._empty.wait()
+            except TimeoutError:
+                continue
+            return
+        _log.warning("%d connections did not end", len(self.connections))
+
+    def __call__(self) -> GateConnection:
+        """Make the connection that was accepted."""
+        options: dict[str, Any] = {
+            "loop": asyncio.get_running_loop(),
+            "limits": self._gate.limits,
+            "serve": self._gate.serve,
+            "serve_error": self._gate.serve_error,
+            "admit": self._gate.admits,
+        }
+        lane = self._gate.lane
+        if lane is None:
+            return GateConnection(self, **options)
+        return ExpressConnection(self, lane, **options)
+
+    def express(self) -> list[ExpressConnection]:
+        """Return the open connections with a lane."""
+        return list(self._connections)  # type: ignore[arg-type] # the kind that __call__ makes
+
+    @property
+    def connections(self) -> list[GateConnection]:  # type: ignore[override] # the kind that __call__ makes
+        """What is open."""
+        return list(self._connections)  # type: ignore[arg-type] # as above
+
+    def of_address(self, address: str | None) -> int:
+        """Return how many connections are open from `address`; none without one."""
+        return 0 if address is None else self._addresses[address]
+
+    def connection_made(self, handler: Any, transport: asyncio.Transport) -> None:
+        """Count a connection in."""
+        self._connections[handler] = transport
+        self._empty.clear()
+        if handler.peer.address is not None:
+            self._addresses[handler.peer.address] += 1
+
+    def connection_lost(self, handler: Any, _exc: BaseException | None = None) -> None:
+        """Count a connection out."""
+        if self._connections.pop(handler, None) is None:
+            return
+        address = handler.peer.address
+        if address is not None:
+            self._addresses[address] -= 1
+            if not self._addresses[address]:
+                del self._addresses[address]
+        if not self._connections:
+            self._empty.set()
+
+
+async def _never(_request: web.BaseRequest) -> web.StreamResponse:
+    raise AssertionError("requests are served by GateConnection.start")

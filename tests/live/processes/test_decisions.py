@@ -1,0 +1,36 @@
+"""The decision listener of a whole gate: every worker answers there, and it ends with them."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+CONFIG = """
+server: {{listen: "127.0.0.1:0", workers: 2}}
+health: none
+decision: {{listen: "unix:{socket}", callers: [{{from: unix, dialect: haproxy}}]}}
+upstreams: {{app: {{servers: ["http://127.0.0.1:{port}"]}}}}
+routes: [{{match: {{path: "/**"}}, auth: none, upstream: app}}]
+"""
+QUESTION = (
+    b"GET /check HTTP/1.1\r\nHost: a.test\r\nX-Original-Method: GET\r\nX-Original-URI: /a\r\n"
+    b"X-Forwarded-Proto: http\r\nX-Forwarded-For: 192.0.2.1\r\nConnection: close\r\n\r\n"
+)
+
+
+async def test_the_workers_of_a_gate_answer_questions(serve, application, tmp_path):
+    """The supervisor binds the socket, the workers answer on it, and its file goes with the gate."""
+    socket = tmp_path / "d.sock"
+    gate = await serve(CONFIG.format(socket=socket, port=application.port))
+    await gate.ready()
+    reader, writer = await asyncio.open_unix_connection(str(socket))
+    writer.write(QUESTION)
+    async with asyncio.timeout(20):
+        answer = await reader.read()
+    writer.close()
+
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"X-Latchgate-Upstream: app\r\n" in answer
+    gate.send(signal.SIGTERM)
+    assert await gate.exit() == 0
+    assert not socket.exists()
