@@ -1,4 +1,4 @@
-"""Passwords and their argon2id hashes, worked on in a few threads that yield to everything else.
+"""Passwords and their argon2id hashes, worked on in a process that gives way to everything else.
 
 What never belongs here: whose password it is, and how often somebody may try.
 """
@@ -9,38 +9,29 @@ import asyncio
 import base64
 import collections
 import contextlib
-import os
 import secrets
-import threading
+import sys
+import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Final, Self, TypeVar
+from typing import Final, Self
 
-from argon2 import PasswordHasher
-from argon2.exceptions import VerificationError
-
+from proxy.adapters.hashing import COST, MEMORY_KIB, PASSES, hasher
+from proxy.adapters.password_process import asked, give_way, take_part
+from proxy.adapters.tasks import spawn
 from proxy.config.user_models import PasswordHash, parse_hash
 from proxy.errors import LoginBusy
 
 MAX_PASSWORD_BYTES: Final = 1024
 """In UTF-8; a longer one is wrong, and never hashed (security.md, S8)."""
-MEMORY_KIB, PASSES, LANES = 19 * 1024, 2, 1
-"""What a new hash costs: the first of OWASP's choices for argon2id that needs no second thread."""
-COST: Final = (MEMORY_KIB, PASSES, LANES)
-THREADS: Final = 2
+MAX_BEFORE_S: Final = 30.0
+"""How long a password may wait and be worked on; whoever has waited longer is told to come back."""
 MAX_WAITING: Final = 128
-"""Passwords that wait for a thread; whoever comes then is told to come back."""
+"""Passwords that wait their turn; whoever comes then is told to come back."""
+STALLED_S: Final = 1.0
+"""A process that has finished nothing for so long gets no time: a hash takes some hundredths."""
 SHARE: Final = 4
 """One network has at most so small a part of all places: a quarter."""
-
-T = TypeVar("T")
-
-
-def hasher(cost: tuple[int, int, int] = COST) -> PasswordHasher:
-    """Return what hashes at `cost`: memory in KiB, passes, lanes."""
-    memory, passes, lanes = cost
-    return PasswordHasher(time_cost=passes, memory_cost=memory, parallelism=lanes)
 
 
 def is_weaker(cost: tuple[int, int, int]) -> bool:
@@ -53,7 +44,7 @@ def is_weaker(cost: tuple[int, int, int]) -> bool:
 
 
 def hash_password(password: str) -> PasswordHash:
-    """Return a new hash; takes a tenth of a second of this thread."""
+    """Return a new hash; takes some 30 ms of this thread."""
     return parse_hash(hasher().hash(checked_length(password)))
 
 
@@ -104,17 +95,88 @@ class Place:
         return self._free
 
 
-class Passwords:
-    """The threads of one worker in which passwords are checked, and the queue before them."""
+class _Process:
+    """The process of one worker, and those who wait for its answers, in their order."""
 
-    def __init__(self, *, threads: int = THREADS, waiting: int = MAX_WAITING) -> None:
-        self._pool = ThreadPoolExecutor(
-            threads, thread_name_prefix="password", initializer=_yield_to_others
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self._waiting: collections.deque[asyncio.Future[bytes]] = collections.deque()
+        self._went_on_at = time.monotonic()
+        self._is_hurried = False
+        self._reader = spawn(self._read(), name="answers of the process for passwords")
+        self.is_over = False
+
+    @classmethod
+    async def start(cls) -> Self:
+        """Start it. Raises `OSError`."""
+        return cls(
+            await asyncio.create_subprocess_exec(
+                sys.executable,
+                *("-P", "-m", "proxy.adapters.password_process"),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+            )
         )
-        self._room = threads + waiting
+
+    def ask(self, line: bytes) -> asyncio.Future[bytes]:
+        """Have one piece of work done. The future fails with `LoginBusy` when the process ends."""
+        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        if not self._waiting:
+            self._went_on_at = time.monotonic()
+        self._waiting.append(future)
+        assert self._process.stdin is not None  # noqa: S101 - as it was started
+        self._process.stdin.write(line)  # bounded by the queue's places
+        return future
+
+    def look(self) -> None:
+        """See that it goes on: where requests take all the time that there is, it gets a part of it."""
+        if not self._is_hurried and time.monotonic() - self._went_on_at > STALLED_S:
+            self._is_hurried = True
+            take_part(self._process.pid)
+
+    async def close(self) -> None:
+        """End it, whatever it is at."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+        await asyncio.wait([self._reader])
+
+    async def _read(self) -> None:
+        assert self._process.stdout is not None  # noqa: S101 - as it was started
+        try:
+            while line := await self._process.stdout.readline():
+                future = self._waiting.popleft()
+                self._went_on_at = time.monotonic()
+                if self._is_hurried and not self._waiting:
+                    self._is_hurried = False
+                    give_way(self._process.pid)
+                if not future.done():
+                    future.set_result(line.rstrip(b"\n"))
+        finally:
+            self.is_over = True
+            for future in self._waiting:
+                if not future.done():
+                    future.set_exception(LoginBusy("the process for passwords has ended"))
+                    future.exception()  # seen: whoever waits may have left
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+            await self._process.wait()
+
+
+class Passwords:
+    """The process of one worker in which passwords are checked, and the queue before it.
+
+    It is started for the first password, and again where it has ended.
+    """
+
+    def __init__(self, *, waiting: int = MAX_WAITING, patience_s: float = MAX_BEFORE_S) -> None:
+        self._room = 1 + waiting
+        self._patience_s = patience_s
         self._share = max(1, self._room // SHARE)
         self._held: collections.Counter[str | None] = collections.Counter()
         """Places by network; no network stands here without one."""
+        self._process: _Process | None = None
+        self._starting = asyncio.Lock()
+        self._is_closed = False
 
     def place(self, network: str | None) -> Place:
         """Return a place in the queue. Raises `LoginBusy` where there is none, or none for `network`.
@@ -132,55 +194,62 @@ class Passwords:
     async def verify(self, known: PasswordHash, password: str, place: Place) -> bool:
         """Say whether `password` is the one behind `known`.
 
-        What is too long is compared too, cut short and never right: it takes no less time.
+        What is too long is compared too, cut short and never right: it takes no less time. Raises
+        `LoginBusy` where it took too long.
         """
         raw = password.encode("utf-8", "surrogatepass")
         is_fit = 0 < len(raw) <= MAX_PASSWORD_BYTES
-        raw = raw[:MAX_PASSWORD_BYTES]
-        return await self._run(place, lambda: _is_right(known, raw)) and is_fit
+        found = await self._done(asked(known.text, raw[:MAX_PASSWORD_BYTES]), place)
+        return found == b"yes" and is_fit
 
     async def rehash(self, known: PasswordHash, password: str, place: Place) -> PasswordHash:
         """Return a hash at the gate's own cost of a password that was right.
 
-        It keeps its salt, by which a new password can be told from an old one hashed anew.
+        It keeps its salt, by which a new password can be told from an old one hashed anew. Raises
+        `LoginBusy` as `verify` does.
         """
         salt = base64.b64decode(known.salt + "=" * (-len(known.salt) % 4))
-        raw = checked_length(password)
-        return parse_hash(await self._run(place, lambda: hasher().hash(raw, salt=salt)))
+        found = await self._done(asked(known.text, checked_length(password), salt), place)
+        return parse_hash(found.decode("ascii"))
 
-    def close(self) -> None:
-        """End the threads; what waits is not done any more."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+    async def close(self) -> None:
+        """End the process; what waits is not done any more."""
+        self._is_closed = True
+        async with self._starting:
+            if self._process is not None:
+                await self._process.close()
 
-    async def _run(self, place: Place, work: Callable[[], T]) -> T:
+    async def _done(self, line: bytes, place: Place) -> bytes:
         free = place.use()
-        future = self._pool.submit(work)
-        # Not when the waiting ends but when the work does: who leaves early frees no thread.
-        loop = asyncio.get_running_loop()
-        future.add_done_callback(lambda _done: _tell(loop, free))
-        return await asyncio.wrap_future(future)
+        try:
+            process = await self._started()
+            work = process.ask(line)
+        except BaseException:
+            free()
+            raise
+        # Not when the waiting ends but when the work does: who leaves early makes no room.
+        work.add_done_callback(lambda _done: free())
+        try:
+            async with asyncio.timeout(self._patience_s):
+                while not (await asyncio.wait((work,), timeout=STALLED_S))[0]:
+                    process.look()
+                return work.result()
+        except TimeoutError:
+            raise LoginBusy("a password waited too long to be checked") from None
+
+    async def _started(self) -> _Process:
+        async with self._starting:
+            if self._is_closed:
+                raise LoginBusy("the gate shuts down")
+            if self._process is None or self._process.is_over:
+                try:
+                    self._process = await _Process.start()
+                except OSError:
+                    raise LoginBusy("no process for passwords can be started") from None
+            return self._process
 
     def _free(self, network: str | None) -> None:
         self._room += 1
         self._held[network] -= 1
         if self._held[network] <= 0:
             del self._held[network]
-
-
-def _tell(loop: asyncio.AbstractEventLoop, what: Callable[[], None]) -> None:
-    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-        loop.call_soon_threadsafe(what)
-
-
-def _is_right(known: PasswordHash, password: bytes) -> bool:
-    try:
-        return hasher().verify(known.text, password)
-    except VerificationError:
-        return False
-
-
-def _yield_to_others() -> None:
-    """Let requests go before passwords where the kernel counts threads one by one (Linux)."""
-    if hasattr(os, "setpriority") and os.uname().sysname == "Linux":
-        with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)

@@ -99,10 +99,10 @@ class OwnServices:
     oidc: OidcLogin | None = None
     """Logins with OpenID Connect providers; `None` where there are none."""
 
-    def close(self) -> None:
-        """End the threads that check passwords."""
+    async def close(self) -> None:
+        """End the process that checks passwords."""
         if self.login.users is not None:
-            self.login.users.close()
+            await self.login.users.close()
 
 
 def own_endpoints(config: Config) -> Iterator[OwnEndpoint]:

@@ -228,7 +228,7 @@ class Runtime:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self.own is not None:
-            self.own.close()
+            await self.own.close()
         await asyncio.gather(*(upstream.close(drain_s) for upstream in self.upstreams.values()))
         await self.coherence.close()
         if self.own is not None and self.own.oidc is not None:

@@ -11,7 +11,8 @@ import math
 from collections.abc import Iterable
 from hashlib import blake2b
 
-from proxy.adapters.passwords import COST, dummy_hash
+from proxy.adapters.hashing import COST
+from proxy.adapters.passwords import dummy_hash
 from proxy.config.user_models import PasswordHash
 
 Cost = tuple[int, int, int]

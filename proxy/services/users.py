@@ -71,9 +71,9 @@ class Users:
         """Where they stand."""
         return self._file.path
 
-    def close(self) -> None:
-        """End the threads that check passwords."""
-        self._passwords.close()
+    async def close(self) -> None:
+        """End the process that checks passwords."""
+        await self._passwords.close()
 
     def find(self, name: str) -> User | None:
         """Return the person who signs in with `name`, disabled or not."""

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from proxy.adapters.passwords import _is_right
+from proxy.adapters.hashing import is_right
 from proxy.config.user_models import read_users
 
 LOGIN = "login: {scheme: web, users: {file: users.yaml}}\n"
@@ -30,7 +30,7 @@ def users_of(people):
 
 
 def is_password(people, name, password):
-    return _is_right(users_of(people)[name].password, password.encode())
+    return is_right(users_of(people)[name].password.text, password.encode())
 
 
 def add(people, name="alice", *options, password=b"correct horse\n"):

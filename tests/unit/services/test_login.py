@@ -51,7 +51,7 @@ async def store(valkey):
 
 
 @pytest.fixture
-def make(store, tmp_path):
+async def make(store, tmp_path):
     file = tmp_path / "users.yaml"
     user = {"password": hash_password(PASSWORD).text}
     edit_users(file, lambda users: users.update(alice=user, bob=dict(user)) or True)
@@ -70,7 +70,7 @@ def make(store, tmp_path):
 
     yield build
     for pool in pools:
-        pool.close()
+        await pool.close()
 
 
 async def test_a_session_says_how_where_and_when(make):
@@ -129,7 +129,7 @@ async def test_s8_under_attack_password_and_code_get_in_after_one_wait(make):
 
 async def test_s8_what_finds_no_room_is_not_counted(make):
     """S8: a password that would not be looked at costs nobody a try."""
-    service = make(threads=1, waiting=-1)
+    service = make(waiting=-1)
     for _ in range(TRIES + 1):
         with pytest.raises(LoginBusy):
             await service.sign_in(Credentials("alice", PASSWORD), HERE, None, NOW)
@@ -139,7 +139,7 @@ async def test_s8_what_finds_no_room_is_not_counted(make):
 
 async def test_s8_one_network_does_not_fill_the_queue(make):
     """S8: while one network floods it another signs in, and none of the flood is counted in vain."""
-    service = make(threads=1, waiting=7)
+    service = make(waiting=7)
     flood = [
         spawn(service.sign_in(Credentials(f"n{n}", "x"), HERE, None, NOW), name="flood")
         for n in range(50)

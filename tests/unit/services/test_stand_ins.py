@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from proxy.adapters.passwords import COST, dummy_hash
+from proxy.adapters.hashing import COST
+from proxy.adapters.passwords import dummy_hash
 from proxy.services.stand_ins import StandIns
 
 CHEAP, DEAR = (8, 1, 1), (16, 1, 1)
