@@ -51,6 +51,11 @@ class LoginBusy(DependencyUnavailable):
 
     code = "login_busy"
 
+    def __init__(self, detail: str = "", wait_s: float = 1.0) -> None:
+        super().__init__(detail)
+        self.wait_s = wait_s
+        """When it is worth while to come back."""
+
 
 class UpstreamError(ProxyError):
     """The server behind the gate failed."""

@@ -9,6 +9,7 @@ import asyncio
 import base64
 import collections
 import contextlib
+import random
 import secrets
 import sys
 import time
@@ -30,6 +31,8 @@ MAX_WAITING: Final = 128
 """Passwords that wait their turn; whoever comes then is told to come back."""
 STALLED_S: Final = 1.0
 """A process that has finished nothing for so long gets no time: a hash takes some hundredths."""
+GUESS_S: Final = 0.05
+"""What a password takes, before the first one was looked at."""
 SHARE: Final = 4
 """One network has at most so small a part of all places: a quarter."""
 
@@ -103,6 +106,8 @@ class _Process:
         self._waiting: collections.deque[asyncio.Future[bytes]] = collections.deque()
         self._went_on_at = time.monotonic()
         self._is_hurried = False
+        self.each_s = GUESS_S
+        """What one piece of work takes, lately."""
         self._reader = spawn(self._read(), name="answers of the process for passwords")
         self.is_over = False
 
@@ -145,7 +150,9 @@ class _Process:
         try:
             while line := await self._process.stdout.readline():
                 future = self._waiting.popleft()
-                self._went_on_at = time.monotonic()
+                now = time.monotonic()
+                self.each_s += (now - self._went_on_at - self.each_s) / 8
+                self._went_on_at = now
                 if self._is_hurried and not self._waiting:
                     self._is_hurried = False
                     give_way(self._process.pid)
@@ -184,9 +191,9 @@ class Passwords:
         `network`: the client's address block as text; whoever is unknown counts as one.
         """
         if self._room <= 0:
-            raise LoginBusy("too many passwords wait to be checked")
+            raise LoginBusy("too many passwords wait to be checked", self._wait_s())
         if self._held[network] >= self._share:
-            raise LoginBusy("too many passwords of one network wait to be checked")
+            raise LoginBusy("too many passwords of one network wait to be checked", self._wait_s())
         self._room -= 1
         self._held[network] += 1
         return Place(network, partial(self._free, network))
@@ -218,6 +225,12 @@ class Passwords:
         async with self._starting:
             if self._process is not None:
                 await self._process.close()
+
+    def _wait_s(self) -> float:
+        """Return when whoever finds no place should come back: not all at the same moment."""
+        each_s = GUESS_S if self._process is None else self._process.each_s
+        ahead = self._held.total()
+        return min(self._patience_s, ahead * each_s * random.uniform(1, 2))  # noqa: S311 - spreading load is no secret
 
     async def _done(self, line: bytes, place: Place) -> bytes:
         free = place.use()

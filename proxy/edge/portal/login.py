@@ -20,7 +20,7 @@ from proxy.edge.portal.providers import origin_of
 from proxy.edge.portal.reply import Refused, Reply, json_reply, redirect
 from proxy.edge.portal.second_step import SecondStepPages
 from proxy.edge.portal.trail import note_room
-from proxy.errors import DependencyUnavailable
+from proxy.errors import DependencyUnavailable, LoginBusy
 from proxy.model import Authenticated, Header, Identity
 from proxy.services.attempts import retry_after
 from proxy.services.audit import Event
@@ -112,7 +112,8 @@ class _LoginEndpoints:
             if isinstance(result, NotSignedIn) and result.half is not None and self._second:
                 return await self._second.begin(visit, language, asked.next, result.half)
         except DependencyUnavailable as down:
-            return self._failed(visit, asked, down.code)
+            wait_s = down.wait_s if isinstance(down, LoginBusy) else 1.0
+            return self._failed(visit, asked, down.code, wait_s)
         if isinstance(result, NotSignedIn):
             return self._failed(visit, asked, result.code, result.wait_s)
         headers = (*self._cookies(visit, result), *self._state.expire(visit.client))

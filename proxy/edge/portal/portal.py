@@ -26,7 +26,8 @@ from proxy.edge.portal import (
 )
 from proxy.edge.portal.reply import Refused, Reply
 from proxy.edge.portal.visit import MAX_BODY_BYTES, Visit
-from proxy.errors import ProxyError
+from proxy.errors import LoginBusy, ProxyError
+from proxy.services.attempts import retry_after
 from proxy.services.decision import Own
 from proxy.services.oauth import TokenService
 from proxy.services.own import OwnServices
@@ -94,6 +95,8 @@ class Portal:
             headers = expire_headers(twice.names, own.client.host, own.target.path)
             detail = f"two different values of cookie {twice.place.name}"
             return Refused("cookie_duplicate", detail, headers)
+        except LoginBusy as busy:
+            return Refused(busy.code, busy.detail, ((b"Retry-After", retry_after(busy.wait_s)),))
         except ProxyError as error:
             return error
 

@@ -219,9 +219,24 @@ async def test_a_process_that_gets_no_time_takes_a_part_of_it(passwords):
     assert os.SCHED_IDLE == os.sched_getscheduler(pid)
     os.kill(pid, signal.SIGSTOP)
     waiting = spawn(passwords.check(known, "x"), name="password")
-    while os.sched_getscheduler(pid) == os.SCHED_IDLE:
+    while os.sched_getscheduler(pid) == os.SCHED_IDLE:  # noqa: ASYNC110 - only the kernel knows
         await asyncio.sleep(0.05)
     os.kill(pid, signal.SIGCONT)
 
     assert await waiting
     assert os.SCHED_IDLE == os.sched_getscheduler(pid)
+
+
+async def test_who_finds_no_place_is_told_when_to_come_back(wide):
+    """The longer the queue, the later, and not all of them at the same moment."""
+    known = hash_password("x")
+    work = [spawn(wide.check(known, "x"), name="password") for _ in range(8)]
+    await asyncio.sleep(0)
+    waits = []
+    for _ in range(20):
+        with pytest.raises(LoginBusy) as busy:
+            wide.place("another")
+        waits.append(busy.value.wait_s)
+    await asyncio.gather(*work)
+
+    assert 8 * 0.05 <= min(waits) < max(waits) <= 2 * 8 * 0.05
