@@ -34,6 +34,7 @@ bench: $(VENV)/.installed ## what docs/benchmarks.md promises, measured (ARGS=--
 	$(BIN)/python benchmarks/store_link.py
 	$(BIN)/python benchmarks/routing.py
 	$(BIN)/python benchmarks/metrics.py
+	$(BIN)/python benchmarks/login_storm.py $(ARGS)
 	$(BIN)/python benchmarks/peers.py --install $(ARGS)
 
 bench-peers: $(VENV)/.installed ## Latchgate beside nginx, HAProxy, Envoy and others (ARGS=--quick)

@@ -109,7 +109,7 @@ class DecisionServer:
     def admits(self, peer: Peer) -> bool:
         """Tell whether one more connection is taken."""
         del peer
-        return not self._is_draining and len(self._manager.connections) <= MAX_CONNECTIONS
+        return not self._is_draining and self._manager.count <= MAX_CONNECTIONS
 
     async def serve(self, connection: GateConnection, incoming: Incoming) -> None:
         """Answer one question; one log line says what was decided."""

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import socket
 import ssl
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from operator import methodcaller
@@ -14,12 +13,15 @@ from typing import Any, Final, Protocol
 
 from aiohttp import web
 
+from proxy.edge.accepting import Listener
 from proxy.edge.connection import GateConnection
 from proxy.edge.express import ExpressConnection
 from proxy.edge.incoming import ConnectionLimits, HeadError, Incoming
 from proxy.edge.lane import Lane
 from proxy.model import Peer
 
+BACKLOG: Final = 1024
+"""Connections that may wait to be accepted."""
 CUT_OFF_S: Final = 1.0
 """Seconds at the end of a drain in which clients that still wait are told so."""
 
@@ -51,28 +53,23 @@ class ConnectionManager(web.Server):
         self._addresses: Counter[str] = Counter()
         self._empty = asyncio.Event()
         self._empty.set()
-        self._servers: list[asyncio.Server] = []
+        self._listeners: list[Listener] = []
 
     async def listen(
         self, sockets: Sequence[socket.socket], ssl_context: ssl.SSLContext | None = None
     ) -> None:
         """Accept connections on `sockets`, TCP or unix, which the caller has bound."""
-        loop = asyncio.get_running_loop()
-        handshake = self._gate.limits.keepalive if ssl_context else None
         for sock in sockets:
             sock.setblocking(False)  # noqa: FBT003 - the standard library's signature
-            make = loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
-            options: dict[str, Any] = {"sock": sock, "ssl": ssl_context, "backlog": 1024}
-            if handshake:
-                options["ssl_handshake_timeout"] = handshake
-            if sock.family == socket.AF_UNIX and sys.version_info >= (3, 13):
-                options["cleanup_socket"] = False  # other workers go on listening there
-            self._servers.append(await make(self, **options))
+            sock.listen(BACKLOG)
+            listener = Listener(sock, self, ssl_context, self._gate.limits.keepalive)
+            listener.start()
+            self._listeners.append(listener)
 
     async def drain(self, timeout_s: float) -> None:
         """Accept no more, let requests in progress end for `timeout_s`, then cut them off."""
-        for server in self._servers:
-            server.close()
+        for listener in self._listeners:
+            listener.close()
         steps = (
             (methodcaller("begin_drain"), timeout_s),
             (methodcaller("cut_off"), CUT_OFF_S),
@@ -111,6 +108,11 @@ class ConnectionManager(web.Server):
     def connections(self) -> list[GateConnection]:  # type: ignore[override] # the kind that __call__ makes
         """What is open."""
         return list(self._connections)  # type: ignore[arg-type] # as above
+
+    @property
+    def count(self) -> int:
+        """How many connections are open."""
+        return len(self._connections)
 
     def of_address(self, address: str | None) -> int:
         """Return how many connections are open from `address`; none without one."""

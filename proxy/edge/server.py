@@ -23,6 +23,7 @@ from proxy.edge.logged import logged_host, logged_path
 from proxy.edge.manager import ConnectionManager
 from proxy.edge.pages import Pages
 from proxy.edge.portal import Portal, Refused
+from proxy.edge.turns import Turns
 from proxy.edge.under_way import TakenBack, break_off
 from proxy.errors import ProxyError
 from proxy.model import AccessRecord, ClientInfo, Peer
@@ -74,6 +75,7 @@ class GateServer:
         )
         self._answers = Answers(Pages.from_config(runtime.config.branding))
         self._portal = Portal(runtime.own, runtime.tokens)
+        self._turns = Turns()
         is_json = isinstance(access_log, AccessLog) and access_log.is_json
         self._json_log = access_log if isinstance(access_log, AccessLog) and is_json else None
         self.express_log: Log | None = None if access_log is None else self._log_express
@@ -85,7 +87,7 @@ class GateServer:
     @property
     def connections(self) -> int:
         """How many client connections are open."""
-        return len(self._manager.connections)
+        return self._manager.count
 
     async def start(
         self, sockets: Sequence[socket.socket], ssl_context: ssl.SSLContext | None = None
@@ -123,6 +125,7 @@ class GateServer:
         passage = Passage()
         decision: Decision | None = None
         try:
+            await self._turns.take()
             decision = incoming.decision or await self.runtime.gate.decide(
                 incoming.view, time.time(), fresh=incoming.fresh
             )

@@ -1,0 +1,93 @@
+"""Listening sockets: new connections are taken in few at a time, so that they hold no request up.
+
+asyncio's servers take all that wait in one go: a thousand who come at once would stop everybody
+else for a third of a second. What never belongs here: who may connect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Final
+
+from proxy.adapters.tasks import spawn
+
+AT_ONCE: Final = 4
+"""Connections that one turn of the loop takes from a socket."""
+PAUSE_S: Final = 0.5
+"""How long nobody is taken in where there is no room for another descriptor."""
+_NO_ROOM: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+_log: Final = logging.getLogger("latchgate.edge")
+
+
+class Listener:
+    """One listening socket, TCP or unix, which the caller has bound and made listen."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        make: Callable[[], asyncio.BaseProtocol],
+        context: ssl.SSLContext | None = None,
+        handshake_s: float | None = None,
+    ) -> None:
+        """Prepare; `handshake_s` bounds the TLS handshake of a connection."""
+        self._sock = sock
+        self._make = make
+        self._context = context
+        self._handshake_s = handshake_s if context is not None else None
+        self._loop = asyncio.get_running_loop()
+        self._pause: asyncio.TimerHandle | None = None
+        self._is_open = True
+
+    def start(self) -> None:
+        """Accept connections from now on."""
+        self._pause = None
+        self._loop.add_reader(self._sock, self._accept)
+
+    def close(self) -> None:
+        """Accept no more; connections that are open stay so."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        if self._pause is not None:
+            self._pause.cancel()
+        else:
+            self._loop.remove_reader(self._sock)
+        self._sock.close()
+
+    def _accept(self) -> None:
+        for _ in range(AT_ONCE):
+            try:
+                sock, _ = self._sock.accept()
+            except (BlockingIOError, InterruptedError):
+                return  # another worker was faster
+            except ConnectionAbortedError:
+                continue
+            except OSError as error:
+                if error.errno not in _NO_ROOM:
+                    raise
+                self._wait(error)
+                return
+            spawn(self._open(sock), name="connection accepted")
+
+    def _wait(self, error: OSError) -> None:
+        """Let those who wait do so a little longer, instead of asking for them again and again."""
+        _log.error("no connection can be accepted: %s", errno.errorcode.get(error.errno or 0, "?"))
+        self._loop.remove_reader(self._sock)
+        self._pause = self._loop.call_later(PAUSE_S, self.start)
+
+    async def _open(self, sock: socket.socket) -> None:
+        sock.setblocking(False)  # noqa: FBT003 - the standard library's signature
+        try:
+            await self._loop.connect_accepted_socket(
+                self._make, sock, ssl=self._context, ssl_handshake_timeout=self._handshake_s
+            )
+        except (OSError, ssl.SSLError, TimeoutError):
+            with contextlib.suppress(OSError):
+                sock.close()
