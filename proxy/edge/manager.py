@@ -80,7 +80,7 @@ class ConnectionManager(web.Server):
                 end(connection)
             try:
                 async with asyncio.timeout(patience_s):
-                    await self._empty.wait()
+                    await self.until_empty()
             except TimeoutError:
                 continue
             return
@@ -117,6 +117,10 @@ class ConnectionManager(web.Server):
     def of_address(self, address: str | None) -> int:
         """Return how many connections are open from `address`; none without one."""
         return 0 if address is None else self._addresses[address]
+
+    async def until_empty(self) -> None:
+        """Wait until every connection has ended."""
+        await self._empty.wait()
 
     def connection_made(self, handler: Any, transport: asyncio.Transport) -> None:
         """Count a connection in."""
