@@ -13,6 +13,7 @@ from proxy.cli import keys, report, session, token, user_otp
 from proxy.cli.audit import audit
 from proxy.cli.check import check
 from proxy.cli.demo import demo
+from proxy.cli.emit import emit
 from proxy.cli.explain import explain
 from proxy.cli.health import health
 from proxy.cli.init import init
@@ -23,7 +24,7 @@ from proxy.config.schema import json_schema
 
 SECTIONS: Final = {
     "The gate": ("serve", "health", "demo"),
-    "Its configuration": ("init", "check", "routes", "explain", "schema"),
+    "Its configuration": ("init", "check", "routes", "explain", "emit", "schema"),
     "Who may in": ("user", "session", "token", "keys", "audit"),
 }
 """The commands as `--help` lists them."""
@@ -65,6 +66,7 @@ app.command(short_help="Write a commented configuration for one application.")(i
 app.command(short_help="Check the configuration and run its tests.")(check)
 app.command(short_help="Show the policy of every route, public ones first.")(routes)
 app.command(short_help="Show what becomes of a request, and why.")(explain)
+app.command(short_help="Print another proxy's part, so that it asks this gate.")(emit)
 app.command(short_help="Show who signed in, and what became of credentials.")(audit)
 
 

@@ -195,7 +195,7 @@ def _client_headers(
         folded = fold(name)
         if folded.startswith(OWN_PREFIX):
             claimed.append(name)
-        elif name.lower() not in left_out:
+        elif name.lower() not in left_out and (value or folded != b"upgrade"):
             kept.append((name, value))
     is_shown = any(name.lower() == b"upgrade" for name, _ in kept)
     is_websocket = any(name.lower() == b"sec-websocket-key" for name, _ in kept)

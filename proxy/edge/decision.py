@@ -241,13 +241,14 @@ def _in(dialect: Dialect, asked: Described | None, told: Told) -> Told:
     """Return a refusal or redirect as its proxy takes it.
 
     nginx lets pass on 2xx, understands 401 and 403, and fails on all else; it shows its client none of
-    it, so that it fetches the client's answer apart from this.
+    it but the challenge, so that it fetches the client's answer, with its challenge, apart from this.
     """
-    status, lines, body = told
+    status, lines, _ = told
     if dialect.name != "nginx" or (asked is not None and asked.wants_answer):
         return told
     is_challenge = status == 401 or status in _REDIRECTS
-    return 401 if is_challenge else 403, lines, body
+    shown = [header for header in lines if header[0].lower() != b"www-authenticate"]
+    return 401 if is_challenge else 403, shown, b""
 
 
 def _name(decision: Decision | None, passage: Passage) -> str:
