@@ -49,7 +49,7 @@ CLOSE_TIMEOUT_S: Final = 5.0
 
 _log = logging.getLogger("latchgate.worker")
 
-GC_THRESHOLDS: Final = (2_000, 20, 1_000)
+GC_THRESHOLDS: Final = (1_000, 10, 4_000)
 """What is remembered of people has no cycles and goes by itself; looking for them at Python's own pace took a
 fifth of the time of every look-up."""
 
