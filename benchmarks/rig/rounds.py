@@ -12,7 +12,9 @@ from benchmarks.rig.procs import cores_for, used_s
 from benchmarks.rig.scenarios import OURS
 from benchmarks.rig.stage import refuses
 
-WARM_S = 5
+WARM_S = 10
+SIGHTS = 4
+"""How many times each side is sent every request before it is measured: what it learns, it has learned then."""
 COLD_S = 20
 COLD = {"token": 3_000, "session": 8_000}
 """How many new credentials a side gets in one round."""
@@ -128,7 +130,7 @@ class Rounds:
         refuses(one.port, f"{side.kind}.test", side.kind, good)
         if not scenario.is_cold and scenario.place != "echo":
             count = len(self.stage.credentials(side.sent))
-            self._load(one, self._file(scenario, side), scenario, WARM_S, count=count)
+            self._load(one, self._file(scenario, side), scenario, WARM_S, count=SIGHTS * count)
 
     def _sample(self, scenario, side, number, seconds, pause_ms, result):
         one = self.contender(side, scenario)
