@@ -11,5 +11,9 @@ def break_off_after(seconds):
     def over(_number, _frame):
         raise SystemExit(f"broken off: a run that takes more than {seconds} s hangs")
 
+    def ended(_number, _frame):
+        raise SystemExit("ended from outside")
+
+    signal.signal(signal.SIGTERM, ended)
     signal.signal(signal.SIGALRM, over)
     signal.alarm(seconds)

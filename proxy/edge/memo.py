@@ -32,12 +32,14 @@ MAX_BLOCK: Final = 8192
 """Bytes of a header block."""
 MAX_BYTES: Final = 16 * 1024 * 1024
 """Of each memory of a worker, as estimated."""
-MAX_KEPT_BYTES: Final = 32 * 1024 * 1024
-"""Of blocks and of what was decided, together: for some thousand callers at a time."""
+MAX_KEPT_BYTES: Final = 64 * 1024 * 1024
+"""Of blocks and of what was decided, together: for ten thousand callers at a time."""
 PATIENCE: Final = 4
 """How many times more than it holds a full memory turns away before it begins anew."""
 ENTRY_BYTES: Final = 2000
 """What an entry costs beside its bytes (measured: tests/unit/edge/test_memo.py)."""
+_BLOCK_BYTES: Final = 700
+"""What a whole block costs beside its bytes and what is sent of it (measured: as above)."""
 _SPECIAL_COPIES: Final = 5
 """Bytes that are kept for each byte of a line that matters: as key, as header, as it is sent, as
 credential, as what is known by it."""
@@ -305,7 +307,7 @@ class Memo:
 
     def adopt(self, matter: tuple[bytes, ...], ready: Ready) -> None:
         """Keep what is made of requests with these lines that matter, of whom that is known."""
-        size = _SPECIAL_COPIES * sum(map(len, matter)) + _LINE_BYTES * len(matter)
+        size = ENTRY_BYTES + _SPECIAL_COPIES * sum(map(len, matter)) + _LINE_BYTES * len(matter)
         if not self._has_room(size + len(ready.tail) + len(ready.back)):
             return
         special = self._specials.get(matter)
@@ -327,7 +329,7 @@ class Memo:
         """Keep a whole block, once it was seen before."""
         if self.is_new(block):
             return
-        if not self._has_room(len(block) + len(front)):
+        if not self._has_room(_BLOCK_BYTES + len(block) + len(front)):
             return
         found = self._blocks.get(block)
         if found is None or found.special is not special:
@@ -356,14 +358,14 @@ class Memo:
         What is there stays: whoever comes by turns would else drive each other out, all of them. Once
         far more was turned away than there is, it is not what is asked for any more, and all goes.
         """
-        if self._size + size + ENTRY_BYTES > MAX_KEPT_BYTES:
+        if self._size + size > MAX_KEPT_BYTES:
             self._refused += 1
             if self._refused <= PATIENCE * len(self):
                 return False
             self._blocks.clear()
             self._specials.clear()
             self._size = self._refused = 0
-        self._size += size + ENTRY_BYTES
+        self._size += size
         return True
 
     def _learn_line(self, line: bytes, part: bytes) -> None:

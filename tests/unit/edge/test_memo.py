@@ -206,3 +206,31 @@ def test_a_header_that_is_made_anew_keeps_its_place(bench):
     _, ready = bench.learn(b"Host: gate", b"Accept: */*", b"Cookie: a=1")
 
     assert (b"", b"Cookie: a=1\r\n") == ready.outs
+
+
+def test_a_memory_that_is_full_keeps_what_it_has(bench, monkeypatch):
+    """Callers who come by turns, more of them than there is room for, do not drive each other out."""
+    monkeypatch.setattr(memos, "MAX_KEPT_BYTES", 64 * 1024)
+    lines = [b"Authorization: Bearer %d" % number for number in range(60)]
+    first = [
+        bench.learn(b"Host: gate", line) and bench.special(b"Host: gate", line) for line in lines
+    ]
+    again = [bench.special(b"Host: gate", line) for line in lines]
+
+    assert 5 < sum(map(bool, first)) < 50
+    assert [bool(one) for one in first] == [bool(one) for one in again]
+
+
+def test_a_memory_that_turns_everybody_away_begins_anew(bench, monkeypatch):
+    """What is asked for no more makes room in the end for what is."""
+    monkeypatch.setattr(memos, "MAX_KEPT_BYTES", 64 * 1024)
+    for number in range(400):
+        bench.learn(b"Host: gate", b"Authorization: Bearer %d" % number)
+    kept = [
+        number
+        for number in range(400)
+        if bench.special(b"Host: gate", b"Authorization: Bearer %d" % number)
+    ]
+
+    assert kept
+    assert min(kept) > 50
