@@ -105,15 +105,17 @@ def exchange(port, raw, patience_s=10.0):
 
 
 def is_whole(data):
-    """Tell whether an answer that does not close its connection is there."""
+    """Tell whether an answer is there to its end, as far as it says where that is."""
     head, end, body = data.partition(b"\r\n\r\n")
     lines = head.lower().split(b"\r\n")
-    if not end or b"connection: close" in lines:
+    if not end:
         return False
     if lines[0].split()[1] in (b"101", b"204"):
         return True
     length = next((line[16:] for line in lines if line.startswith(b"content-length: ")), None)
-    return body.endswith(b"0\r\n\r\n") if length is None else len(body) >= int(length)
+    if length is not None:
+        return len(body) >= int(length)
+    return b"transfer-encoding: chunked" in lines and body.endswith(b"0\r\n\r\n")
 
 
 def unchunked(body):
@@ -235,6 +237,11 @@ class Rig:
             yield
         finally:
             self.run(self._answer(name, bound(port)))
+
+    def last_record(self, path):
+        """Return the last log line about a path, once everything that was answered is logged."""
+        self.run(asyncio.sleep(0.01))
+        return next(record for record in reversed(self.records) if record.path == path)
 
     def _load(self, name, values):
         text = self.text

@@ -51,6 +51,12 @@ def emit(
     loaded = load_or_fail(config)
     try:
         address = parse_address(listen or DEFAULT_LISTEN[proxy], None)
+        plan = edge_plan(loaded.config, proxy, loaded.file)  # type: ignore[arg-type] # one of the five, as was seen above
+        if not plan.is_trusted:
+            report.complain(
+                "warning: server.trusted_proxies does not name this proxy: the gate's own pages will "
+                "take it for every visitor"
+            )
         text = written(loaded.config, proxy, file=loaded.file, listen=address, is_lua=lua)  # type: ignore[arg-type] # one of the five, as was seen above
     except (CannotEmit, ValueError) as problem:
         report.fail(str(problem), report.EXIT_USAGE)

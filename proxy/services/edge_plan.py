@@ -115,6 +115,8 @@ class EdgePlan:
     has_upgrades: bool
     replaces_cors: bool
     """True where the gate alone speaks of CORS."""
+    is_trusted: bool
+    """True where the gate believes what this proxy tells its pages of their visitors."""
     query_credentials: tuple[str, ...]
     """Query parameters that only some proxies can take out."""
 
@@ -128,6 +130,11 @@ def edge_plan(config: Config, dialect: DialectName, file: str) -> EdgePlan:
     if config.server.tls is not None and not config.server.listen[0].is_unix:
         raise CannotEmit(
             "the gate's first listener speaks TLS: give it one on a unix socket before that"
+        )
+    if config.server.forwarded != "x-forwarded":
+        raise CannotEmit(
+            "the proxy tells the gate's own pages who comes in X-Forwarded-…, and "
+            "server.forwarded has the gate read another family"
         )
     letting = Letting.from_config(config)
     names = (*sorted(identity_names(config)), *(name.decode() for name in letting.credential_names))
@@ -152,6 +159,7 @@ def edge_plan(config: Config, dialect: DialectName, file: str) -> EdgePlan:
         routes=tuple(_routes(config)),
         has_upgrades=any(route.upgrades for route in config.routes),
         replaces_cors=_replaces_cors(config),
+        is_trusted=_is_trusted(config, dialect),
         query_credentials=tuple(_query_credentials(config)),
     )
 
@@ -228,6 +236,23 @@ def _specificity(route: RouteConfig) -> tuple[object, ...]:
 def _replaces_cors(config: Config) -> bool:
     said = [route.cors for route in config.routes]
     return any(isinstance(cors, CorsConfig) for cors in said) and "upstream" not in said
+
+
+def _is_trusted(config: Config, dialect: DialectName) -> bool:
+    """Tell whether every caller of the dialect is among `server.trusted_proxies`, as far as known.
+
+    Who asks by a socket may come to the pages from anywhere on this machine.
+    """
+    decision = config.decision
+    callers = () if decision is None else decision.callers
+    for caller in callers:
+        network = caller.from_
+        if caller.dialect != dialect or isinstance(network, str):
+            continue
+        trusted = (t for t in config.server.trusted_proxies if not isinstance(t, str))
+        if not any(network.version == t.version and network.subnet_of(t) for t in trusted):  # type: ignore[arg-type] # of one version, as was just seen
+            return False
+    return bool(config.server.trusted_proxies)
 
 
 def _query_credentials(config: Config) -> Iterator[str]:

@@ -100,7 +100,7 @@ class Letting:
         passing = {name.lower() for name, _ in (*forward.headers, *(headers if way else ()))}
         if way is None:  # such a proxy takes an answer without a credential for the word to drop it
             passing |= {name.lower() for name in self.credential_names}
-        left = self._left(asked, passing)
+        left = self._left(asked, passing, way)
         if way is None and left:
             return _cannot(f"{dialect.name} did not remove {left[0].decode('latin-1')[:64]}")
         if way is not None and left:
@@ -122,11 +122,14 @@ class Letting:
         return told
 
     @staticmethod
-    def _left(asked: Described, passing: set[bytes]) -> list[bytes]:
+    def _left(asked: Described, passing: set[bytes], way: bytes | None) -> list[bytes]:
         """Return the names, as the client wrote them, that the application must not see."""
         known = passing | _NOT_THE_CLIENTS
         names = [name for name, _ in asked.view.headers if name.lower() not in known]
-        names += [name for name in asked.claimed if name.lower() not in passing]
+        # Envoy puts the gate's words into the request, in the place of a client's, and drops them later:
+        # what it is told to take out it takes out afterwards.
+        put = passing if way == REMOVE_BY_ENVOY else ()
+        names += [name for name in asked.claimed if name.lower() not in put]
         return list(dict.fromkeys(names))
 
 

@@ -296,6 +296,8 @@ async def test_h1_what_the_gate_would_remove_never_passes(ask, name):
         way = {"envoy": "x-envoy-auth-headers-to-remove", "haproxy": "x-latchgate-remove"}
         removed = (answer[way[ask.dialect]] or "").split(",")
         is_replaced = name.lower() in {key for key, _ in answer.headers}
+        if ask.dialect == "haproxy":  # whose script sets identity and credentials, and no more
+            is_replaced = is_replaced and not name.startswith("X-Latchgate")
         is_harmless = name == "X_Remote-User"
         assert answer.status == 200
         assert name in removed or is_replaced or is_harmless

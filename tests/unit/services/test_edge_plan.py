@@ -87,6 +87,17 @@ def test_the_gate_is_reached_on_this_machine(plan):
 
 
 @pytest.mark.parametrize(
+    ("trusted", "expected"),
+    [("[]", False), ("[127.0.0.0/8]", True), ("[10.0.0.0/8]", False), ("[::1, 127.0.0.1]", True)],
+)
+def test_h5_the_gates_pages_have_to_trust_the_proxy(plan, trusted, expected):
+    """Otherwise every visitor of theirs is the proxy."""
+    change = '"0.0.0.0:8080", trusted_proxies: ' + trusted
+
+    assert expected == plan(lambda text: text.replace('"0.0.0.0:8080"', change)).is_trusted
+
+
+@pytest.mark.parametrize(
     ("change", "dialect", "words"),
     [
         (lambda text: text, "caddy", "no caddy may ask"),
@@ -97,8 +108,13 @@ def test_the_gate_is_reached_on_this_machine(plan):
             "nginx",
             "with and without TLS",
         ),
+        (
+            lambda text: text.replace('"0.0.0.0:8080"', '"0.0.0.0:8080", forwarded: forwarded'),
+            "nginx",
+            "another family",
+        ),
     ],
-    ids=["another dialect", "no listener", "odd name", "two schemes"],
+    ids=["another dialect", "no listener", "odd name", "two schemes", "another family"],
 )
 def test_what_a_proxy_cannot_do_is_said(plan, change, dialect, words):
     """Nothing is written that would not hold."""
