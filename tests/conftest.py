@@ -66,6 +66,8 @@ def pytest_xdist_auto_num_workers() -> int:
     return min(8, 2 * len(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else 4
 
 
+os.environ.setdefault("LATCHGATE_PASSWORDS", "plain")  # tests leave no time over for what gives way
+
 START_TIMEOUT_S = 10.0
 START_ATTEMPTS = 5
 

@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,8 +64,8 @@ class Contender:
     """Templates, and what they are called in its directory."""
 
     def __init__(self, directory, places, *, cores, workers, has_log):
-        self.directory = Path(directory) / f"{type(self).__name__}-{workers}-{has_log}"
-        self.directory.mkdir()
+        self.directory = Path(tempfile.mkdtemp(prefix=f"{type(self).__name__}-", dir=directory))
+        self.directory.chmod(0o755)  # nginx's workers are somebody else
         self.port = free_port()
         self.workers = workers
         self.has_log = has_log

@@ -71,7 +71,7 @@ class Rounds:
 
     def contender(self, side, scenario):
         """Return the running contender of a side."""
-        key = (side.contender, scenario.workers, scenario.has_log)
+        key = (side.contender, side.kind, scenario.workers, scenario.has_log)
         if key not in self._running:
             own, _ = cores_for(scenario.workers)
             self._running[key] = side.contender(
@@ -98,6 +98,7 @@ class Rounds:
                     ready.remove(side)
                     result.samples.pop(side.key, None)
             self.say(told_round(number, result))
+        self.kill()  # what one scenario has taught is of no use to the next one
         return result
 
     def memory(self, sides):
@@ -208,6 +209,7 @@ class Rounds:
     def kill(self):
         for one in self._running.values():
             one.kill()
+        self._running.clear()
 
 
 def told_round(number, result):

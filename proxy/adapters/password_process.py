@@ -14,9 +14,12 @@ import json
 import os
 import signal
 import sys
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 from proxy.adapters.hashing import hasher, is_right
+
+PLAIN: Final = "plain"
+"""The argument of a process that takes a part of the time."""
 
 
 def asked(known: str, password: bytes, salt: bytes | None = None) -> bytes:
@@ -43,32 +46,30 @@ def serve(source: BinaryIO, sink: BinaryIO) -> None:
         sink.flush()
 
 
-def give_way(process: int = 0) -> None:
-    """Let everything else go before a process; it runs while nothing else would.
+def give_way() -> None:
+    """Let everything else go first: this process runs while nothing else would.
 
-    Niceness alone lets a request wait for the end of the kernel's time slice.
+    Niceness alone lets a request wait for the end of the kernel's time slice. Who has no privileges
+    cannot take it back.
     """
-    _schedule(process, "SCHED_IDLE")
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, process, 19)
-
-
-def take_part(process: int) -> None:
-    """Let a process have its small part although there is more to do than time: as the nicest of all."""
-    _schedule(process, "SCHED_OTHER")
-
-
-def _schedule(process: int, policy: str) -> None:
-    if hasattr(os, "sched_setscheduler") and hasattr(os, policy):  # Linux
+    if hasattr(os, "SCHED_IDLE"):  # Linux
         with contextlib.suppress(OSError):
-            os.sched_setscheduler(process, getattr(os, policy), os.sched_param(0))
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    else:
+        take_a_part()
+
+
+def take_a_part() -> None:
+    """Take a smaller part of the time than others do, whatever there is to do."""
+    with contextlib.suppress(OSError):
+        os.nice(5)
 
 
 def main() -> None:
     """Work until whoever started it has no more."""
     for number in (signal.SIGINT, signal.SIGTERM):  # of the whole group: the gate drains first
         signal.signal(number, signal.SIG_IGN)
-    give_way()
+    take_a_part() if PLAIN in sys.argv else give_way()
     with contextlib.suppress(BrokenPipeError):
         serve(sys.stdin.buffer, sys.stdout.buffer)
     os._exit(0)  # nobody is there to be told of a pipe that is gone

@@ -9,6 +9,7 @@ import asyncio
 import base64
 import collections
 import contextlib
+import os
 import random
 import secrets
 import sys
@@ -18,7 +19,7 @@ from functools import partial
 from typing import Final, Self
 
 from proxy.adapters.hashing import COST, MEMORY_KIB, PASSES, hasher
-from proxy.adapters.password_process import asked, give_way, take_part
+from proxy.adapters.password_process import PLAIN, asked
 from proxy.adapters.tasks import spawn
 from proxy.config.user_models import PasswordHash, parse_hash
 from proxy.errors import LoginBusy
@@ -31,6 +32,11 @@ MAX_WAITING: Final = 128
 """Passwords that wait their turn; whoever comes then is told to come back."""
 STALLED_S: Final = 1.0
 """A process that has finished nothing for so long gets no time: a hash takes some hundredths."""
+PLAIN_S: Final = 60.0
+"""How long it is not tried again to give way, where that stalled."""
+SWITCH: Final = "LATCHGATE_PASSWORDS"
+"""The environment variable that says `plain` where passwords are to give way to nothing: on a machine
+that has other work all the time."""
 GUESS_S: Final = 0.05
 """What a password takes, before the first one was looked at."""
 SHARE: Final = 4
@@ -101,43 +107,55 @@ class Place:
 class _Process:
     """The process of one worker, and those who wait for its answers, in their order."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, *, is_plain: bool) -> None:
         self._process = process
-        self._waiting: collections.deque[asyncio.Future[bytes]] = collections.deque()
-        self._went_on_at = time.monotonic()
-        self._is_hurried = False
+        self._waiting: collections.deque[tuple[asyncio.Future[bytes], bytes]] = collections.deque()
+        self._went_on_at = self._began_at = time.monotonic()
+        self._is_plain = is_plain
         self.each_s = GUESS_S
         """What one piece of work takes, lately."""
         self._reader = spawn(self._read(), name="answers of the process for passwords")
         self.is_over = False
 
     @classmethod
-    async def start(cls) -> Self:
-        """Start it. Raises `OSError`."""
-        return cls(
-            await asyncio.create_subprocess_exec(
-                sys.executable,
-                *("-P", "-m", "proxy.adapters.password_process"),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-            )
+    async def start(cls, *, is_plain: bool) -> Self:
+        """Start it; `is_plain`: it gives way to nobody. Raises `OSError`."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-P", "-m", "proxy.adapters.password_process", *((PLAIN,) if is_plain else ())),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
         )
+        return cls(process, is_plain=is_plain)
 
-    def ask(self, line: bytes) -> asyncio.Future[bytes]:
+    def ask(
+        self, line: bytes, future: asyncio.Future[bytes] | None = None
+    ) -> asyncio.Future[bytes]:
         """Have one piece of work done. The future fails with `LoginBusy` when the process ends."""
-        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        future = future or asyncio.get_running_loop().create_future()
         if not self._waiting:
             self._went_on_at = time.monotonic()
-        self._waiting.append(future)
+        self._waiting.append((future, line))
         assert self._process.stdin is not None  # noqa: S101 - as it was started
         self._process.stdin.write(line)  # bounded by the queue's places
         return future
 
-    def look(self) -> None:
-        """See that it goes on: where requests take all the time that there is, it gets a part of it."""
-        if not self._is_hurried and time.monotonic() - self._went_on_at > STALLED_S:
-            self._is_hurried = True
-            take_part(self._process.pid)
+    @property
+    def is_stalled(self) -> bool:
+        """True where it gets no time, because it gives way to work that does not end."""
+        return not self._is_plain and time.monotonic() - self._went_on_at > STALLED_S
+
+    @property
+    def may_give_way_again(self) -> bool:
+        """True where it was started because another one stalled, and nothing is left of that."""
+        is_old = time.monotonic() - self._began_at > PLAIN_S
+        return self._is_plain and is_old and not self._waiting
+
+    def hand_over(self, other: _Process) -> None:
+        """Have another process do what is left to do."""
+        waiting, self._waiting = self._waiting, collections.deque()
+        for future, line in waiting:
+            other.ask(line, future)
 
     async def close(self) -> None:
         """End it, whatever it is at."""
@@ -148,19 +166,16 @@ class _Process:
     async def _read(self) -> None:
         assert self._process.stdout is not None  # noqa: S101 - as it was started
         try:
-            while line := await self._process.stdout.readline():
-                future = self._waiting.popleft()
+            while (line := await self._process.stdout.readline()) and self._waiting:
+                future, _ = self._waiting.popleft()
                 now = time.monotonic()
                 self.each_s += (now - self._went_on_at - self.each_s) / 8
                 self._went_on_at = now
-                if self._is_hurried and not self._waiting:
-                    self._is_hurried = False
-                    give_way(self._process.pid)
                 if not future.done():
                     future.set_result(line.rstrip(b"\n"))
         finally:
             self.is_over = True
-            for future in self._waiting:
+            for future, _ in self._waiting:
                 if not future.done():
                     future.set_exception(LoginBusy("the process for passwords has ended"))
                     future.exception()  # seen: whoever waits may have left
@@ -184,6 +199,7 @@ class Passwords:
         self._process: _Process | None = None
         self._starting = asyncio.Lock()
         self._is_closed = False
+        self._is_plain = os.environ.get(SWITCH) == PLAIN
 
     def place(self, network: str | None) -> Place:
         """Return a place in the queue. Raises `LoginBusy` where there is none, or none for `network`.
@@ -235,8 +251,7 @@ class Passwords:
     async def _done(self, line: bytes, place: Place) -> bytes:
         free = place.use()
         try:
-            process = await self._started()
-            work = process.ask(line)
+            work = (await self._started()).ask(line)
         except BaseException:
             free()
             raise
@@ -245,7 +260,7 @@ class Passwords:
         try:
             async with asyncio.timeout(self._patience_s):
                 while not (await asyncio.wait((work,), timeout=STALLED_S))[0]:
-                    process.look()
+                    await self._look()
                 return work.result()
         except TimeoutError:
             raise LoginBusy("a password waited too long to be checked") from None
@@ -254,12 +269,29 @@ class Passwords:
         async with self._starting:
             if self._is_closed:
                 raise LoginBusy("the gate shuts down")
-            if self._process is None or self._process.is_over:
-                try:
-                    self._process = await _Process.start()
-                except OSError:
-                    raise LoginBusy("no process for passwords can be started") from None
-            return self._process
+            process = self._process
+            if process is not None and process.may_give_way_again:
+                await process.close()
+            if process is None or process.is_over:
+                process = self._process = await self._start(is_plain=self._is_plain)
+            return process
+
+    async def _look(self) -> None:
+        """Where requests leave no time at all, go on in a process that takes its part."""
+        async with self._starting:
+            stalled = self._process
+            if stalled is None or self._is_closed or stalled.is_over or not stalled.is_stalled:
+                return
+            self._process = await self._start(is_plain=True)
+            stalled.hand_over(self._process)
+            await stalled.close()
+
+    @staticmethod
+    async def _start(*, is_plain: bool) -> _Process:
+        try:
+            return await _Process.start(is_plain=is_plain)
+        except OSError:
+            raise LoginBusy("no process for passwords can be started") from None
 
     def _free(self, network: str | None) -> None:
         self._room += 1

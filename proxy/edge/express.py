@@ -366,7 +366,9 @@ class ExpressConnection(ReceivingConnection):
             return
         host = view.first(b"host") or b""
         ready = Ready(decision, view, lane.counters, host)
-        is_kept = bool(self._packet) and self._learn(ready, view, server)
+        is_kept = (
+            bool(self._packet) and not self._memo.turns_away() and self._learn(ready, view, server)
+        )
         self._asked = self._packet if is_kept else b""
         self._way = Way(view.method, view.target, route, b"")
         self._ready = ready

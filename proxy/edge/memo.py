@@ -257,6 +257,12 @@ class Memo:
         seen[mark] = None
         return True
 
+    def turns_away(self) -> bool:
+        """Tell whether there is no room for what could be learned, and count it as turned away."""
+        if self._size + ENTRY_BYTES <= MAX_KEPT_BYTES:
+            return False
+        return not self._has_room(ENTRY_BYTES)
+
     def learn(self, block: bytes, ready: Ready, view: RequestView, front: bytes) -> bool:
         """Keep a decision for other requests with the same lines that matter; False: it is not kept.
 
