@@ -182,6 +182,10 @@ class _Process:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
             await self._process.wait()
+            if self._process.stdin is not None:  # the last that is open of it
+                self._process.stdin.close()
+                with contextlib.suppress(OSError):
+                    await self._process.stdin.wait_closed()
 
 
 class Passwords:
