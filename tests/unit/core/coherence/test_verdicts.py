@@ -180,7 +180,7 @@ def test_the_memory_that_it_takes_is_within_its_bound(counters):
     scope = source.scope()
     tracemalloc.start()
     try:
-        for number in range(20_000):
+        for number in range(12_000):
             record = json.dumps(
                 {
                     "v": 1,
