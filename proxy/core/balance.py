@@ -42,9 +42,12 @@ def least_busy(candidates: Sequence[T], now: float, draw: Callable[[], float] = 
 
 
 def _two_of(candidates: Sequence[T], draw: Callable[[], float]) -> tuple[T, T]:
-    first = int(draw() * len(candidates))
-    second = int(draw() * (len(candidates) - 1))
-    return candidates[first], candidates[second + (second >= first)]
+    if len(candidates) == 2:  # then chance says only who goes first where both are as busy
+        first, second = candidates
+        return (first, second) if draw() < 0.5 else (second, first)
+    one = int(draw() * len(candidates))
+    other = int(draw() * (len(candidates) - 1))
+    return candidates[one], candidates[other + (other >= one)]
 
 
 class HashRing(Generic[T]):

@@ -202,8 +202,8 @@ class ExpressConnection(ReceivingConnection):
         holds = ready.holds  # last of all: a use is counted with it
         if back is None or (holds is not None and not holds(now, boot_time(), self._address)):
             return False
-        server = ready.server or self._pick(ready)
         began = self._loop.time()
+        server = ready.server or self._pick(ready, began)
         link = server.take_freshest(began)
         try:
             rid = self._take_id()
@@ -228,11 +228,11 @@ class ExpressConnection(ReceivingConnection):
             link.begin_whole(sent, self, is_head=way.is_head, now=began)
         return True
 
-    def _pick(self, ready: Ready) -> Server:
+    def _pick(self, ready: Ready, now: float) -> Server:
         decision = ready.decision
         key = decision.route.hash_key
         if key is None or self._client is None:
-            return ready.upstream.pick()
+            return ready.upstream.pick(None, now)
         view = RequestView("GET", b"/", ready.headers, self.peer)
         return ready.upstream.pick(key(view, self._client, ready.identity))
 
