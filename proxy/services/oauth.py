@@ -431,7 +431,12 @@ def _holder(identity: Identity, scopes: tuple[str, ...]) -> Holder:
         name=identity.name,
         roles=identity.roles,
         scopes=scopes,
-        claims={k: v for k, v in identity.claims.items() if k not in RESERVED_CLAIMS},
+        # A session's `scopes` are all it has; what the token may do stands in `scope` alone.
+        claims={
+            name: value
+            for name, value in identity.claims.items()
+            if name != "scopes" and name not in RESERVED_CLAIMS
+        },
         auth_time=None if identity.auth_time is None else int(identity.auth_time),
         amr=identity.amr,
     )

@@ -386,6 +386,16 @@ async def test_s6_the_token_says_what_the_session_does(caller):
     assert digest == cookie_digest(cookie["Cookie"].partition("=")[2])
 
 
+async def test_s6_a_token_with_fewer_scopes_names_no_others(caller):
+    """S6: what a page did not ask for stands nowhere in the token of its session."""
+    cookie, _ = await caller.sign_in(scopes=["read", "write"])
+    form = {"grant_type": SESSION_GRANT, "client_id": "spa", "scope": "read"}
+    said = claims_of((await caller.post("token", form, cookie)).json["access_token"])
+
+    assert "read" == said["scope"]
+    assert "write" not in json.dumps(said)
+
+
 @pytest.mark.parametrize(
     "headers",
     [{"Sec-Fetch-Site": "same-site"}, {"Sec-Fetch-Site": "cross-site"}, {"Origin": "null"}],
