@@ -19,6 +19,7 @@ from proxy.adapters.users_file import edit_users
 from proxy.core.oauth import SESSION_GRANT
 from proxy.core.otp import code_at
 from proxy.run.providers import Providers
+from proxy.services.keyrings import open_signing_keys
 from proxy.services.runtime import load
 from tests.small_provider import CLIENT_ID, CLIENT_SECRET, running_provider
 
@@ -146,14 +147,21 @@ class Life:
         (self.secrets["second step"],) = set(self.cookies.values()) - {""}
 
 
-def signing_keys(runtime):
+async def signing_keys(runtime):
     """Return the private keys of the gate, as they could stand somewhere."""
+    plan = open_signing_keys(runtime.config, runtime.store)
+    await plan.assertions.refresh(time.time())
     return {
-        f"{purpose} key {kid}": key.private.private_bytes(
-            Encoding.DER, PrivateFormat.PKCS8, NoEncryption()
+        f"{purpose} key {kid} {form}": text
+        for purpose, keys in (("token", runtime.token_keys), ("assertion", plan.assertions))
+        for kid, key in ((each.kid, each) for each in keys.published())
+        for form, text in (
+            (
+                "PKCS #8",
+                key.private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()),
+            ),
+            ("raw", key.private.private_bytes_raw()),
         )
-        for purpose, keys in (("token", runtime.token_keys),)
-        for kid, key in ((each.kid, each) for each in keys._ring.keys)
     }
 
 
@@ -216,12 +224,14 @@ async def test_s10_a_stolen_dump_opens_nothing(valkey, start_gate, tmp_path, enc
         life = Life(gate, http, small)
         await life.live()
         dump = dump_of(valkey)
-    secrets = life.secrets | signing_keys(gate.runtime)
+        secrets = life.secrets | await signing_keys(gate.runtime)
 
     # What is looked for would be found: the sessions are there, by their hashes.
     for name in ("second session", "provider's session"):
         assert hashlib.sha256(secrets[name].encode()).hexdigest().encode() in dump
     assert b"ada" in dump
+    assert b"signing:token" in dump
+    assert b"signing:assertion" in dump
     assert len(secrets) > 30
     assert [] == [
         name for name, secret in secrets.items() if any(each in dump for each in spellings(secret))
