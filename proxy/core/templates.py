@@ -17,6 +17,7 @@ Reader = Callable[[Any], object]
 """Takes one value out of the document (claims or an identity) that a template is filled from."""
 
 _TOKEN: Final = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[^{}]+|[{}]")
+_INDEX: Final = re.compile(r"0|[1-9][0-9]{0,4}")
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f]")
 _SEPARATORS: Final = frozenset(" !\"#$&'()*+,-./:;<=>?@[\\]^_`|~")
 """Neither `%` nor what stands in a percent-encoding: so encoding a separator hides it."""
@@ -53,17 +54,16 @@ def claim_at(claims: Mapping[str, Any], dotted: str) -> Any:
     """Return the claim at a dotted path, `None` if there is none.
 
     Names may contain dots themselves (`https://example.com/roles`): the whole path is tried as one
-    name first, then the longest first name that leads to an object.
+    name first, then the longest first name that leads to an object or a list. A list's members are
+    numbered from 0 (`warden.user.user.key.0.0`).
     """
     if dotted in claims:
         return claims[dotted]
     end = dotted.rfind(".")
     while end > 0:
-        inner = claims.get(dotted[:end])
-        if isinstance(inner, Mapping):
-            found = claim_at(inner, dotted[end + 1 :])
-            if found is not None:
-                return found
+        found = _inside(claims.get(dotted[:end]), dotted[end + 1 :])
+        if found is not None:
+            return found
         end = dotted.rfind(".", 0, end)
     return None
 
@@ -137,6 +137,19 @@ def scalar_text(value: object) -> str | None:
     if isinstance(value, float):
         return repr(value) if math.isfinite(value) else None
     return None
+
+
+def _inside(value: Any, dotted: str) -> Any:
+    """Return what the path leads to inside of an object or a list."""
+    if isinstance(value, Mapping):
+        return claim_at(value, dotted)
+    if not isinstance(value, list):
+        return None
+    number, dot, rest = dotted.partition(".")
+    if _INDEX.fullmatch(number) is None or int(number) >= len(value):
+        return None
+    member = value[int(number)]
+    return _inside(member, rest) if dot else member
 
 
 def _split(text: str) -> list[str | tuple[str]]:

@@ -28,6 +28,8 @@ CLAIMS = {
     "empty": "",
     "none": None,
     "list": [],
+    "warden.user.user.key": [[42], "$2a$12$abc"],
+    "people": [{"id": 7}, {"id": 8}],
 }
 
 
@@ -51,10 +53,21 @@ def fill(text):
         ("realm.missing.er", None),
         ("none", None),
         (".sub", None),
+        ("roles.1", "b"),
+        ("roles.2", None),
+        ("roles.-1", None),
+        ("roles.01", None),
+        ("roles.\N{SUPERSCRIPT TWO}", None),
+        ("roles.", None),
+        ("roles.0.x", None),
+        ("realm.roles.0", "admin"),
+        ("warden.user.user.key.0.0", 42),
+        ("people.1.id", 8),
+        ("people.id", None),
     ],
 )
 def test_a_claim_is_found_by_its_path(dotted, expected):
-    """The whole name wins over a path, and names may contain dots."""
+    """The whole name wins over a path, names may contain dots, and lists are numbered from 0."""
     assert expected == claim_at(CLAIMS, dotted)
 
 
