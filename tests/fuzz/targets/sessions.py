@@ -1,12 +1,28 @@
 """Session records: somebody, or absent, whatever stands in the store.
 
-Input: `n` or `j`, the record, and behind a NUL what the store holds under the `seen` key.
+Input: a letter for the format, then the record; with `n` (native) and `j` (json) behind a NUL
+what the store holds under the `seen` key. The other letters stand in `FOREIGN`.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from proxy.core.formats import (
+    aiohttp_session,
+    better_auth,
+    java_values,
+    laravel,
+    native,
+    php,
+    rails,
+    spring,
+    starsessions,
+)
 from proxy.core.formats import json as foreign
-from proxy.core.formats import native
+from proxy.core.formats.refusal import BadSession
 from proxy.core.identity import IdentityPlan, IdentityRefused
 from proxy.core.mapping import compile_mapping
 from proxy.model import Absent, Identity
@@ -15,6 +31,44 @@ READERS = (
     compile_mapping(subject="user.id", email="m", name="{n}-{o}", roles="r", scopes="s"),
     compile_mapping(subject="{a}|{b.c}", email=None, name="n", roles="{r}", scopes="a.b"),
 )
+
+BOUND = 4096
+TOKEN = "6QH1jdV2PDgU3SUK3DDn7GCpgva90Ju7"
+
+
+def _spring(record: bytes, serializer: spring.Serializer) -> Mapping[str, Any]:
+    """Read a hash whose fields stand one behind the other, with NULs between them."""
+    asked = spring.fields_of(serializer, ("x",))
+    values = record.split(b"\x00\x00")
+    session = spring.read_session(
+        dict(zip(asked, values, strict=False)), serializer, max_bytes=BOUND
+    )
+    return {} if session is None else session.members
+
+
+def _java(record: bytes) -> Mapping[str, Any]:
+    try:
+        return {"a": java_values.read(record)}
+    except java_values.BadJava as bad:
+        raise BadSession(str(bad)) from None
+
+
+FOREIGN: dict[bytes, Callable[[bytes], Mapping[str, Any]]] = {
+    b"p": lambda record: php.read_session(record, "php", max_bytes=BOUND),
+    b"s": lambda record: php.read_session(record, "php_serialize", max_bytes=BOUND),
+    b"b": lambda record: php.read_session(record, "php_binary", max_bytes=BOUND),
+    b"l": lambda record: laravel.read_session(record, "php", max_bytes=BOUND),
+    b"L": lambda record: laravel.read_session(
+        record, "json", max_bytes=BOUND, keys=(b"k" * 32,), cipher="AES-256-CBC"
+    ),
+    b"J": lambda record: _spring(record, "json"),
+    b"D": lambda record: _spring(record, "jdk"),
+    b"v": _java,
+    b"a": lambda record: aiohttp_session.read_session(record, max_age=60, max_bytes=BOUND)[0],
+    b"t": lambda record: starsessions.read_session(record, max_bytes=BOUND),
+    b"r": lambda record: rails.read_session(record, max_bytes=BOUND),
+    b"B": lambda record: better_auth.read_session(record, TOKEN, max_bytes=BOUND).members,
+}
 
 PLAN = IdentityPlan({"X-Shop-Tenant": "{tenant}", "X-Shop-All": "{sub}/{roles}"}, "remote-user")
 
@@ -35,11 +89,23 @@ WORDS = (
         b"O:4:",
         b"!!",
     ),
+    *(b"a:1:{i:0;", b'O:1:"A":1:{', b'E:3:"A:B";', b'C:1:"A":0:{}', b"R:1;", b"r:2;", b"N;", b"}"),
+    *(
+        b"\xac\xed\x00\x05t",
+        b"\xac\xed\x00\x05sr",
+        b"\x00\x00",
+        b"\x04\x08",
+        b"2026-11-23T08:55:30Z",
+    ),
 )
 
 
 def one_input(data: bytes) -> None:
     """Decode one record."""
+    read = FOREIGN.get(data[:1])
+    if read is not None:
+        _check_foreign(read, data[1:])
+        return
     record, _, seen = data[1:].partition(b"\x00")
     if data[:1] == b"n":
         outcomes = [_native(record, seen)]
@@ -49,6 +115,18 @@ def one_input(data: bytes) -> None:
         assert isinstance(outcome, Identity | Absent)
         if isinstance(outcome, Identity):
             _check_identity(outcome)
+
+
+def _check_foreign(read: Callable[[bytes], Mapping[str, Any]], record: bytes) -> None:
+    """Members or a refusal; what members say is bounded and can be written as JSON."""
+    try:
+        members = read(record)
+    except BadSession:
+        return
+    assert len(json.dumps(members, allow_nan=False)) < 64 * BOUND
+    for reader in READERS:
+        subject = reader.subject(members)
+        assert subject is None or isinstance(subject, str)
 
 
 def _native(record: bytes, seen: bytes) -> Identity | Absent:
