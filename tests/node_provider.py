@@ -1,6 +1,7 @@
 """npm's `oidc-provider`, a certified OpenID provider, as a process of its own.
 
-`python -m tests.node_provider` installs it, as `.ci/run` does. It is put into a cache outside of the
+`python -m tests.node_provider` installs it, and what applications in tests/live/applications need
+of npm, as `.ci/run` does. It is put into a cache outside of the
 repository, by the lock file; where Node or the network is not there, the tests say so and are skipped.
 """
 
@@ -20,6 +21,7 @@ from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
 HERE = Path(__file__).parent / "live" / "provider"
+APPLICATIONS = Path(__file__).parent / "live" / "applications" / "node"
 FILES = ("package.json", "package-lock.json", ".npmrc")
 INSTALL_S = 120
 START_S = 30
@@ -30,28 +32,28 @@ class NotHere(Exception):
     """The provider cannot be run on this machine; the text says why."""
 
 
-def installed() -> Path:
-    """Return the directory in which the provider is installed; raises `NotHere`."""
+def installed(packages: Path = HERE) -> Path:
+    """Return the directory in which the packages are installed; raises `NotHere`."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         raise NotHere("node and npm are not installed")
     version = subprocess.run([node, "--version"], capture_output=True, text=True, check=False)
     if int(re.sub(r"\D.*", "", version.stdout.strip().lstrip("v")) or 0) < OLDEST_NODE:
         raise NotHere(f"node is older than {OLDEST_NODE}")
-    lock = hashlib.sha256((HERE / "package-lock.json").read_bytes()).hexdigest()[:16]
+    lock = hashlib.sha256((packages / "package-lock.json").read_bytes()).hexdigest()[:16]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "latchgate-tests"
-    place = cache / f"provider-{lock}"
+    place = cache / f"{packages.name}-{lock}"
     if not (place / "node_modules").is_dir():
         cache.mkdir(parents=True, exist_ok=True)
-        _install(npm, place)
+        _install(npm, place, packages)
     return place
 
 
-def _install(npm: str, place: Path) -> None:
+def _install(npm: str, place: Path, packages: Path) -> None:
     """Install beside the place and move it there whole: test runs may do so at once."""
     with tempfile.TemporaryDirectory(dir=place.parent) as draft:
         for name in FILES:
-            shutil.copy(HERE / name, draft)
+            shutil.copy(packages / name, draft)
         command = [npm, "ci", "--ignore-scripts", "--omit=dev"]
         try:
             done = subprocess.run(
@@ -164,6 +166,7 @@ async def led(session, url, *, ends_at=None, **fields):
 
 if __name__ == "__main__":
     try:
-        sys.stdout.write(f"{installed()}\n")
+        for packages in (HERE, APPLICATIONS):
+            sys.stdout.write(f"{installed(packages)}\n")
     except NotHere as reason:
         sys.stdout.write(f"skipped: {reason}\n")

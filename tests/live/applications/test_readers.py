@@ -22,13 +22,15 @@ import aiohttp
 import pytest
 import redis
 
-from proxy.core.formats import aiohttp_session, php, starsessions
+from proxy.core.formats import aiohttp_session, better_auth, php, starsessions
 from proxy.core.templates import claim_at
+from tests import node_provider
 
 HERE = Path(__file__).parent
 BOUND = 1 << 20
 WAIT_S = 20.0
 DATABASE = 1
+SECRET = "a secret of the tests of more than 32 letters, 0x5eed"
 
 pytestmark = pytest.mark.slow
 
@@ -128,7 +130,7 @@ async def running(application, valkey):
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env=os.environ | {"REDIS_URL": store},
+        env=os.environ | {"REDIS_URL": store, "SECRET": SECRET},
     )
     try:
         said = ""
@@ -181,3 +183,49 @@ async def test_what_an_application_writes_is_read(name, valkey):
             assert application.subject == read(again)
             await ask("/logout", again)
             assert read(again) is None
+
+
+async def test_what_better_auth_writes_is_read(valkey):
+    """Signed in, signed out; and a record that is put back after all sessions were ended is dead."""
+    try:
+        place = node_provider.installed(node_provider.APPLICATIONS)
+    except node_provider.NotHere as reason:
+        pytest.skip(str(reason))
+    shutil.copy(HERE / "node" / "app_better_auth.mjs", place)
+    application = Application(
+        lambda _port: ["node", str(place / "app_better_auth.mjs")], None, None, None, "", ""
+    )
+    with redis.Redis(port=valkey.port, db=DATABASE) as store:
+        async with (
+            running(application, valkey) as url,
+            aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http,
+        ):
+
+            async def ask(path, cookie=None):
+                async with http.get(
+                    url + path, headers={"Cookie": cookie} if cookie else {}
+                ) as answer:
+                    sent = answer.headers.getall("Set-Cookie", [])
+                    return (await answer.json())["user"], sent
+
+            async def sign_in():
+                _, sent = await ask("/login")
+                cookie = sent[0].partition(";")[0]
+                token = better_auth.token(cookie.partition("=")[2].encode(), (SECRET.encode(),))
+                raw = store.get(token)
+                session = better_auth.read_session(raw, token, max_bytes=BOUND)
+                assert (await ask("/", cookie))[0] == session.user_id
+                return cookie, token, raw, session
+
+            cookie, token, _, session = await sign_in()
+            assert not better_auth.is_revoked(
+                session, store.get(better_auth.REVOKED + session.user_id)
+            )
+            await ask("/logout", cookie)
+            assert store.get(token) is None
+
+            cookie, token, raw, session = await sign_in()
+            await ask("/revoke", cookie)
+            store.set(token, raw)
+            assert (await ask("/", cookie))[0] is None
+            assert better_auth.is_revoked(session, store.get(better_auth.REVOKED + session.user_id))
