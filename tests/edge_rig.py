@@ -15,6 +15,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
@@ -50,8 +51,13 @@ def missing(name):
     return "" if tool(name) else f"{name} is not installed: {how}, as .ci/run does"
 
 
-def bound(port=0):
-    """Return a socket that listens on a port, or on a free one."""
+def bound(port=0, path=None):
+    """Return a socket that listens on a port, on a free one, or at a path."""
+    if path is not None:
+        sock = socket.socket(socket.AF_UNIX)
+        sock.bind(str(path))
+        sock.listen(128)
+        return sock
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.bind(("127.0.0.1", port))
@@ -118,6 +124,15 @@ def is_whole(data):
     return b"transfer-encoding: chunked" in lines and body.endswith(b"0\r\n\r\n")
 
 
+def _address(sock):
+    return "{}:{}".format(*sock.getsockname())
+
+
+async def _remove(directories):
+    for directory in directories:
+        shutil.rmtree(directory)
+
+
 def unchunked(body):
     """Return what chunks carry."""
     whole = b""
@@ -158,7 +173,9 @@ class Rig:
 
     directory: Path
     text: str
-    """The configuration, with `@listen@`, `@decision@`, `@dialect@`, `@app@`, `@api@`, `@trusted@`."""
+    """The configuration, with `@listen@`, `@decision@`, `@from@`, `@dialect@`, `@app@`, `@api@`, `@trusted@`."""
+    sockets: bool = False
+    """True where questions come by unix sockets."""
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
     ports: dict[str, int] = field(default_factory=dict)
     configs: dict[str, object] = field(default_factory=dict)
@@ -203,13 +220,17 @@ class Rig:
             self._closing.append(runner.cleanup)
             places[name] = sock.getsockname()[1]
         alone, edge = bound(), bound()
-        asked = {name: bound() for name in PROXIES}
+        # A path has room for 107 bytes, and the directory may be deep.
+        paths = {name: Path(tempfile.mkdtemp(prefix="lge-")) / "s" for name in PROXIES}
+        self._closing.append(functools.partial(_remove, [path.parent for path in paths.values()]))
+        asked = {name: bound(path=paths[name] if self.sockets else None) for name in PROXIES}
         self.ports["gate"], self.ports["pages"] = alone.getsockname()[1], edge.getsockname()[1]
         for name, sock in asked.items():
             values = {
                 **places,
                 "listen": self.ports["pages"],
-                "decision": sock.getsockname()[1],
+                "decision": f"unix:{paths[name]}" if self.sockets else _address(sock),
+                "from": "unix" if self.sockets else "127.0.0.1",
                 "dialect": name,
                 "trusted": "127.0.0.1",
             }

@@ -6,7 +6,10 @@ Each must end alike: let through to the same application with the same identity,
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
+import subprocess
 import time
 
 import jwt
@@ -14,11 +17,14 @@ import pytest
 
 from proxy.adapters.passwords import hash_password
 from proxy.adapters.users_file import edit_users
+from proxy.cli.emit import LUA, written
+from proxy.config.addresses import Address
 from proxy.config.models import SessionSchemeConfig
 from proxy.core.headers import GUARDED_NAMES, OVERRIDE_NAMES, fold
+from proxy.services.runtime import load
 from proxy.services.schemes.build import open_sessions
 from proxy.services.sessions import Login
-from tests.edge_rig import PROXIES, Rig, exchange, missing
+from tests.edge_rig import PROXIES, Rig, exchange, missing, tool
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +34,7 @@ server: {listen: "127.0.0.1:@listen@", workers: 1, trusted_proxies: [@trusted@]}
 health: none
 store: {url: "STORE", prefix: "edges:"}
 secrets: {key: "KEY"}
-decision: {listen: "127.0.0.1:@decision@", callers: [{from: 127.0.0.1, dialect: @dialect@}]}
+decision: {listen: "@decision@", callers: [{from: @from@, dialect: @dialect@}]}
 upstreams:
   app: {servers: ["http://127.0.0.1:@app@"], paths: exact}
   api: {servers: ["http://127.0.0.1:@api@"], host: api.internal}
@@ -69,10 +75,8 @@ def token(**claims):
     return jwt.encode({**base, **claims}, SECRET, algorithm="HS256")
 
 
-@pytest.fixture(scope="module")
-def rig(valkey_server, tmp_path_factory):
-    """Run gates and applications; proxies start when they are first asked for."""
-    directory = tmp_path_factory.mktemp("edges")
+def rig_in(directory, valkey_server, **options):
+    """Return gates and applications, to be started."""
     edit_users(
         directory / "users.yaml",
         lambda users: users.update(eve={"password": hash_password(PASSWORD).text}) or True,
@@ -81,7 +85,13 @@ def rig(valkey_server, tmp_path_factory):
     text = CONFIG
     for name, value in values.items():
         text = text.replace(name, value)
-    with Rig(directory, text) as running:
+    return Rig(directory, text, **options)
+
+
+@pytest.fixture(scope="module")
+def rig(valkey_server, tmp_path_factory):
+    """Run gates and applications; proxies start when they are first asked for."""
+    with rig_in(tmp_path_factory.mktemp("edges"), valkey_server) as running:
         yield running
 
 
@@ -444,3 +454,103 @@ def test_s13_without_the_gate_nothing_passes(rig, cookies, name):
 
     assert all(answer.seen is None and answer.status >= 400 for answer in answers)
     assert exchange(port, request("/public/a")).seen is not None
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl speaks HTTP/2 here")
+def test_http2_clients_are_served_alike(rig, cookies, name):
+    """What the gate itself does not speak its proxy does, and asks as of any other request."""
+    if name == "nginx":
+        pytest.skip("nginx 1.22 speaks HTTP/2 by TLS alone")
+    url = f"http://127.0.0.1:{rig.proxy(name)}"
+    ada = f"Cookie: {cookies['ada']}"
+
+    def get(path, *lines):
+        headers = [part for line in ("Host: shop.test", *lines) for part in ("-H", line)]
+        told = ["-o", os.devnull, "-w", "%{http_version} %{http_code} %header{x-seen}"]
+        command = ["curl", "-s", "--http2-prior-knowledge", *headers, *told, url + path]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+        version, status, seen = done.stdout.split(" ", 2)
+        headers = json.loads(seen)["headers"] if seen else []
+        return (
+            version,
+            status,
+            [value for key, value in headers if fold(key.encode()) == b"x-auth-subject" and value],
+        )
+
+    assert ("2", "200", ["ada"]) == get("/web/a", "Cookie: a=1", ada)
+    assert ("2", "200", ["ada"]) == get(
+        "/web/a", ada, "x-auth-subject: mallory", "x_auth_subject: mallory"
+    )
+    assert ("2", "200", []) == get("/public/a", "x-auth-subject: mallory")
+    assert ("2", "401", []) == get("/web/a")
+    assert ("2", "403", []) == get("/admin/x", ada)
+
+
+def test_questions_may_come_by_a_unix_socket(valkey_server, tmp_path, name):
+    """Nobody else on the machine asks then; Traefik alone cannot."""
+    if name == "traefik":
+        pytest.skip("Traefik reaches nothing on unix sockets, as `emit` says")
+    with rig_in(tmp_path, valkey_server, sockets=True) as running:
+        port = running.proxy(name)
+
+        assert exchange(port, request("/public/a")).seen is not None
+        assert exchange(port, request("/web/a")).status == 401
+
+
+RICH = """
+server: {listen: ["unix:g.sock", "0.0.0.0:8080"], trusted_proxies: [127.0.0.1]}
+decision: {listen: "127.0.0.1:9191", callers: [{from: 127.0.0.1, dialect: @dialect@}]}
+tokens: {issuer: https://shop.test, audience: shop}
+upstreams:
+  shop: {servers: ["https://127.0.0.1:8443", "https://127.0.0.1:8444"], tls: {server_name: shop.internal}}
+  host-of_its.own: {servers: ["http://127.0.0.1:9001"], host: upstream}
+schemes:
+  api: {type: jwt, keys: {local: true}, from: [bearer, {query: access_token}]}
+routes:
+  - {match: {host: shop.test, path: "/api/{x}/y"}, auth: api, upstream: shop, strip_prefix: /api}
+  - {match: {host: "*.shop.test", path: /**}, auth: api, upstream: host-of_its.own, upgrades: []}
+  - {match: {host: "127.0.0.1", path: "/a%20b/c.d"}, auth: none, upstream: shop, pass_headers: [X-Rewrite-URL]}
+"""
+
+
+def validated(name, directory):
+    """Return the command by which a proxy checks its configuration."""
+    own = f"{directory}/"
+    return {
+        "nginx": [tool("nginx"), "-t", "-p", own, "-c", f"{own}nginx.conf", "-e", "stderr"],
+        "haproxy": [tool("haproxy"), "-c", "-f", "haproxy.cfg"],
+        "caddy": [tool("caddy"), "validate", "--adapter", "caddyfile", "--config", "Caddyfile"],
+        "envoy": [tool("envoy"), "--mode", "validate", "-c", "envoy.yaml"],
+    }[name]
+
+
+def test_the_proxy_understands_what_is_written(tmp_path, name):
+    """TLS, sockets, wildcards and odd names included: its own check finds no fault."""
+    if name == "traefik":
+        pytest.skip("Traefik checks nothing before it runs")
+    file = tmp_path / "latchgate.yaml"
+    file.write_text(RICH.replace("@dialect@", name))
+    listen = Address("127.0.0.1", 8123)
+    text = written(load(file).config, name, file="latchgate.yaml", listen=listen)
+    (
+        tmp_path
+        / {"caddy": "Caddyfile", "envoy": "envoy.yaml", "haproxy": "haproxy.cfg"}.get(
+            name, "l.conf"
+        )
+    ).write_text(text)
+    if name == "haproxy":
+        script = written(load(file).config, name, file="f", listen=listen, is_lua=True)
+        (tmp_path / LUA).write_text(script)
+    (tmp_path / "nginx.conf").write_text("pid p; events {} http { include l.conf; }")
+    environment = {**os.environ, "XDG_DATA_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
+    done = subprocess.run(
+        validated(name, tmp_path),
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
