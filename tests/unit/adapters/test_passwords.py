@@ -208,7 +208,7 @@ async def test_the_process_ends_with_the_gate(passwords):
 async def polite(monkeypatch):
     """Give a pool whose process gives way, as outside of tests."""
     monkeypatch.delenv("LATCHGATE_PASSWORDS")
-    pool = Pool(waiting=2)
+    pool = Pool(waiting=2, patience_s=100.0)
     yield pool
     await pool.close()
 
@@ -228,6 +228,7 @@ async def test_the_process_gives_way_to_requests(polite):
 async def test_where_nothing_is_left_to_it_another_process_takes_a_part(polite, monkeypatch):
     """No log-in waits for a time that does not come; what was asked is done by the next process."""
     known = hash_password("x")
+    monkeypatch.setattr(module, "STALLED_S", 100.0)  # tests leave it hardly any time
     assert await polite.check(known, "x")
     monkeypatch.setattr(module, "STALLED_S", 0.1)
     stalled = polite._process
@@ -238,7 +239,7 @@ async def test_where_nothing_is_left_to_it_another_process_takes_a_part(polite, 
     assert stalled.is_over
     assert os.SCHED_OTHER == os.sched_getscheduler(polite._process._process.pid)
 
-    monkeypatch.setattr(module, "STALLED_S", 1.0)
+    monkeypatch.setattr(module, "STALLED_S", 100.0)
     monkeypatch.setattr(module, "PLAIN_S", 0.0)
     assert await polite.check(known, "x")
     assert os.SCHED_IDLE == os.sched_getscheduler(polite._process._process.pid)
