@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from proxy.config.foreign_formats import FORMATS
 from proxy.config.models import (
     Config,
-    JwtSchemeConfig,
     LoginConfig,
     RouteConfig,
     SchemeConfig,
@@ -16,6 +16,7 @@ from proxy.config.models import (
     TokensConfig,
     UpstreamConfig,
 )
+from proxy.config.scheme_models import SessionIdentityMapping
 
 
 def complete(config: Config, base: Path) -> Config:
@@ -49,7 +50,9 @@ def _upstream(name: str, upstream: UpstreamConfig) -> UpstreamConfig:
 
 
 def _scheme(scheme: SchemeConfig, tokens: TokensConfig | None) -> SchemeConfig:
-    if not isinstance(scheme, JwtSchemeConfig) or not scheme.keys.local or tokens is None:
+    if isinstance(scheme, SessionSchemeConfig):
+        return _session(scheme)
+    if not scheme.keys.local or tokens is None:
         return scheme
     update: dict[str, object] = {}
     if not scheme.issuer:
@@ -58,6 +61,23 @@ def _scheme(scheme: SchemeConfig, tokens: TokensConfig | None) -> SchemeConfig:
         update["audience"] = [tokens.audience]
     if "algorithms" not in scheme.model_fields_set:
         update["algorithms"] = [tokens.algorithm]
+    return scheme.model_copy(update=update)
+
+
+def _session(scheme: SessionSchemeConfig) -> SessionSchemeConfig:
+    """Fill in what the framework of a foreign format does unless it is told otherwise."""
+    known = FORMATS.get(scheme.format)
+    if known is None:
+        return scheme
+    written = scheme.model_fields_set
+    update = {key: value for key, value in known.defaults.items() if key not in written}
+    if known.serializers and not scheme.serializer:
+        update["serializer"] = known.serializers[0]
+    if scheme.format == "aiohttp-session" and "prefix" not in written:
+        update["prefix"] = f"{update.get('cookie', scheme.cookie)}_"  # as its storage does
+    if known.identity and (scheme.identity is None or not scheme.identity.subject):
+        given = {} if scheme.identity is None else scheme.identity.model_dump(exclude_unset=True)
+        update["identity"] = SessionIdentityMapping(**{**known.identity, **given})
     return scheme.model_copy(update=update)
 
 

@@ -25,9 +25,7 @@ _WORDS: Final = {
     "int_type": "must be a whole number",
     "string_type": "must be text; put it in quotes",
 }
-_FOREIGN_FORMATS: Final = frozenset(
-    {"express", "flask", "django", "laravel", "php", "rails", "spring"}
-)
+_FOREIGN_FORMATS: Final = frozenset({"express", "flask", "django"})
 
 
 def show_path(path: Path) -> str:

@@ -23,7 +23,7 @@ ANY_ITEM: Final = "[]"
 LATER: Final = frozenset(
     {
         "store.durability",
-        "schemes.*.secrets", "schemes.*.serializer", "schemes.*.signer",
+        "schemes.*.signer",
         "routes[].limits", "routes[].mode",
     }
 )  # fmt: skip

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from proxy.config.addresses import StoreUrl, host_of, is_loopback, parse_http_url
+from proxy.config.foreign_checks import check_foreign, only_for
 from proxy.config.header_names import why_no_source
 from proxy.config.models import (
     Config,
@@ -25,7 +26,8 @@ MIN_SECRET_BYTES: Final = 32
 ASSERTION_SUFFIX: Final = "/assertion"
 """Ends the issuer of every gate's assertions (K4)."""
 
-_JSON_ONLY: Final = ("identity", "prefix", "store")
+_NATIVE: Final = frozenset({"type", "format", "cookie", "issued_by", "idle_timeout", "lifetime"})
+"""Keys of the gate's own sessions."""
 _NATIVE_ONLY: Final = ("idle_timeout", "lifetime")
 _KEY_SOURCES: Final = ("jwks_url", "discovery", "file", "secret", "local")
 _LOOPBACK: Final = "<loopback>"
@@ -51,20 +53,17 @@ def check_session_keys(survey: Survey) -> Iterator[Problem]:
         written = scheme.model_fields_set
         path = ("schemes", name)
         if scheme.format == "native":
-            for key in _JSON_ONLY:
-                if key in written:
-                    yield Problem((*path, key), "is for `format: json` only")
+            for key in sorted(written - _NATIVE):
+                yield Problem((*path, key), only_for(key))
             if scheme.idle_timeout > scheme.lifetime:
                 message = "is longer than lifetime, which ends the session first"
                 yield Problem((*path, "idle_timeout"), message, is_warning=True)
             continue
         for key in _NATIVE_ONLY:
             if key in written:
-                message = "is for `format: native` only; a json session lives as long as its key"
+                message = "is for `format: native` only; others live as long as their keys"
                 yield Problem((*path, key), message)
-        for key in ("cookie", "identity"):
-            if key not in written and survey.is_whole(*path, key):
-                yield Problem((*path, key), "is required with `format: json`")
+        yield from check_foreign(survey, path, scheme)
 
 
 def check_cookies(survey: Survey) -> Iterator[Problem]:

@@ -20,6 +20,7 @@ from proxy.config.secret import SecretValue
 from proxy.config.strict import Section
 from proxy.config.upstream_models import OTHER, WORD, word_or_other
 from proxy.config.values import (
+    Count,
     Duration,
     DurationOrZero,
     FilePath,
@@ -126,6 +127,13 @@ class IdentityMapping(Section):
     """A list of scopes, or one text with spaces between them."""
 
 
+class SessionIdentityMapping(IdentityMapping):
+    """The same for an application's sessions: frameworks that sign people in have a usual place."""
+
+    subject: Text = ""
+    """The person's identifier; without a value the session opens nothing."""
+
+
 class TokenIdentityMapping(IdentityMapping):
     """The same for tokens, which have usual names."""
 
@@ -146,22 +154,48 @@ class SessionSchemeConfig(Section):
 
     type: Literal["session"]
     """Sessions: a cookie names a record in a store."""
-    format: Literal["native", "json"]
-    """native: the gate's own records; json: any application's JSON records."""
+    format: Literal[
+        "native", "json",
+        "php", "laravel", "spring", "better-auth", "aiohttp-session", "starsessions", "rails",
+    ]  # fmt: skip
+    """native: the gate's own records; all others: those that an application keeps in Redis."""
     cookie: Token = "__Host-sid"
-    """The cookie's name; the default is for native only."""
+    """The cookie's name; the default is native's, others have their framework's, json has none."""
     idle_timeout: Duration = 1_800.0
     """native: how long a session lives without use."""
     lifetime: Duration = 43_200.0
     """native: how long a session lives at most."""
     issued_by: Annotated[list[Name], AfterValidator(unique)] = []
-    """Upstreams that may set the cookie. native: empty means none; json: empty means any."""
+    """Upstreams that may set the cookie. native: empty means none; others: empty means any."""
     prefix: SessionPrefix = ""
-    """json: begin of the application's session keys."""
+    """Not native: begin of the application's session keys."""
     store: StoreUrlValue | None = None
-    """json: the application's store; default the gate's own."""
-    identity: IdentityMapping | None = None
-    """json: where the record says who it is; required there."""
+    """Not native: the application's store; default the gate's own."""
+    identity: SessionIdentityMapping | None = None
+    """Not native: where the record says who it is."""
+    secrets: Annotated[
+        list[SecretValue],
+        BeforeValidator(one_or_many, json_schema_input_type=SecretValue | list[SecretValue]),
+    ] = Field(default=[])
+    """What the application signs or encrypts its cookie with, the newest first."""
+    serializer: Text = ""
+    """How the application writes a session; which words, the format says."""
+    id_length: Count | None = None
+    """Letters of a session's id."""
+    id_bits: Literal[4, 5, 6] = 4
+    """php: session.sid_bits_per_character."""
+    cipher: Literal["AES-128-CBC", "AES-256-CBC", "AES-128-GCM", "AES-256-GCM"] = "AES-256-CBC"
+    """laravel: app.cipher."""
+    encrypted: Flag = False
+    """laravel: session.encrypt."""
+    attributes: Annotated[list[Text], AfterValidator(unique)] = []
+    """spring: further attributes that are read."""
+    cookie_encoding: Literal["base64", "plain"] = "base64"
+    """spring: plain with WebFlux, or where useBase64Encoding is off."""
+    jvm_route: Text | None = None
+    """spring: jvmRoute, which ends the cookie's value."""
+    max_age: Duration | None = None
+    """aiohttp-session: max_age of the application's storage."""
 
 
 class KeysConfig(Section):

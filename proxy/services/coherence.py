@@ -15,7 +15,7 @@ from typing import Any
 
 from proxy.adapters.boot_clock import boot_time
 from proxy.adapters.store import StoreAddress
-from proxy.adapters.store.tracked_link import Command
+from proxy.adapters.store.tracked_link import Command, Take
 from proxy.adapters.store.tracked_store import TrackedStore
 from proxy.config.models import Config
 from proxy.core.coherence import (
@@ -243,12 +243,19 @@ class Ledger:
         return flight
 
     def look_up(
-        self, key: Key, commands: Sequence[Command], fill: Fill, keys: Collection[bytes]
+        self,
+        key: Key,
+        commands: Sequence[Command],
+        fill: Fill,
+        keys: Collection[bytes],
+        *,
+        required: int = 1,
     ) -> asyncio.Future[Finding]:
         """Send a look-up that everybody who asks for `key` meanwhile shares; see `wait_for`.
 
         `keys` are all that the result depends on, beside those of the scheme. `fill` says what the
-        replies mean; what it returns is kept before anything else is taken off the wire.
+        replies mean; what it returns is kept before anything else is taken off the wire. The first
+        `required` replies must not be errors.
         """
         assert self._tracked is not None  # noqa: S101 - only schemes with a store look up
         self._counters.misses += 1
@@ -270,11 +277,16 @@ class Ledger:
             return kept.finding
 
         watched = (*keys, *scope.keys) if len(commands) > 1 else ()
-        future = self._tracked.ask(commands, take, keys=watched)
+        future = self._tracked.ask(commands, take, keys=watched, required=required)
         if not future.done():
             self._flights[key] = future
             future.add_done_callback(lambda done: self._landed(key, done))
         return future
+
+    def ask(self, commands: Sequence[Command], take: Take) -> asyncio.Future[Any]:
+        """Send a question whose answer is no verdict; the future fails with `StoreUnavailable`."""
+        assert self._tracked is not None  # noqa: S101 - only schemes with a store look up
+        return self._tracked.ask(commands, take, required=0)
 
     def _landed(self, key: Key, flight: asyncio.Future[Finding]) -> None:
         """Let a look-up that is over be joined no more; one that began since is another one."""

@@ -46,6 +46,7 @@ from proxy.core.templates import parse_template
 from proxy.errors import Problem, ProxyError
 from proxy.model import ClientInfo, Header, Identity, RequestView
 from proxy.services.route import HashKey, Require
+from proxy.services.schemes.foreign_formats import format_of
 from proxy.services.schemes.port import Place
 
 T = TypeVar("T")
@@ -384,6 +385,8 @@ def compile_problems(config: Config) -> Iterator[Problem]:
         if isinstance(scheme, JwtSchemeConfig):
             yield from _attempt(path, partial(compile_verifier, config, scheme))
             yield from _attempt((*path, "keys"), partial(static_keys, scheme))
+        elif scheme.format != "native":
+            yield from _attempt((*path, "secrets"), partial(format_of, scheme))
         if scheme.identity is not None:
             yield from _mapping_problems((*path, "identity"), scheme.identity)
     for name, upstream in config.upstreams.items():

@@ -214,6 +214,14 @@ def fits(command: Sequence[Argument], reply: Any) -> bool:
                 and len(reply) == len(command) - 1
                 and all(value is None or type(value) is bytes for value in reply)
             )
+        case "HMGET":
+            return (
+                type(reply) is list
+                and len(reply) == len(command) - 2
+                and all(value is None or type(value) is bytes for value in reply)
+            )
+        case "GETRANGE":
+            return type(reply) is bytes
         case "PTTL" | "DEL":
             return type(reply) is int
         case "GET" | "SET":

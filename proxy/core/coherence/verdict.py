@@ -25,6 +25,8 @@ class Verdict:
     """The last set in which `verified_by` was seen."""
     record_digest: bytes | None = None
     """Of a foreign record's bytes: equal bytes need not be decoded again."""
+    weight: int = 0
+    """Bytes that a foreign record takes when it is decoded, as estimated."""
     refused: Rejected | None = None
     """Why the credential opens nothing although it is genuine: it was revoked."""
     seen_at: float = -math.inf

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from math import inf
 from typing import Any, Final
 
+from proxy.core.formats.port import MAX_RECORD_BYTES, Format, Reading
 from proxy.core.formats.refusal import BadSession
 from proxy.core.strict_json import BadJson, loads_object
 
@@ -41,3 +42,14 @@ def read_session(
     if not isinstance(created, int | float) or isinstance(created, bool):
         raise BadSession("`created` is missing, which max_age counts from")
     return members, created + max_age
+
+
+def session_format(prefix: str, *, max_age: float | None) -> Format:
+    """Return the format of sessions under `prefix`, which is the cookie's name and `_`."""
+    return Format(
+        "aiohttp-session",
+        prefix,
+        session_id,
+        lambda raw, _id: Reading(*read_session(raw, max_age=max_age, max_bytes=MAX_RECORD_BYTES)),
+        "32 of 0-9 a-f",
+    )

@@ -14,9 +14,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
+from proxy.core.formats.port import MAX_RECORD_BYTES, Format, Guard, Reading
 from proxy.core.formats.refusal import BadSession
 from proxy.core.mapping import as_text
 from proxy.core.strict_json import BadJson, loads_object
@@ -91,3 +93,21 @@ def _time(value: Any) -> float:
         except ValueError:
             pass
     raise BadSession("a date is missing")
+
+
+def session_format(prefix: str, *, secrets: Sequence[bytes]) -> Format:
+    """Return the format of sessions whose tokens any of `secrets` has signed."""
+
+    def read(raw: bytes, wanted: str) -> Reading:
+        session = read_session(raw, wanted, max_bytes=MAX_RECORD_BYTES)
+        guard = Guard(REVOKED + session.user_id, partial(is_revoked, session))
+        return Reading(session.members, session.ends_at, guard)
+
+    return Format(
+        "better-auth",
+        prefix,
+        partial(token, secrets=secrets),
+        read,
+        "<token>.<signature>, signed with one of `secrets`",
+        has_guard=True,
+    )

@@ -14,6 +14,7 @@ from urllib.parse import unquote_to_bytes
 
 from proxy.core.formats.laravel_crypt import BadPayload, Cipher, decrypt
 from proxy.core.formats.php_values import BadPhp, Members, Reader
+from proxy.core.formats.port import MAX_RECORD_BYTES, Format, Reading
 from proxy.core.formats.refusal import BadSession
 from proxy.core.strict_json import BadJson, loads_object
 
@@ -75,3 +76,31 @@ def _text(raw: bytes, max_bytes: int) -> bytes:
     if not reader.is_done:
         raise BadPhp("something behind the string")
     return text
+
+
+def session_format(
+    prefix: str,
+    serialization: Serialization,
+    *,
+    cookie: str,
+    keys: Sequence[bytes],
+    cipher: Cipher,
+    is_encrypted: bool,
+) -> Format:
+    """Return the format of sessions whose cookie is called `cookie`; `keys` decrypt, newest first."""
+
+    def locate(value: bytes) -> str | None:
+        try:
+            return session_id(value, cookie, keys, cipher)
+        except BadPayload:
+            return None
+
+    def read(raw: bytes, _id: str) -> Reading:
+        inner = cipher if is_encrypted else None
+        return Reading(
+            read_session(raw, serialization, max_bytes=MAX_RECORD_BYTES, keys=keys, cipher=inner)
+        )
+
+    return Format(
+        "laravel", prefix, locate, read, f"encrypted with APP_KEY ({cipher}) for this cookie's name"
+    )

@@ -6,10 +6,12 @@ Laravel has sessions of its own: `laravel`. What never belongs here: PHP's value
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Final, Literal
 from urllib.parse import unquote_to_bytes
 
 from proxy.core.formats.php_values import BadPhp, Members, Reader
+from proxy.core.formats.port import MAX_RECORD_BYTES, Format, Reading
 from proxy.core.formats.refusal import BadSession
 
 Handler = Literal["php", "php_serialize", "php_binary"]
@@ -85,3 +87,19 @@ def _take(reader: Reader, begin: int, end: int, after: int) -> str:
         raise BadPhp("a variable's name is not UTF-8") from None
     reader.position = after
     return name
+
+
+def session_format(prefix: str, handler: Handler, *, length: int, bits: int) -> Format:
+    """Return the format of sessions as php.ini makes them."""
+    letters = _LETTERS[bits].decode().replace("\\", "")
+    return Format(
+        "php",
+        prefix,
+        partial(session_id, pattern=id_pattern(length, bits)),
+        lambda raw, _id: _reading(read_session(raw, handler, max_bytes=MAX_RECORD_BYTES)),
+        f"{length} of {letters} (session.sid_length, session.sid_bits_per_character)",
+    )
+
+
+def _reading(members: Members) -> Reading | None:
+    return Reading(members) if members else None  # an id that nobody gave out is adopted so

@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
+from proxy.core.formats.port import MAX_RECORD_BYTES, Format, Reading
 from proxy.core.formats.refusal import BadSession
 from proxy.core.strict_json import BadJson, loads_object
 
@@ -41,3 +43,14 @@ def read_session(raw: bytes, *, max_bytes: int) -> Mapping[str, Any]:
         return loads_object(raw, max_bytes=max_bytes)
     except BadJson as bad:
         raise BadSession(str(bad)) from None
+
+
+def session_format(prefix: str, *, length: int) -> Format:
+    """Return the format of sessions whose public ids have `length` letters."""
+    return Format(
+        "rails",
+        prefix,
+        partial(private_id, length=length),
+        lambda raw, _id: Reading(read_session(raw, max_bytes=MAX_RECORD_BYTES)),
+        f"{length} of 0-9 a-f; the key has its SHA-256",
+    )

@@ -11,10 +11,12 @@ import binascii
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 from typing import Any, Final, Literal
 
 from proxy.core.formats import java_values
+from proxy.core.formats.port import MAX_RECORD_BYTES, Format, Reading
 from proxy.core.formats.refusal import BadSession
 from proxy.core.strict_json import BadJson, loads
 
@@ -149,3 +151,27 @@ def _authorities(value: Any) -> list[str]:
     found = value if isinstance(value, list) else []
     names = [one.get("authority") for one in found if isinstance(one, dict)]
     return [name for name in names if isinstance(name, str)]
+
+
+def session_format(
+    prefix: str,
+    serializer: Serializer,
+    *,
+    attributes: tuple[str, ...],
+    is_base64: bool,
+    route: str,
+) -> Format:
+    """Return the format of sessions under `prefix`, the namespace and `:sessions:`."""
+
+    def read(fields: Mapping[str, bytes | None], _id: str) -> Reading | None:
+        session = read_session(fields, serializer, max_bytes=MAX_RECORD_BYTES)
+        return None if session is None else Reading(session.members, session.ends_at)
+
+    return Format(
+        "spring",
+        prefix,
+        partial(session_id, is_base64=is_base64, route=route.encode()),
+        read,
+        "a UUID, " + ("in base64" if is_base64 else "as it is"),
+        fields=fields_of(serializer, attributes),
+    )

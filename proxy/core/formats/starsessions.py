@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from proxy.core.formats.port import MAX_RECORD_BYTES, Format, Reading
 from proxy.core.formats.refusal import BadSession
 from proxy.core.strict_json import BadJson, loads_object
 
@@ -30,3 +31,14 @@ def read_session(raw: bytes, *, max_bytes: int) -> Mapping[str, Any]:
         raise BadSession(str(bad)) from None
     members.pop(_NOTES, None)
     return members
+
+
+def session_format(prefix: str) -> Format:
+    """Return the format of sessions under `prefix`."""
+    return Format(
+        "starsessions",
+        prefix,
+        session_id,
+        lambda raw, _id: Reading(read_session(raw, max_bytes=MAX_RECORD_BYTES)),
+        "32 of 0-9 a-f",
+    )

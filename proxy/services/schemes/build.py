@@ -19,9 +19,11 @@ from proxy.services.audit import Audit
 from proxy.services.coherence import Coherence
 from proxy.services.deny_list import DenyList, common_keys
 from proxy.services.revocations import Revocations
+from proxy.services.schemes.foreign_formats import format_of
+from proxy.services.schemes.foreign_records import ForeignRecords
 from proxy.services.schemes.jwt import JwtScheme
 from proxy.services.schemes.port import Place, Scheme
-from proxy.services.schemes.records import JsonRecords, NativeRecords, SessionRecords
+from proxy.services.schemes.records import NativeRecords, SessionRecords
 from proxy.services.schemes.session import SessionScheme
 from proxy.services.session_reading import session_key
 from proxy.services.sessions import Sessions
@@ -162,7 +164,7 @@ class SchemeBuilder:
 
     def _session(self, name: str, scheme: SessionSchemeConfig) -> SessionScheme:
         is_native = scheme.format == "native"
-        records = self._native(name, scheme) if is_native else self._json(name, scheme)
+        records = self._native(name, scheme) if is_native else self._foreign(name, scheme)
         login = self._config.login
         is_login = login is not None and login.scheme == name
         local = Place("cookie", bare_name(scheme.cookie)) if is_login else None
@@ -190,7 +192,7 @@ class SchemeBuilder:
             audit=self.audit,
         )
 
-    def _json(self, name: str, scheme: SessionSchemeConfig) -> SessionRecords:
+    def _foreign(self, name: str, scheme: SessionSchemeConfig) -> SessionRecords:
         if scheme.identity is None:
             raise ValueError(f"scheme {name} does not say where a record names its subject")
         if scheme.store is None:
@@ -198,7 +200,9 @@ class SchemeBuilder:
         else:
             tracked = self._coherence.track(name, address_of(scheme.store))
         ledger = self._coherence.ledger(name, tracked)
-        return JsonRecords(ledger, name, scheme.prefix, compiling.compile_reader(scheme.identity))
+        return ForeignRecords(
+            ledger, name, format_of(scheme), compiling.compile_reader(scheme.identity)
+        )
 
     def _jwt(self, name: str, scheme: JwtSchemeConfig) -> JwtScheme:
         issuer = compiling.scheme_issuer(self._config, scheme)

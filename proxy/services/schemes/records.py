@@ -1,4 +1,4 @@
-"""Where a session scheme's records are: the gate's own store, or an application's.
+"""Where a session scheme's records are; and the gate's own.
 
 What was found stays in the worker's verdicts; a hit is compared with the clock here, every time.
 """
@@ -9,16 +9,13 @@ import contextlib
 import math
 from asyncio import Future
 from dataclasses import dataclass
-from hashlib import sha256
 from math import inf
 from typing import Any, Final, Protocol
 
 from proxy.adapters.store.link import ReplyError
 from proxy.adapters.tasks import spawn
 from proxy.core.coherence import Finding, Key, Verdict
-from proxy.core.formats import json as json_format
 from proxy.core.formats import native
-from proxy.core.mapping import IdentityReader
 from proxy.core.strict_json import memory_of
 from proxy.errors import StoreUnavailable
 from proxy.model import Absent, Identity
@@ -65,78 +62,6 @@ class SessionRecords(Protocol):
     def use(self, found: Found, key: Key, now: float) -> bool:
         """Count a use by an open connection; False where that has to be tried again later."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class JsonRecords:
-    """Records that an application keeps as JSON; they are only ever read (S12)."""
-
-    ledger: Ledger
-    scheme: str
-    prefix: str
-    reader: IdentityReader
-
-    def known(self, found: Found, key: Key, now: float) -> Identity | Absent | None:
-        """Return what the verdict says; the life of the key is in it."""
-        del now
-        finding = self.ledger.find(found, key)
-        if finding is None:
-            return None
-        self.ledger.hit(found, key, finding)
-        return _told(finding)
-
-    async def look_up(self, found: Found, key: Key, now: float) -> Identity | Absent:
-        """Look the record up, and how long it still lives: its key's life is the session's."""
-        flight = found.looked_up(key) or self.begin(found, key, now)
-        return _NO_ID if flight is None else _told(await self.ledger.wait_for(flight, found, key))
-
-    def begin(self, found: Found, key: Key, now: float) -> Future[Finding] | None:
-        """Begin to look the record up; `None` where the cookie cannot be a session's id."""
-        del now
-        flight = self.ledger.flight(key)
-        if flight is not None:
-            return flight
-        store_key = json_format.cookie_to_key(found.value, self.prefix)
-        if store_key is None:
-            return None
-        raw_key = store_key.encode()
-
-        def fill(replies: list[Any], sent_at: float) -> Kept:
-            return self._read(key, raw_key, replies, sent_at)
-
-        commands = (("MGET", raw_key), ("PTTL", raw_key))
-        return self.ledger.look_up(key, commands, fill, (raw_key,))
-
-    def stand(self, found: Found, key: Key) -> Holds | None:
-        """Return what asks the verdict: the life of the key is in it."""
-        del found
-        vouched = self.ledger.vouched(key)
-        if vouched is None:
-            return None
-        return lambda _now, mono, _address: vouched.holds(mono)
-
-    def use(self, found: Found, key: Key, now: float) -> bool:
-        """Do nothing: its application counts what is a use."""
-        del found, key, now
-        return True
-
-    def _read(self, key: Key, store_key: bytes, replies: list[Any], sent_at: float) -> Kept:
-        (record,), life_ms = replies
-        if record is None:
-            return Kept(Absent("session_unknown", "no such session"), store_keys=(store_key,))
-        digest = sha256(record).digest()
-        before = self.ledger.aside(key)
-        if before is not None and before.record_digest == digest:
-            finding: Finding = Verdict(before.identity, record_digest=digest)
-            self.ledger.restored()
-        else:
-            told = json_format.decode(record, self.reader, scheme=self.scheme)
-            finding = told if isinstance(told, Absent) else Verdict(told, record_digest=digest)
-        if isinstance(life_ms, ReplyError):  # not permitted: without its life it is not kept
-            return Kept(finding, is_kept=False)
-        until = _until(life_ms, sent_at)
-        size = _size(record) if isinstance(finding, Verdict) else 0
-        return Kept(finding, store_keys=(store_key,), size=size, until=until)
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,7 +251,3 @@ def _until(life_ms: int, sent_at: float) -> float:
     counts for itself, from before the question was sent.
     """
     return inf if life_ms == -1 else sent_at + life_ms / 1000
-
-
-def _told(finding: Finding) -> Identity | Absent:
-    return finding if isinstance(finding, Absent) else finding.identity

@@ -1,7 +1,6 @@
 """The `session` scheme: a cookie, looked up in a store.
 
-`native` records are the gate's own (reference.md §4); `json` reads a home-grown store of an
-application. Nothing is written to a foreign store, nothing foreign is executed.
+`native` records are the gate's own (reference.md §4); all others are those of an application. Nothing is written to a foreign store, nothing foreign is executed.
 """
 
 from __future__ import annotations

@@ -21,7 +21,8 @@ from proxy.core.formats import (
     spring,
     starsessions,
 )
-from proxy.core.formats import json as foreign
+from proxy.core.formats.json import session_format
+from proxy.core.formats.port import open_record
 from proxy.core.formats.refusal import BadSession
 from proxy.core.identity import IdentityPlan, IdentityRefused
 from proxy.core.mapping import compile_mapping
@@ -32,6 +33,7 @@ READERS = (
     compile_mapping(subject="{a}|{b.c}", email=None, name="n", roles="{r}", scopes="a.b"),
 )
 
+JSON = session_format("sess:")
 BOUND = 4096
 TOKEN = "6QH1jdV2PDgU3SUK3DDn7GCpgva90Ju7"
 
@@ -110,7 +112,9 @@ def one_input(data: bytes) -> None:
     if data[:1] == b"n":
         outcomes = [_native(record, seen)]
     else:
-        outcomes = [foreign.decode(record, reader, scheme="legacy") for reader in READERS]
+        outcomes = [
+            open_record(JSON, record, "abc", reader, scheme="legacy")[0] for reader in READERS
+        ]
     for outcome in outcomes:
         assert isinstance(outcome, Identity | Absent)
         if isinstance(outcome, Identity):

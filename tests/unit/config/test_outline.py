@@ -98,7 +98,7 @@ def test_later_keys_are_known_by_their_place():
     """`limits` of a route comes later; `limits` of the server is there."""
     assert is_later(("store", "durability"))
     assert is_later(("routes", 3, "limits"))
-    assert is_later(("schemes", "x", "secrets"))
+    assert is_later(("schemes", "x", "signer"))
     assert not is_later(("server", "limits"))
     assert not is_later(("upstreams", "login"))
     assert not LATER & {path for path, _ in outline()}

@@ -28,9 +28,8 @@ def test_keys_of_another_format_are_told(reading):
     text = f"a: {{{NATIVE}, prefix: x, store: 'redis://a', identity: {{subject: a}}}}"
 
     assert messages(reading, text) == [
-        "schemes.a.prefix: is for `format: json` only",
-        "schemes.a.store: is for `format: json` only",
-        "schemes.a.identity: is for `format: json` only",
+        f"schemes.a.{key}: is for the sessions of applications only, not for `format: native`"
+        for key in ("prefix", "store", "identity")
     ]
     found = messages(reading, f"a: {{{JSON}, prefix: s, lifetime: 1h, idle_timeout: 1m}}")
     assert [line.split(": ")[0] for line in found] == [

@@ -11,15 +11,17 @@ from proxy.adapters.store import StoreAddress, open_store
 from proxy.config.models import Config
 from proxy.core.binding import Binding
 from proxy.core.coherence import Verdict
+from proxy.core.formats.json import session_format
 from proxy.core.jose import TokenVerifier
 from proxy.core.keyset import KeySet
 from proxy.core.mapping import compile_mapping
 from proxy.errors import KeysUnavailable, StoreUnavailable
 from proxy.model import Absent, Authenticated, Identity, Rejected
 from proxy.services.coherence import Coherence, Kept
+from proxy.services.schemes.foreign_records import ForeignRecords
 from proxy.services.schemes.jwt import JwtScheme
 from proxy.services.schemes.port import Found, Place
-from proxy.services.schemes.records import JsonRecords, NativeRecords
+from proxy.services.schemes.records import NativeRecords
 from proxy.services.schemes.session import SessionScheme
 from proxy.services.sessions import Login, Sessions
 from proxy.services.uses import Uses
@@ -166,7 +168,9 @@ class Shop:
         tracked = self.coherence.track("shop", address)
         self.source = tracked.source
         reader = compile_mapping(subject="sub", email=None, name=None, roles="roles", scopes=None)
-        records = JsonRecords(self.coherence.ledger("shop", tracked), "shop", "sess:", reader)
+        records = ForeignRecords(
+            self.coherence.ledger("shop", tracked), "shop", session_format("sess:"), reader
+        )
         self.scheme = SessionScheme("shop", (COOKIE,), is_native=False, records=records)
         self.admin = admin
 

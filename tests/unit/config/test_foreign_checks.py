@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import pytest
+
+HEAD = 'upstreams: {shop: {servers: ["http://a"]}}\nroutes: [{auth: none, upstream: shop}]\n'
+STORE = "store: 'redis://apps'"
+WHO = "identity: {subject: user_id}"
+
+
+def messages(reading, scheme):
+    """Return what is wrong with a session scheme `a`, without line and column."""
+    text = f"{HEAD}schemes: {{a: {{type: session, {scheme}}}}}\n"
+    return [found.split(" ", 1)[1] for found in reading.mistakes(text)]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "found"),
+    [
+        (f"format: json, {STORE}", ["cookie: is required", "identity: is required"]),
+        (f"format: php, {STORE}", ["identity: is required"]),
+        (
+            f"format: laravel, {STORE}",
+            ["cookie: is required", "prefix: is required", "secrets: is required"],
+        ),
+        (f"format: better-auth, {STORE}", ["secrets: is required"]),
+        (
+            f"format: rails, {STORE}",
+            ["cookie: is required", "prefix: is required", "identity: is required"],
+        ),
+    ],
+    ids=["json", "php", "laravel", "better-auth", "rails"],
+)
+def test_what_has_no_default_is_asked_for(reading, scheme, found):
+    """S12: a guessed prefix, secret or identity would read somebody else's session."""
+    name = scheme.split(",")[0].removeprefix("format: ")
+    assert messages(reading, scheme) == [f"schemes.a.{one} with `format: {name}`" for one in found]
+
+
+@pytest.mark.parametrize(
+    ("key", "owners"),
+    [
+        ("secrets: [x]", ["laravel", "better-auth"]),
+        ("serializer: php", ["php", "laravel", "spring"]),
+        ("id_bits: 5", ["php"]),
+        ("cipher: AES-128-CBC", ["laravel"]),
+        ("encrypted: true", ["laravel"]),
+        ("jvm_route: x", ["spring"]),
+        ("max_age: 1h", ["aiohttp-session"]),
+    ],
+)
+def test_a_key_of_another_format_is_told(reading, key, owners):
+    """A key that means nothing where it stands is a slip, and says where it belongs."""
+    found = messages(reading, f"format: starsessions, {WHO}, {STORE}, {key}")
+    names = ", ".join(f"`format: {owner}`" for owner in owners)
+    assert [f"schemes.a.{key.partition(':')[0]}: is for {names} only"] == found
+
+
+@pytest.mark.parametrize(
+    ("scheme", "message"),
+    [
+        (f"format: php, {WHO}, serializer: jdk", "must be one of: php, php_serialize, php_binary"),
+        (f"format: php, {WHO}, id_length: 8", "must be 22 to 256, as session.sid_length"),
+        (
+            f"format: rails, cookie: s, prefix: p, {WHO}, id_length: 40",
+            "must be 32 (Rails) or 64 (Rack alone)",
+        ),
+        ("format: starsessions, identity: {email: mail}", "is required"),
+    ],
+    ids=["serializer", "php", "rails", "subject"],
+)
+def test_values_that_the_format_cannot_have(reading, scheme, message):
+    """Each is told at its own key, before anything is served."""
+    (found,) = messages(reading, f"{scheme}, {STORE}")
+    assert found.endswith(message)
