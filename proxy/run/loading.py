@@ -8,7 +8,7 @@ from typing import Final, Literal
 from proxy.adapters.store.checks import check_stores
 from proxy.config.loader import Check, LoadedConfig, load_config, parse_config
 from proxy.run.messages import Boot
-from proxy.services.compile import compile_problems
+from proxy.services.compile_checks import compile_problems
 from proxy.services.policy_tests import policy_problems
 
 CHECKS: Final[tuple[Check, ...]] = (compile_problems, check_stores)

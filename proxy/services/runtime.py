@@ -38,6 +38,7 @@ from proxy.services.assembly import assemble
 from proxy.services.audit import Audit
 from proxy.services.canary import time_notices
 from proxy.services.coherence import Coherence
+from proxy.services.compile_checks import compile_problems
 from proxy.services.gate import Gate
 from proxy.services.issuing import open_token_service
 from proxy.services.keyrings import open_nonces, open_signing_keys
@@ -70,7 +71,7 @@ def load(
 
     Raises `ConfigErrors` with every mistake.
     """
-    return load_config(path, checks=[compiling.compile_problems], environment=environment)
+    return load_config(path, checks=[compile_problems], environment=environment)
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from proxy.config.loader import LoadedConfig, parse_config
 from proxy.errors import ConfigErrors
-from proxy.services.compile import compile_problems
+from proxy.services.compile_checks import compile_problems
 
 HIDDEN = "correct-horse-battery-staple"
 ENVIRONMENT = {"SECRET": HIDDEN, "PORT": "8080"}

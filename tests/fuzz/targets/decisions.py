@@ -14,7 +14,8 @@ from proxy.config.loader import parse_config
 from proxy.core.described import DIALECTS, Misdescribed, describe
 from proxy.core.headers import HeaderRules, fold
 from proxy.model import Peer, Refusal, RequestView
-from proxy.services.compile import compile_problems, identity_names
+from proxy.services.compile import identity_names
+from proxy.services.compile_checks import compile_problems
 from proxy.services.decision import Forward
 from proxy.services.letting import Letting
 from proxy.services.runtime import Runtime

@@ -23,7 +23,7 @@ from proxy.core.compact import encode_segment
 from proxy.edge.lane import Express
 from proxy.edge.server import GateServer
 from proxy.model import AccessRecord
-from proxy.services.compile import compile_problems
+from proxy.services.compile_checks import compile_problems
 from proxy.services.runtime import Runtime
 from tests.fuzz.memory_network import Backend, MemoryLoop, MemoryTransport
 from tests.lanes import forget_people

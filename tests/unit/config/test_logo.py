@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from proxy.config.logo import MAX_LOGO_BYTES, Logo, read_logo
-from proxy.services.compile import compile_problems
+from proxy.services.compile_checks import compile_problems
 
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"/>'
 

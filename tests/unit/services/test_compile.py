@@ -8,7 +8,8 @@ import pytest
 
 from proxy.config.loader import parse_config
 from proxy.errors import ConfigErrors
-from proxy.services.compile import compile_problems, needs_store
+from proxy.services.compile import needs_store
+from proxy.services.compile_checks import compile_problems
 
 APP = 'upstreams: {app: {servers: ["http://127.0.0.1:1"]}}\n'
 JSON = "{type: session, format: json, cookie: c, prefix: 's:', identity: {subject: id}}"
