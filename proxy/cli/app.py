@@ -17,6 +17,7 @@ from proxy.cli.emit import emit
 from proxy.cli.explain import explain
 from proxy.cli.health import health
 from proxy.cli.init import init
+from proxy.cli.inspect_session import inspect_session
 from proxy.cli.options import AsJson
 from proxy.cli.routes import routes
 from proxy.cli.serve import serve
@@ -24,7 +25,15 @@ from proxy.config.schema import json_schema
 
 SECTIONS: Final = {
     "The gate": ("serve", "health", "demo"),
-    "Its configuration": ("init", "check", "routes", "explain", "emit", "schema"),
+    "Its configuration": (
+        "init",
+        "check",
+        "routes",
+        "explain",
+        "inspect-session",
+        "emit",
+        "schema",
+    ),
     "Who may in": ("user", "session", "token", "keys", "audit"),
 }
 """The commands as `--help` lists them."""
@@ -66,6 +75,7 @@ app.command(short_help="Write a commented configuration for one application.")(i
 app.command(short_help="Check the configuration and run its tests.")(check)
 app.command(short_help="Show the policy of every route, public ones first.")(routes)
 app.command(short_help="Show what becomes of a request, and why.")(explain)
+app.command(short_help="Show what is made of an application's cookie, and why.")(inspect_session)
 app.command(short_help="Print another proxy's part, so that it asks this gate.")(emit)
 app.command(short_help="Show who signed in, and what became of credentials.")(audit)
 

@@ -144,6 +144,14 @@ class RedisStore:
         await self._read("PING")
         return _store_info(b"", 0)
 
+    async def look(self, *command: Argument) -> Any:
+        """Send a read-only command of a person who looks around; an error is a `ReplyError`.
+
+        Raises `StoreUnavailable` where the store cannot be reached.
+        """
+        (reply,) = await self._within(lambda link: _settled([link.send(*command)]), attempts=2)
+        return reply
+
     async def close(self) -> None:
         """Close the connection; never raises."""
         if (attempt := self._connecting) is not None:
