@@ -12,6 +12,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import PydanticUndefined
 from pydantic_core.core_schema import WithDefaultSchema
 
+from proxy.config.attribute_docs import attribute_docs
 from proxy.config.models import Config
 from proxy.config.outline import fields_of, sections
 from proxy.config.scheme_models import TokenSource
@@ -30,8 +31,9 @@ def json_schema() -> dict[str, Any]:
     definitions = schema["$defs"]
     for section in sections():
         place = schema if section is Config else definitions[section.__name__]
+        docs = {_key(section, name): text for name, text in attribute_docs(section).items()}
         for key, field in fields_of(section).items():
-            _finish(place["properties"][key], field)
+            _finish(place["properties"][key], field, docs.get(key))
     return {"$schema": DIALECT, **schema, "title": "Latchgate configuration"}
 
 
@@ -56,8 +58,15 @@ class _Generator(GenerateJsonSchema):
         return self.generate_inner(schema["schema"])
 
 
-def _finish(schema: dict[str, Any], field: FieldInfo) -> None:
-    """Say the default as the file does, and that a value is never null."""
+def _key(section: type[Section], attribute: str) -> str:
+    field = section.model_fields.get(attribute)
+    return (field and field.alias) or attribute
+
+
+def _finish(schema: dict[str, Any], field: FieldInfo, description: str | None) -> None:
+    """Say what the key is for, its default as the file does, and that a value is never null."""
+    if description is not None:
+        schema.setdefault("description", description)
     schema.pop("title", None)
     choices = [choice for choice in schema.get("anyOf", ()) if choice != {"type": "null"}]
     if len(choices) == 1:

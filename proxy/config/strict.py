@@ -9,7 +9,8 @@ class Section(BaseModel):
     """A mapping in the file: no unknown key, no conversion, no change afterwards.
 
     Attributes are called as the keys are (`from` is `from_`). An attribute's docstring is its
-    description in the JSON Schema.
+    description in the JSON Schema (`attribute_docs`). What reads and checks a section is built when
+    a file first has it: most files have few.
     """
 
     model_config = ConfigDict(
@@ -18,6 +19,6 @@ class Section(BaseModel):
         frozen=True,
         validate_by_name=True,
         validate_by_alias=True,
-        use_attribute_docstrings=True,
         hide_input_in_errors=True,
+        defer_build=True,
     )

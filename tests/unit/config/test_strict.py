@@ -10,7 +10,6 @@ class Example(Section):
     """A section of the tests' own."""
 
     number: int = 1
-    """Said in the schema."""
 
 
 def test_a_section_takes_nothing_that_it_does_not_know():
@@ -36,8 +35,3 @@ def test_a_mistake_does_not_show_the_value():
         Example(number="hunter2")
 
     assert "hunter2" not in str(caught.value)
-
-
-def test_descriptions_stand_beside_the_attributes():
-    """An attribute's docstring is what an editor shows."""
-    assert Example.model_fields["number"].description == "Said in the schema."
