@@ -50,6 +50,8 @@ THROUGH_OTHERS = {
     "services/schemes/port.py",
     "services/schemes/records.py",
     "services/schemes/session.py",
+    # By its name, as the supervisor does: live/processes/test_worker.py.
+    "run/start_worker.py",
     "edge/connection.py",
     # Through every live test, in both lanes (tests/lanes.py).
     "edge/express.py",

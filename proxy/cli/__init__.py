@@ -4,12 +4,14 @@ Commands parse, call the services, and print; what never belongs here: rules of 
 """
 
 from proxy.run.first_process import end_on_sigterm
+from proxy.run.imports import importing
 
 
 def main() -> None:
     """Run the command line."""
     end_on_sigterm()
-    from proxy.cli.app import main as run  # noqa: PLC0415 - a second's work, and a signal may come
+    with importing():
+        from proxy.cli.app import main as run  # noqa: PLC0415 - it takes long, and a signal may come
 
     run()
 

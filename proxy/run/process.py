@@ -42,7 +42,7 @@ class WorkerProcess:
         ours, theirs = socket.socketpair()
         try:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "proxy.run.worker", str(theirs.fileno())),
+                *(sys.executable, "-P", "-m", "proxy.run.start_worker", str(theirs.fileno())),
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=[theirs.fileno(), *(sock.fileno() for sock in sockets)],
                 env=_environment(),

@@ -1,4 +1,4 @@
-"""A worker process: `python -m proxy.run.worker FD`, started by the supervisor and by nobody else.
+"""A worker process: `python -m proxy.run.start_worker FD`, started by the supervisor and by nobody else.
 
 FD is its end of the control channel. The first message is the boot message; when the channel ends
 the supervisor is gone, and the worker ends at once.
@@ -239,7 +239,3 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with_parent()
     sys.exit(loop.run(serve(int(sys.argv[1]))))
-
-
-if __name__ == "__main__":
-    main()

@@ -54,13 +54,13 @@ class BareWorker:
 
 @pytest.fixture
 async def worker() -> AsyncIterator[BareWorker]:
-    """Start `python -m proxy.run.worker`."""
+    """Start `python -m proxy.run.start_worker`."""
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     inherited = socket.create_server(("127.0.0.1", 0))
     listener = inherited.fileno(), inherited.getsockname()[1]
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "proxy.run.worker", str(theirs.fileno())),
+        *(sys.executable, "-m", "proxy.run.start_worker", str(theirs.fileno())),
         pass_fds=[theirs.fileno(), inherited.fileno()],
         stderr=asyncio.subprocess.PIPE,
         cwd=ROOT,
