@@ -63,7 +63,9 @@ async def _try_store(config: Config, url: StoreUrl) -> Finding:
         address = address_of(url)
     if address is None:
         return Finding("store", str(url), is_good=True, text="not running; serve starts it")
-    store = open_store(address, timeout_s=config.store.timeout)
+    store = open_store(
+        address, timeout_s=config.store.timeout, max_staleness_s=config.store.max_staleness
+    )
     try:
         info = await store.probe()
     except StoreUnavailable as error:

@@ -99,7 +99,11 @@ async def _store_of(settings: Config, scheme: SessionSchemeConfig) -> AsyncItera
         async with open_store_of(settings) as own:
             yield own
         return
-    store = open_store(address_of(scheme.store), timeout_s=settings.store.timeout)
+    store = open_store(
+        address_of(scheme.store),
+        timeout_s=settings.store.timeout,
+        max_staleness_s=settings.store.max_staleness,
+    )
     try:
         yield store
     finally:

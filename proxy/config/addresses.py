@@ -16,12 +16,14 @@ from proxy.config.secret import Secret, parse_secret
 from proxy.config.values import base_of, parse_path, parse_text
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-StoreKind = Literal["embedded", "redis", "rediss", "unix"]
+StoreKind = Literal["embedded", "redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel"]
 
 _LABELS: Final = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.(?!-)[A-Za-z0-9_-]{1,63})*\.?")
 _HOST_PORT: Final = re.compile(r"(\[[^\[\]]*\]|[^\[\]:]*)(?::([0-9]{1,5}))?")
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([/?#].*)?", re.DOTALL)
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443, "redis": 6379, "rediss": 6379}
+_SENTINEL_PORT: Final = 26_379
+_MASTER: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _TLS_FILES: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 
 
@@ -76,10 +78,19 @@ class StoreUrl:
     username: str | None = None
     password: Secret | None = None
     tls_files: tuple[tuple[str, Path], ...] = ()
-    """redis-py's `ssl_ca_certs`, `ssl_certfile`, `ssl_keyfile`; for `rediss` only."""
+    """redis-py's `ssl_ca_certs`, `ssl_certfile`, `ssl_keyfile`; with TLS only."""
+    sentinels: tuple[tuple[str, int], ...] = ()
+    """Host and port of each Sentinel; then `host` and `port` mean nothing."""
+    master: str = ""
+    """What the Sentinels call the master."""
+    sentinel_username: str | None = None
+    sentinel_password: Secret | None = None
 
     def reveal(self) -> str:
-        """Return the URL with its password, as `redis.asyncio.from_url` reads it."""
+        """Return the URL with its password, as `redis.asyncio.from_url` reads it.
+
+        That reads no URL of Sentinels; theirs is as the configuration has it.
+        """
         if self.kind == "embedded":
             return f"embedded:{self.path}"
         secret = self.password.reveal() if self.password is not None else None
@@ -93,19 +104,31 @@ class StoreUrl:
         if secret is not None:
             login += f":{quote(secret, safe='')}"
         at = f"{login}@" if login else ""
+        if self.sentinel_username is not None:
+            query.append(("sentinel_username", self.sentinel_username))
+        if self.sentinel_password is not None:
+            query.append(("sentinel_password", self.sentinel_password.reveal()))
         query_text = urlencode(query[1:], quote_via=quote)
         tail = f"?{query_text}" if query_text else ""
-        return f"{self.kind}://{at}{_bracketed(self.host)}:{self.port}/{self.db}{tail}"
+        return f"{self.kind}://{at}{self._places()}/{self.db}{tail}"
 
     def is_same_database(self, other: StoreUrl) -> bool:
         """Tell whether both name one database of one server, whoever logs in."""
-        mine = (self.host, self.port, self.path, self.db)
-        return mine == (other.host, other.port, other.path, other.db)
+        mine = (self.host, self.port, self.path, self.master, self.db)
+        if mine != (other.host, other.port, other.path, other.master, other.db):
+            return False
+        return not self.sentinels or not set(self.sentinels).isdisjoint(other.sentinels)
 
     def __str__(self) -> str:
         if self.path is not None:
             return f"{self.kind}:{self.path}"
-        return f"{self.kind}://{_bracketed(self.host)}:{self.port}/{self.db}"
+        return f"{self.kind}://{self._places()}/{self.db}"
+
+    def _places(self) -> str:
+        if not self.sentinels:
+            return f"{_bracketed(self.host)}:{self.port}"
+        hosts = ",".join(f"{_bracketed(host)}:{port}" for host, port in self.sentinels)
+        return f"{hosts}/{self.master}"
 
 
 def parse_address(value: object, info: ValidationInfo | None) -> Address:
@@ -152,8 +175,10 @@ def parse_store_url(value: object, info: ValidationInfo | None) -> StoreUrl:
         return StoreUrl("embedded", path=base_of(info) / path)
     if text.startswith("unix:"):
         return _unix_store(text, info)
-    if re.match(r"redis\+(sentinel|cluster)://", text):
-        raise ValueError("Sentinel and Cluster are not available in this version")
+    if re.match(r"rediss?\+cluster://", text):
+        raise ValueError("a Cluster is not available in this version; Sentinel is")
+    if re.match(r"rediss?\+sentinel://", text):
+        return _sentinel_store(text, info)
     return _network_store(text, info)
 
 
@@ -333,7 +358,7 @@ def _unix_store(text: str, info: ValidationInfo | None) -> StoreUrl:
 
 
 def _network_store(text: str, info: ValidationInfo | None) -> StoreUrl:
-    sentence = "must start with embedded:, redis://, rediss:// or unix://"
+    sentence = "must start with embedded:, redis://, rediss://, redis+sentinel:// or unix://"
     match = _URL.fullmatch(text)
     if match is None or match[1] not in {"redis", "rediss"}:
         raise ValueError(sentence)
@@ -353,6 +378,38 @@ def _network_store(text: str, info: ValidationInfo | None) -> StoreUrl:
         username=_unquoted(user) or None,
         password=Secret(_unquoted(password)) if password else None,
         tls_files=tuple((key, base_of(info) / query[key]) for key in _TLS_FILES if key in query),
+    )
+
+
+def _sentinel_store(text: str, info: ValidationInfo | None) -> StoreUrl:
+    match = _URL.fullmatch(text)
+    assert match is not None  # noqa: S101 - the caller has seen how it begins
+    kind: StoreKind = "rediss+sentinel" if match[1] == "rediss+sentinel" else "redis+sentinel"
+    login, _, places = match[2].rpartition("@")
+    user, _, password = login.partition(":")
+    path, _, query_text = (match[3] or "").partition("?")
+    files = _TLS_FILES if kind == "rediss+sentinel" else ()
+    query = _query(query_text, {"db", "sentinel_username", "sentinel_password", *files})
+    master, _, database = path.strip("/").partition("/")
+    if _MASTER.fullmatch(master) is None:
+        raise ValueError("must name the master behind the Sentinels: redis+sentinel://h1,h2/name")
+    if database and "db" in query:
+        raise ValueError("names its database twice, in the path and as db=")
+    found = [_host_port(place) for place in places.split(",")]
+    sentinels = tuple((host, port or _SENTINEL_PORT) for host, port in found)
+    if len(set(sentinels)) != len(sentinels):
+        raise ValueError("names a Sentinel twice, and it would count twice")
+    secret = query.get("sentinel_password")
+    return StoreUrl(
+        kind,
+        db=_database(database or query.get("db", "0")),
+        username=_unquoted(user) or None,
+        password=Secret(_unquoted(password)) if password else None,
+        tls_files=tuple((key, base_of(info) / query[key]) for key in files if key in query),
+        sentinels=sentinels,
+        master=master,
+        sentinel_username=query.get("sentinel_username"),
+        sentinel_password=Secret(secret) if secret else None,
     )
 
 

@@ -22,7 +22,6 @@ ANY_ITEM: Final = "[]"
 
 LATER: Final = frozenset(
     {
-        "store.durability",
         "schemes.*.signer",
         "routes[].limits", "routes[].mode",
     }

@@ -1,4 +1,4 @@
-"""Checks of how long a verdict may be believed, and of the memory that it takes."""
+"""Checks of how long a verdict may be believed, what it takes, and of what is waited for."""
 
 from __future__ import annotations
 
@@ -47,4 +47,16 @@ def check_verdicts(survey: Survey) -> Iterator[Problem]:
         yield Problem(path, "must be at least 64KiB")
 
 
-CHECKS: Final = (check_outage, check_staleness, check_verdicts)
+def check_durability(survey: Survey) -> Iterator[Problem]:
+    """Find replicas that there are none of, and a wait for them that no look-up has time for."""
+    store = survey.config.store
+    path = ("store", "durability")
+    if store.durability == "none" or not survey.is_whole(*path):
+        return
+    if store.url.kind == "embedded":
+        yield Problem(path, "an embedded store has no replicas")
+    if store.durability.timeout >= store.timeout:
+        yield Problem((*path, "timeout"), "must be shorter than store.timeout, which ends it first")
+
+
+CHECKS: Final = (check_outage, check_staleness, check_verdicts, check_durability)

@@ -30,6 +30,7 @@ from proxy.config.values import (
     Text,
     matching,
     one_or_many,
+    parse_count,
 )
 
 KeyPrefix = Annotated[
@@ -52,11 +53,35 @@ class ServeCachedConfig(Section):
     """How long cached verdicts answer safe requests, since the store was last known to be there."""
 
 
+def parse_replicas(value: object) -> int | Literal["all"]:
+    """Return `all`, or a number of replicas above 0."""
+    if isinstance(value, str) and value == "all":
+        return "all"
+    try:
+        return parse_count(value)
+    except ValueError as error:
+        message = "must be all or a whole number" if isinstance(value, str) else str(error)
+        raise ValueError(message) from None
+
+
+class DurabilityConfig(Section):
+    """Logins and revocations are answered only once replicas have them."""
+
+    replicas: Annotated[
+        int | Literal["all"],
+        PlainValidator(parse_replicas),
+        WithJsonSchema({"anyOf": [{"const": "all"}, {"type": "integer", "minimum": 1}]}),
+    ]
+    """How many; `all` is as many as the master has, and one at least."""
+    timeout: Duration = 0.05
+    """How long they may take; then the answer is 503."""
+
+
 class StoreConfig(Section):
     """The Redis or Valkey that holds sessions and revocations."""
 
     url: StoreUrlValue = StoreUrl("embedded", path=Path("var/store"))
-    """embedded:directory, redis://, rediss:// or unix://; or {file: path} that holds such a URL."""
+    """embedded:directory, redis://, rediss://, redis+sentinel:// or unix://; or {file: path} of it."""
     prefix: KeyPrefix = "latchgate:"
     """Begin of every key that the gate writes."""
     timeout: Duration = 0.5
@@ -72,6 +97,11 @@ class StoreConfig(Section):
     """What a running gate does when the store has lost revocations."""
     eviction: Literal["refuse", "accept"] = "refuse"
     """Whether a store with a memory bound whose policy can evict keys is used at all."""
+    durability: Annotated[
+        Annotated[Literal["none"], Tag(WORD)] | Annotated[DurabilityConfig, Tag(OTHER)],
+        Discriminator(word_or_other),
+    ] = "none"
+    """Whether a change is answered before the replicas have it, or {replicas: all, timeout: 50ms}."""
 
     @property
     def grace_s(self) -> float | None:

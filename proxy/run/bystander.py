@@ -195,7 +195,9 @@ async def _open(
 ) -> Store:
     if reason is not None:
         raise StoreUnavailable(reason)
-    store = open_store(address, timeout_s=config.store.timeout)
+    store = open_store(
+        address, timeout_s=config.store.timeout, max_staleness_s=config.store.max_staleness
+    )
     stack.push_async_callback(store.close)
     return store
 

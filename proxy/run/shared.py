@@ -150,7 +150,11 @@ class Shared:
         for url, prefix in store_prefixes(self._config).items():
             address = self.store_address if url.kind == "embedded" else address_of(url)
             if address is not None:
-                store = open_store(address, timeout_s=self._config.store.timeout)
+                store = open_store(
+                    address,
+                    timeout_s=self._config.store.timeout,
+                    max_staleness_s=self._config.store.max_staleness,
+                )
                 stores[str(url)] = (store, f"{prefix}ready")
         return stores
 

@@ -71,22 +71,28 @@ _log = logging.getLogger(AUDIT_LOGGER)
 
 # KEYS: the stream. ARGV: how many entries it keeps, then for each event the number of its words
 # and the words: name, value, name, value, …
-_APPEND: Final = Script("""
+_APPEND: Final = Script(
+    """
 local at = 2
 while at <= #ARGV do
   local words = tonumber(ARGV[at])
   redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', unpack(ARGV, at + 1, at + words))
   at = at + 1 + words
 end
-""")
+""",
+    is_durable=False,
+)
 
 # KEYS: the stream. ARGV: the id of the last entry that is known, or nothing; how many at most.
-_READ: Final = Script("""
+_READ: Final = Script(
+    """
 if ARGV[1] ~= '' then
   return redis.call('XRANGE', KEYS[1], '(' .. ARGV[1], '+', 'COUNT', ARGV[2])
 end
 return redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', ARGV[2])
-""")
+""",
+    is_durable=False,
+)
 
 
 @dataclass(frozen=True, slots=True)

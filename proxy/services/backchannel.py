@@ -30,7 +30,7 @@ if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[4]) then
 end
 return 1
 """)
-_SOME: Final = Script("return redis.call('ZRANGE', KEYS[1], 0, ARGV[1])")
+_SOME: Final = Script("return redis.call('ZRANGE', KEYS[1], 0, ARGV[1])", is_durable=False)
 _REMOVE: Final = Script("return redis.call('ZREM', KEYS[1], unpack(ARGV))")
 
 _FOR_GOOD: Final = b"for good"

@@ -62,10 +62,13 @@ return redis.call('INCR', KEYS[1])
 """
 )
 
-_BEGIN: Final = Script("""
+_BEGIN: Final = Script(
+    """
 redis.call('SET', KEYS[1], ARGV[1], 'NX')
 return {redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2]) or '0'}
-""")
+""",
+    is_durable=False,
+)
 
 # KEYS: epoch, count, all. ARGV: our epoch, highest count, now, new epoch, life of `all` in ms,
 # whether `all` is written. Returns 1 when it was still so and is repaired now.
@@ -80,7 +83,8 @@ if ARGV[6] == '1' then raise(KEYS[3], ARGV[3], ARGV[5]) end
 redis.call('SET', KEYS[1], ARGV[4])
 redis.call('SET', KEYS[2], ARGV[2])
 return 1
-"""
+""",
+    is_durable=False,
 )
 
 # KEYS: epoch, count, all. ARGV: the foreign epoch, our last good look, now, life of `all` in ms,
@@ -98,7 +102,8 @@ if ARGV[5] == '1' and (not all or all < tonumber(ARGV[2])) then
   redis.call('SET', KEYS[2], count)
 end
 return count
-"""
+""",
+    is_durable=False,
 )
 
 

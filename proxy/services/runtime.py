@@ -23,7 +23,7 @@ from proxy.adapters.store import (
     StoreAddress,
     address_of,
     eviction_problem,
-    open_store,
+    open_gate_store,
 )
 from proxy.adapters.store.tracked_store import TrackedStore
 from proxy.adapters.tasks import spawn
@@ -132,7 +132,7 @@ class Runtime:
         """
         config = loaded.config
         address = own_address(config, store_address)
-        store = None if address is None else open_store(address, timeout_s=config.store.timeout)
+        store = None if address is None else open_gate_store(address, config.store)
         coherence = Coherence(config, generation=next(_generations))
         health = StoreHealth()
         tasks: list[asyncio.Task[None]] = []
@@ -265,7 +265,7 @@ def open_own_store(config: Config, embedded: StoreAddress | None) -> RedisStore 
     Raises `StoreMisconfigured` where the address cannot be one.
     """
     address = own_address(config, embedded)
-    return None if address is None else open_store(address, timeout_s=config.store.timeout)
+    return None if address is None else open_gate_store(address, config.store)
 
 
 def make_watch(config: Config, store: Store) -> RevocationWatch:

@@ -47,13 +47,14 @@ end
 return redis.call('ZRANGE', KEYS[1], 0, ARGV[4] - 1, 'WITHSCORES')
 """)
 
-_COUNT: Final = Script("return redis.call('ZCOUNT', KEYS[1], '-inf', '+inf')")
+_COUNT: Final = Script("return redis.call('ZCOUNT', KEYS[1], '-inf', '+inf')", is_durable=False)
 
 _REMOVE: Final = Script("return redis.call('ZREM', KEYS[1], unpack(ARGV))")
 
 # KEYS: the set. ARGV: how many, and the entry behind which they stand: score and digest, or
 # nothing. The newest first; of the same time by digest, backwards.
-_PAGE: Final = Script("""
+_PAGE: Final = Script(
+    """
 local from, found, want = 0, {}, 2 * tonumber(ARGV[1])
 local score = tonumber(ARGV[2])
 if score then from = redis.call('ZCOUNT', KEYS[1], '(' .. ARGV[2], '+inf') end
@@ -70,7 +71,9 @@ while #found < want do
   from = from + 100
 end
 return found
-""")
+""",
+    is_durable=False,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,8 @@ ENDED_LIFE_S: Final = 3600.0
 # use was there at the look-up (ARGV[4]) and has run out since: the answer is then nothing. Written
 # over only when it is older than a step (ARGV[2]); one from the future, a clock that was wrong, is
 # put right. Else the answer is whether it was written, and the last use that stands there now.
-_TOUCH: Final = Script("""
+_TOUCH: Final = Script(
+    """
 if redis.call('EXISTS', KEYS[1]) == 0 then return false end
 local seen = redis.call('GET', KEYS[2])
 if not seen and ARGV[4] == '1' then return false end
@@ -42,10 +43,12 @@ local now, step = tonumber(ARGV[1]), tonumber(ARGV[2])
 if at and at > now - step and at < now + step then return {0, seen} end
 redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[3])
 return {1, ARGV[1]}
-""")
+""",
+    is_durable=False,
+)
 
 
-_LEFT: Final = Script("return redis.call('PTTL', KEYS[1])")
+_LEFT: Final = Script("return redis.call('PTTL', KEYS[1])", is_durable=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from proxy.adapters.store.address import (
     address_of,
 )
 from proxy.adapters.store.port import Script, Store, StoreInfo, eviction_problem
-from proxy.adapters.store.redis_store import RedisStore, open_store
+from proxy.adapters.store.redis_store import RedisStore, open_gate_store, open_store
 
 __all__ = [
     "RedisStore",
@@ -21,5 +21,6 @@ __all__ = [
     "StoreMisconfigured",
     "address_of",
     "eviction_problem",
+    "open_gate_store",
     "open_store",
 ]

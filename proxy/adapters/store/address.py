@@ -31,7 +31,7 @@ class StoreMisconfigured(ProxyError):
 
 @dataclass(frozen=True, slots=True)
 class StoreAddress:
-    """One server that is reached over TCP, TLS or a unix socket."""
+    """One server that is reached over TCP, TLS or a unix socket, or whichever is the master."""
 
     host: str = ""
     port: int = DEFAULT_PORT
@@ -46,13 +46,23 @@ class StoreAddress:
     cert_file: str | None = None
     """PEM file of a client certificate."""
     key_file: str | None = None
+    sentinels: tuple[tuple[str, int], ...] = ()
+    """Set where Sentinels say which server it is; then host and port mean nothing."""
+    master_name: str = ""
+    """What the Sentinels call it."""
+    sentinel_username: str | None = None
+    """With which the Sentinels are asked; the other one is for the master."""
+    sentinel_password: str | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
         """Name the server for a log: no user, no password."""
         if self.socket_path:
             return f"unix://{self.socket_path}"
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"redis{'s' if self.is_tls else ''}://{host}:{self.port}/{self.database}"
+        scheme = f"redis{'s' if self.is_tls else ''}"
+        if self.sentinels:
+            hosts = ",".join(_place(*one) for one in self.sentinels)
+            return f"{scheme}+sentinel://{hosts}/{self.master_name}/{self.database}"
+        return f"{scheme}://{_place(self.host, self.port)}/{self.database}"
 
     def to_json(self) -> dict[str, Any]:
         """Return what `from_json` takes. It holds the password: for a private channel only."""
@@ -110,6 +120,14 @@ def address_of(url: StoreUrl) -> StoreAddress:
         database=url.db,
         username=url.username,
         password=password,
-        is_tls=url.kind == "rediss",
+        is_tls=url.kind.startswith("rediss"),
+        sentinels=url.sentinels,
+        master_name=url.master,
+        sentinel_username=url.sentinel_username,
+        sentinel_password=sentinel.reveal() if (sentinel := url.sentinel_password) else None,
         **files,
     )
+
+
+def _place(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -21,6 +21,8 @@ class Script:
     """A Lua script that the server runs as one step."""
 
     body: str
+    is_durable: bool = True
+    """False for what only reads, or may be lost: nobody is told that it has happened."""
     sha: str = field(init=False)
     """What EVALSHA calls it: hex SHA-1 of the body."""
 

@@ -6,34 +6,19 @@ values never stand in an error's text.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import math
 import re
-import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any, Final, Literal, TypeVar
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Final, Literal
 
 from proxy.adapters.store.address import StoreAddress
-from proxy.adapters.store.link import (
-    Link,
-    LinkLost,
-    ReplyError,
-    client_context,
-    fits,
-    open_link,
-)
+from proxy.adapters.store.durable import Durability, DurableLine
+from proxy.adapters.store.line import Line, Refused, settled
+from proxy.adapters.store.link import Link, LinkLost, ReplyError, client_context, fits
 from proxy.adapters.store.port import Argument, Call, Script, StoreInfo
-from proxy.adapters.tasks import spawn
-from proxy.errors import StoreUnavailable
+from proxy.adapters.store.sentinel import Mastership
+from proxy.config.store_models import StoreConfig
 
-T = TypeVar("T")
-
-CONNECT_TIMEOUT_S: Final = 5.0
-"""A connection may take longer than a look-up may wait for it: the next one then finds it."""
-RETRY_AFTER_S: Final = 0.05
-"""How long a connection that failed speaks for the next ones: an outage costs no storm of them."""
-CLOSE_TIMEOUT_S: Final = 2.0
 _SCAN_STEP: Final = 500
 """Keys that one SCAN looks at: some 0.1 ms of the server's time."""
 _CURSOR: Final = re.compile(r"[0-9]{1,20}")
@@ -44,15 +29,15 @@ class RedisStore:
     """A `Store` on one Redis or Valkey server, over one connection that is made when needed."""
 
     def __init__(
-        self, address: StoreAddress, context: ssl.SSLContext | None, *, timeout_s: float
+        self,
+        line: Line,
+        durable: DurableLine | None = None,
+        mastership: Mastership | None = None,
     ) -> None:
-        self.address = address
-        self._context = context
-        self._timeout_s = timeout_s
-        self._link: Link | None = None
-        self._connecting: asyncio.Task[Link | None] | None = None
-        self._failure: LinkLost | ReplyError | None = None
-        self._failed_at = -math.inf
+        self.address = line.address
+        self._line = line
+        self._durable = durable
+        self._mastership = mastership
 
     def __repr__(self) -> str:
         return f"RedisStore({self.address})"
@@ -111,11 +96,11 @@ class RedisStore:
         """Run `script` by its digest, and by its text where the server does not know it."""
         tail: list[Argument] = [len(keys), *map(_encode, keys), *args]
         try:
-            return await self._write("EVALSHA", script.sha, *tail)
-        except _Refused as refused:
+            return await self._write("EVALSHA", script.sha, *tail, is_durable=script.is_durable)
+        except Refused as refused:
             if refused.kind != "NOSCRIPT":
                 raise
-        return await self._write("EVAL", script.body, *tail)
+        return await self._write("EVAL", script.body, *tail, is_durable=script.is_durable)
 
     async def run_many(self, script: Script, calls: Sequence[Call]) -> list[Any]:
         """Run `script` for each call by one write (see `Store`)."""
@@ -123,14 +108,14 @@ class RedisStore:
             ("EVALSHA", script.sha, len(keys), *map(_encode, keys), *args) for keys, args in calls
         ]
 
-        def ask(link: Link) -> Awaitable[list[Any]]:
-            return _settled([link.send(*command) for command in commands])
-
-        replies = await self._within(ask, attempts=1)
+        if self._durable is not None and script.is_durable:
+            replies = await self._durable.ask(commands)
+        else:
+            replies = await self._line.within(lambda link: settled(link, commands), attempts=1)
         for number, reply in enumerate(replies):
             if isinstance(reply, ReplyError):
                 if reply.kind != "NOSCRIPT":
-                    raise _Refused(self.address, reply.kind)
+                    raise Refused(self.address, reply.kind)
                 replies[number] = await self.run(script, *calls[number])
         return replies
 
@@ -138,7 +123,7 @@ class RedisStore:
         """Ask INFO (see `Store`)."""
         try:
             return _store_info(await self._read("INFO"), self.address.database)
-        except _Refused as refused:
+        except Refused as refused:
             if refused.kind != "NOPERM":
                 raise
         await self._read("PING")
@@ -149,105 +134,80 @@ class RedisStore:
 
         Raises `StoreUnavailable` where the store cannot be reached.
         """
-        (reply,) = await self._within(lambda link: _settled([link.send(*command)]), attempts=2)
+        (reply,) = await self._line.within(lambda link: settled(link, [command]), attempts=2)
         return reply
 
     async def close(self) -> None:
-        """Close the connection; never raises."""
-        if (attempt := self._connecting) is not None:
-            attempt.cancel()
-            await asyncio.wait([attempt])
-        link, self._link = self._link, None
-        if link is not None:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                    await link.close()
+        """Close every connection; never raises."""
+        await self._line.close()
+        if self._durable is not None:
+            await self._durable.close()
+        if self._mastership is not None:
+            await self._mastership.close()
 
     async def _read(self, *command: Argument) -> Any:
         """Send what changes nothing; when the connection breaks, once more over a new one."""
         return await self._send(command, attempts=2)
 
-    async def _write(self, *command: Argument) -> Any:
-        """Send what may change something, once: nobody knows what a lost connection did."""
-        return await self._send(command, attempts=1)
+    async def _write(self, *command: Argument, is_durable: bool = True) -> Any:
+        """Send what may change something, once: nobody knows what a lost connection did.
+
+        Where replicas have to have it, there is an answer only once they do.
+        """
+        if self._durable is None or not is_durable:
+            return await self._send(command, attempts=1)
+        (reply,) = await self._durable.ask([command])
+        if isinstance(reply, ReplyError):
+            raise Refused(self.address, reply.kind)
+        return reply
 
     async def _send(self, command: Sequence[Argument], *, attempts: int) -> Any:
-        return await self._within(lambda link: _asked(link, command), attempts=attempts)
-
-    async def _within(self, ask: Callable[[Link], Awaitable[T]], *, attempts: int) -> T:
-        """Ask over the connection, within the time that there is."""
-        link: Link | None = None
-        sent_at = math.inf
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                while True:
-                    attempts -= 1
-                    link = self._link
-                    if link is None or not link.is_open:
-                        link = await self._connected()
-                    sent_at = asyncio.get_running_loop().time()
-                    try:
-                        return await ask(link)
-                    except LinkLost:
-                        if not attempts:
-                            raise
-        except TimeoutError:
-            if link is not None and link.last_data_at < sent_at:
-                link.abort("no reply in time")  # it may be dead without a word
-            raise StoreUnavailable(f"{self.address} did not answer in time") from None
-        except ReplyError as error:
-            raise _Refused(self.address, error.kind) from None
-        except LinkLost as error:
-            raise StoreUnavailable(f"{self.address} cannot be reached: {error}") from None
-
-    async def _connected(self) -> Link:
-        """Wait for the one attempt to connect that everybody shares."""
-        if self._connecting is None:
-            age_s = asyncio.get_running_loop().time() - self._failed_at
-            if self._failure is not None and age_s < RETRY_AFTER_S:
-                raise type(self._failure)(*self._failure.args)
-            self._connecting = spawn(self._connect(), name="connection to the store")
-        attempt = self._connecting
-        await asyncio.wait([attempt])  # who asked first may leave while others wait
-        if attempt.cancelled():
-            raise LinkLost("the store was closed")
-        link = attempt.result()
-        if link is None:
-            assert self._failure is not None  # noqa: S101 - `_connect` says why there is no link
-            raise type(self._failure)(*self._failure.args)
-        return link
-
-    async def _connect(self) -> Link | None:
-        """Connect; on failure remember why, for all who wait."""
-        self._failure = None
-        try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                self._link = await open_link(self.address, self._context, Link)
-            return self._link
-        except TimeoutError:
-            self._failure = LinkLost("no connection in time")
-        except (LinkLost, ReplyError) as error:
-            self._failure = error.with_traceback(None)
-        finally:
-            self._connecting = None
-        self._failed_at = asyncio.get_running_loop().time()
-        return None
+        return await self._line.within(lambda link: _asked(link, command), attempts=attempts)
 
 
-class _Refused(StoreUnavailable):
-    """The server answered with an error: out of memory, a replica, no permission."""
-
-    def __init__(self, address: StoreAddress, kind: str) -> None:
-        super().__init__(f"{address} refused: {kind}")
-        self.kind = kind
-
-
-def open_store(address: StoreAddress, *, timeout_s: float) -> RedisStore:
+def open_store(
+    address: StoreAddress,
+    *,
+    timeout_s: float,
+    max_staleness_s: float = 2.0,
+    durability: Durability | None = None,
+) -> RedisStore:
     """Open the store at `address`; nothing is sent yet.
+
+    `max_staleness_s`: for how long Sentinels' word of a master is believed. Raises
+    `StoreMisconfigured` when a certificate file cannot be used.
+    """
+    context = client_context(address)
+    mastership = None
+    if address.sentinels:
+        mastership = Mastership(address, context, max_staleness_s=max_staleness_s)
+
+    def line() -> Line:
+        return Line(address, context, timeout_s=timeout_s, mastership=mastership)
+
+    durable = None if durability is None else DurableLine(line(), durability, mastership)
+    return RedisStore(line(), durable, mastership)
+
+
+def open_gate_store(address: StoreAddress, settings: StoreConfig) -> RedisStore:
+    """Open the gate's own store at `address`, as its section of the configuration says.
 
     Raises `StoreMisconfigured` when a certificate file cannot be used.
     """
-    return RedisStore(address, client_context(address), timeout_s=timeout_s)
+    durability = None
+    if settings.durability != "none":
+        wanted = settings.durability.replicas
+        durability = Durability(
+            replicas=None if wanted == "all" else wanted,
+            timeout_s=settings.durability.timeout,
+            barrier=_encode(f"{settings.prefix}barrier"),
+        )
+    return open_store(
+        address,
+        timeout_s=settings.timeout,
+        max_staleness_s=settings.max_staleness,
+        durability=durability,
+    )
 
 
 async def _asked(link: Link, command: Sequence[Argument]) -> Any:
@@ -257,15 +217,6 @@ async def _asked(link: Link, command: Sequence[Argument]) -> Any:
         link.abort("a reply that does not fit its command")
         raise LinkLost("a reply that does not fit its command")
     return reply
-
-
-async def _settled(replies: Sequence[asyncio.Future[Any]]) -> list[Any]:
-    """Return every reply; one that is an error is a `ReplyError` in its place. Raises `LinkLost`."""
-    found = await asyncio.gather(*replies, return_exceptions=True)
-    for reply in found:
-        if isinstance(reply, BaseException) and not isinstance(reply, ReplyError):
-            raise reply
-    return found
 
 
 def _encode(key: str) -> bytes:

@@ -11,6 +11,7 @@ import asyncio
 import collections
 import contextlib
 import logging
+import math
 import random
 import secrets
 import ssl
@@ -20,6 +21,7 @@ from typing import Any, Final
 from proxy.adapters.boot_clock import boot_time
 from proxy.adapters.store.address import StoreAddress
 from proxy.adapters.store.canary import Canary
+from proxy.adapters.store.line import CLOSE_TIMEOUT_S, CONNECT_TIMEOUT_S
 from proxy.adapters.store.link import (
     LinkLost,
     ReplyError,
@@ -28,7 +30,7 @@ from proxy.adapters.store.link import (
     open_link,
     refuse,
 )
-from proxy.adapters.store.redis_store import CLOSE_TIMEOUT_S, CONNECT_TIMEOUT_S
+from proxy.adapters.store.sentinel import Mastership, NotMaster, check_role
 from proxy.adapters.store.tracked_link import (
     Command,
     Question,
@@ -76,6 +78,13 @@ class TrackedStore:
         self._timeout_s = timeout_s
         self._oldest_s = min(timeout_s, source.max_staleness_s)
         self._clock = clock
+        self._mastership: Mastership | None = None
+        if address.sentinels:
+            self._mastership = Mastership(
+                address, self._context, max_staleness_s=source.max_staleness_s, clock=clock
+            )
+        self._good_until = math.inf
+        """When the server is not known any more to be the master (`clock`)."""
         self._link: TrackedLink | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._is_lost = asyncio.Event()
@@ -108,6 +117,8 @@ class TrackedStore:
                     await link.close()
         if self._timer is not None:
             self._timer.cancel()
+        if self._mastership is not None:
+            await self._mastership.close()
 
     # hot: benchmarks/store_link.py
     def ask(
@@ -207,6 +218,8 @@ class TrackedStore:
             # nor is one older than a proof may be, however long a look-up may take (R2).
             if link.received_at - question.sent_at > self._oldest_s:
                 self._refuse(question, "did not answer in time")
+            elif link.received_at > self._good_until:
+                self._refuse(question, "is not confirmed to be the master")
             else:
                 future.set_result(result)
         asked = self._asked
@@ -283,8 +296,9 @@ class TrackedStore:
         while True:
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                    node = await self._node()
                     link = await open_link(
-                        self.address, self._context, lambda: TrackedLink(self, self._clock)
+                        node, self._context, lambda: TrackedLink(self, self._clock)
                     )
                     await self._begin(link)
             except (LinkLost, ReplyError, TimeoutError) as error:
@@ -293,11 +307,48 @@ class TrackedStore:
                 pause_s = min(pause_s * 2, PAUSE_S[1])
                 continue
             pause_s = PAUSE_S[0]
-            await self._serve(link)
+            if self._mastership is None:
+                await self._serve(link)
+                continue
+            watch = spawn(self._watch(link, node, self._mastership), name="mastership")
+            try:
+                await self._serve(link)
+            finally:
+                watch.cancel()
+
+    async def _node(self) -> StoreAddress:
+        """Return where to connect to. Raises `LinkLost` where nobody confirms a master."""
+        return self.address if self._mastership is None else await self._mastership.confirm()
+
+    async def _watch(self, link: TrackedLink, node: StoreAddress, mastership: Mastership) -> None:
+        """Have it confirmed each half of `max_staleness` that `link` leads to the master.
+
+        A server that is not confirmed counts as lost: an old master that was cut off tells of no
+        change, because it hears of none.
+        """
+        pause_s = self.source.max_staleness_s / 2
+        while link.is_open:
+            await asyncio.sleep(pause_s)
+            pause_s = self.source.max_staleness_s / 2
+            try:
+                is_master = await mastership.confirm() == node
+            except NotMaster as error:
+                link.abort(str(error))
+            except LinkLost as error:
+                pause_s = self.source.max_staleness_s / 8
+                if self._clock() > mastership.good_until:
+                    link.abort(str(error))
+            else:
+                if is_master:
+                    self._good_until = mastership.good_until
+                else:
+                    link.abort("another server is the master")
 
     async def _begin(self, link: TrackedLink) -> None:
         """Make `link` the one to ask, tracked if that can be had."""
         try:
+            if self._mastership is not None:
+                await check_role(link)
             sent_at = self._clock()
             reason = await switch_tracking_on(link)
         except BaseException:
@@ -309,8 +360,10 @@ class TrackedStore:
         self._is_lost.clear()
         self._link = link
         self._failure = None
+        if self._mastership is not None:
+            self._good_until = self._mastership.good_until
         if reason is None:
-            self.source.tracked(sent_at)
+            self.source.tracked(self._proof(sent_at))
         else:
             self._say_untracked(reason)
         waiting, self._waiting = self._waiting, collections.deque()
@@ -336,6 +389,10 @@ class TrackedStore:
                 asked_at = now
                 await self._ask_again(link)
 
+    def _proof(self, sent_at: float) -> float:
+        """Return when all was known to be well: the server's word arrives, and it is the master's."""
+        return min(sent_at, self._good_until - self.source.max_staleness_s)
+
     def _beat(self, link: TrackedLink, unanswered: collections.deque[float]) -> None:
         sent_at = self._clock()
         unanswered.append(sent_at)
@@ -350,7 +407,7 @@ class TrackedStore:
                 link.abort("a reply too many: this one is another command's")
                 return
             unanswered.popleft()
-            self.source.proven(sent_at)
+            self.source.proven(self._proof(sent_at))
             self.source.counters.pings += 1
             self.source.counters.ping_s += self._clock() - sent_at
 
@@ -362,7 +419,7 @@ class TrackedStore:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 sent_at = self._clock()
                 if await switch_tracking_on(link) is None and self._link is link:
-                    self.source.tracked(sent_at)
+                    self.source.tracked(self._proof(sent_at))
                     _log.warning("%s tracks keys now: verdicts are kept", self.address)
 
     def _fall_silent(self, error: LinkLost | ReplyError | TimeoutError) -> None:

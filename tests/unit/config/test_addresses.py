@@ -144,6 +144,27 @@ def test_what_is_no_server_is_refused(value):
             StoreUrl("unix", path=Path("/run/r@x.sock"), password=Secret("p")),
         ),
         ("unix:r.sock", StoreUrl("unix", path=Path("/etc/gate/r.sock"))),
+        (
+            "redis+sentinel://h1,H2:7/name",
+            StoreUrl("redis+sentinel", sentinels=(("h1", 26379), ("h2", 7)), master="name"),
+        ),
+        (
+            (
+                "rediss+sentinel://u:p%40@[::1]:7,h2/a.b-1/3?ssl_ca_certs=ca.pem"
+                "&sentinel_username=s&sentinel_password=p%26q"
+            ),
+            StoreUrl(
+                "rediss+sentinel",
+                db=3,
+                username="u",
+                password=Secret("p@"),
+                tls_files=(("ssl_ca_certs", Path("/etc/gate/ca.pem")),),
+                sentinels=(("::1", 7), ("h2", 26379)),
+                master="a.b-1",
+                sentinel_username="s",
+                sentinel_password=Secret("p&q"),
+            ),
+        ),
     ],
 )
 def test_stores_are_read(text, expected):
@@ -188,6 +209,8 @@ def test_a_store_shows_no_password():
         "unix:///r?password=hunter2",
         "unix://u:hunter2@/r",
         "rediss://:hunter2@r",
+        "redis+sentinel://u:hunter2@a,b/name",
+        "redis+sentinel://a,b/name?sentinel_password=hunter2",
     ):
         url = parse_store_url(text, INFO)
 
@@ -198,13 +221,37 @@ def test_a_store_shows_no_password():
     assert str(parse_store_url("embedded:/x", INFO)) == "embedded:/x"
 
 
+def test_a_url_of_sentinels_is_revealed_as_it_was_written():
+    """redis-py has no such URL; ours is read as the same again."""
+    text = "rediss+sentinel://u:p@a:1,[::1]:2/name/3?ssl_keyfile=/k&sentinel_username=s"
+    url = parse_store_url(text, INFO)
+
+    assert parse_store_url(url.reveal(), INFO) == url
+    assert str(url) == "rediss+sentinel://a:1,[::1]:2/name/3"
+
+
+def test_one_sentinel_in_common_is_the_same_database():
+    """Whoever names some of the Sentinels, and the same master, means the same store."""
+    one, two, three, four = (
+        parse_store_url(f"redis+sentinel://{text}", INFO)
+        for text in ("a,b/n", "u:p@b,c/n", "c/n", "a,b/m")
+    )
+    assert one.is_same_database(two)
+    assert not one.is_same_database(three)
+    assert not one.is_same_database(four)
+    assert not one.is_same_database(parse_store_url("redis://a", INFO))
+
+
 @pytest.mark.parametrize(
     "value",
     [
         "redis://u:hunter2@", "redis://u:hunter2@r:x", "redis://u:hunter2@r/x", "hunter2",
         "redis://u:hunter2@r/1?db=2", "redis://u:hunter2@r?x=1", "redis://r?ssl_ca_certs=hunter2",
         "rediss://u:hunter2@r?ssl_cert_reqs=none", "redis://u:%ff@r", "embedded:", "unix:",
-        "redis+sentinel://u:hunter2@a,b/name", "redis+cluster://hunter2", "valkey://hunter2", 1,
+        "redis+sentinel://u:hunter2@a,b", "redis+sentinel://u:hunter2@a,,b/name",
+        "redis+sentinel://u:hunter2@a,a/name", "redis+sentinel://u:hunter2@a/name/1?db=1",
+        "redis+sentinel://a/name?ssl_ca_certs=hunter2", "redis+sentinel://u:hunter2@a/na%20me",
+        "redis+cluster://hunter2", "rediss+cluster://u:hunter2@a,b", "valkey://hunter2", 1,
         "unix://u:hunter2@/r?password=hunter2", "unix://u:%ff@/r",
         "unix:///r?db=x", "unix:///r?db=1&db=2", "redis://r/-1", "redis://r/999999",
     ],

@@ -49,6 +49,15 @@ def test_a_store_that_may_be_slower_than_the_proof_is_warned_of(reading):
     assert any("max_staleness: is shorter than timeout" in line for line in found)
 
 
+@pytest.mark.parametrize(("text", "replicas"), [("all", "all"), ("2", 2)])
+def test_replicas_are_all_or_a_number(reading, text, replicas):
+    """They have 50 ms where nothing else is written."""
+    store = f"{{url: 'redis://r', durability: {{replicas: {text}}}}}"
+    durability = reading.config(f"store: {store}\n").store.durability
+
+    assert (durability.replicas, durability.timeout) == (replicas, 0.05)
+
+
 def test_tokens_have_the_defaults_of_the_reference(reading):
     """Only issuer and audience must be said."""
     tokens = reading.config("tokens: {issuer: 'https://g', audience: shop}\n").tokens
@@ -117,7 +126,22 @@ def test_the_first_key_encrypts(reading):
         ("store: {on_outage: {}}", "store.on_outage.serve_cached: is required"),
         ("verdicts: {entries: 0}", "verdicts.entries: must be between 1"),
         ("verdicts: {bytes: 1KiB}", "verdicts.bytes: must be at least 64KiB"),
-        ("store: {durability: none}", "store.durability: unknown key (not available in this"),
+        ("store: {durability: {replicas: all}}", "store.durability: an embedded store has no"),
+        (
+            "store: {url: 'redis://r', durability: {replicas: all, timeout: 500ms}}",
+            "store.durability.timeout: must be shorter than store.timeout",
+        ),
+        (
+            "store: {url: 'redis://r', durability: {replicas: some}}",
+            "store.durability.replicas: must be all or a whole number",
+        ),
+        (
+            "store: {url: 'redis://r', durability: {replicas: 0}}",
+            "store.durability.replicas: must be between 1",
+        ),
+        ("store: {url: 'redis://r', durability: {}}", "store.durability.replicas: is required"),
+        ("store: {durability: some}", "store.durability: must be none"),
+        ("store: {url: 'redis+cluster://a,b'}", "store.url: a Cluster is not available in this"),
         ("tokens: {issuer: a}", "tokens.audience: is required"),
         ("tokens: {issuer: a, audience: b, algorithm: HS256}", "tokens.algorithm: must be EdDSA,"),
         ("tokens: {issuer: a, audience: b, otp: maybe}", "tokens.otp: must be"),
