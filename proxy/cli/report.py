@@ -10,9 +10,6 @@ from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from proxy.adapters.store import StoreMisconfigured
 from proxy.adapters.telemetry.text import escape
@@ -43,6 +40,11 @@ def say_json(value: Any) -> None:
 
 def say_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print the result for people."""
+    # Most commands draw no table, and rich takes a while to import.
+    from rich.console import Console  # noqa: PLC0415 - as above
+    from rich.table import Table  # noqa: PLC0415 - as above
+    from rich.text import Text  # noqa: PLC0415 - as above
+
     table = Table(*columns, box=None, pad_edge=False)
     for row in rows:
         table.add_row(*(Text(escape(cell), overflow="fold") for cell in row))

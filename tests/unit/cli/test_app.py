@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
 from proxy import __version__
-from proxy.cli.app import SECTIONS, app
+from proxy.cli.app import PLACES, SECTIONS, app
 from proxy.config.schema import json_schema
+
+ROOT = Path(__file__).parents[3]
 
 
 def test_every_command_of_the_reference_that_is_due_is_there():
@@ -32,6 +37,39 @@ def test_help_lists_every_command_once_in_sections_and_whole():
     assert expected == [name for name in listed if name in expected]
     assert {*expected} == {*typer.main.get_command(app).commands}
     assert "..." not in shown.partition("\n\nOptions")[2]
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_every_command_is_where_it_is_looked_for(name):
+    """Each can be imported, by the name that it was called by; a group says of itself what help does."""
+    command = typer.main.get_command(app).commands[name]
+
+    assert name == command.name
+    assert not hasattr(command, "commands") or command.help == PLACES[name].line
+
+
+def test_a_mistyped_command_is_guessed():
+    """Whoever mistypes one is told which it may have been, without any being imported."""
+    result = CliRunner().invoke(app, ["chek"])
+
+    assert 2 == result.exit_code
+    assert "Did you mean 'check'" in result.stderr
+
+
+def test_help_imports_no_command():
+    """What help and `--version` import is little: they answer at once."""
+    program = (
+        "import sys; from proxy.cli.app import main; sys.argv[1:] = ['--help']\n"
+        "try: main()\n"
+        "finally: print(*sys.modules, file=sys.stderr)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    imported = set(run.stderr.split())
+
+    assert "Usage:" in run.stdout
+    assert not imported & {"aiohttp", "pydantic", "redis", "rich", "proxy.config", "proxy.services"}
 
 
 def test_the_schema_is_printed():
