@@ -10,8 +10,9 @@ from typing import Final, Literal
 
 from proxy.adapters.jwks import FetchFailed, fetch_jwks
 from proxy.adapters.oidc import ProviderClient
-from proxy.adapters.store import StoreAddress, address_of, eviction_problem, open_store
+from proxy.adapters.store import StoreAddress, address_of, open_gate_store, open_store
 from proxy.adapters.store.private_directory import PrivateDirectory
+from proxy.adapters.store.trial import try_store
 from proxy.adapters.upstreams.settings import tls_context
 from proxy.cli.upstream_trial import speaks_tls
 from proxy.config.addresses import StoreUrl, UpstreamServer
@@ -19,7 +20,7 @@ from proxy.config.models import Config, UpstreamConfig
 from proxy.core.keyset import KeySet, KeySetInvalid
 from proxy.errors import ProviderInvalid, ProviderUnavailable, StoreUnavailable
 from proxy.run.providers import KeyPlan, key_plans
-from proxy.run.shared import store_urls
+from proxy.run.shared import store_prefixes
 
 FETCH_TIMEOUT_S: Final = 5.0
 
@@ -36,7 +37,7 @@ class Finding:
 
 async def connect_all(config: Config) -> list[Finding]:
     """Try everything at once, each within its own timeout."""
-    tries = [_try_store(config, url) for url in store_urls(config)]
+    tries = [_try_store(config, url, prefix) for url, prefix in store_prefixes(config).items()]
     tries += [_try_keys(name, plan) for name, plan in key_plans(config)]
     providers = config.login.providers if config.login is not None else {}
     tries += [_try_provider(name, provider.issuer) for name, provider in providers.items()]
@@ -55,28 +56,40 @@ async def connect_upstreams(config: Config) -> list[Finding]:
     )
 
 
-async def _try_store(config: Config, url: StoreUrl) -> Finding:
+async def _try_store(config: Config, url: StoreUrl, prefix: str) -> Finding:
+    """Make a round trip to a store; `prefix` is that of the keys that the gate reads there."""
     address: StoreAddress | None
     if url.kind == "embedded" and url.path is not None:
         address = PrivateDirectory(url.path).read_endpoint()
     else:
         address = address_of(url)
     if address is None:
-        return Finding("store", str(url), is_good=True, text="not running; serve starts it")
-    store = open_store(
-        address, timeout_s=config.store.timeout, max_staleness_s=config.store.max_staleness
+        return _not_running(url)
+    is_own = url == config.store.url
+    store = (
+        open_gate_store(address, config.store)
+        if is_own
+        else open_store(
+            address,
+            timeout_s=config.store.timeout,
+            max_staleness_s=config.store.max_staleness,
+        )
     )
     try:
-        info = await store.probe()
+        trial = await try_store(store, config.store, prefix, is_own=is_own)
     except StoreUnavailable as error:
         if url.kind == "embedded":
-            return Finding("store", str(url), is_good=True, text="not running; serve starts it")
+            return _not_running(url)
         return Finding("store", str(url), is_good=False, text=error.detail)
     finally:
         await store.close()
-    problem = eviction_problem(info, config.store.eviction) if url == config.store.url else None
-    version = ".".join(map(str, info.version))
-    return Finding("store", str(url), problem is None, problem or f"{info.server} {version}")
+    if trial.problem is None:
+        return Finding("store", str(url), is_good=True, text=trial.text)
+    return Finding("store", str(url), is_good=False, text=f"{trial.text}: {trial.problem}")
+
+
+def _not_running(url: StoreUrl) -> Finding:
+    return Finding("store", str(url), is_good=True, text="not running; serve starts it")
 
 
 async def _try_provider(name: str, issuer: str) -> Finding:

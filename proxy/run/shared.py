@@ -190,11 +190,6 @@ def store_names(config: Config) -> dict[str, str]:
     return names
 
 
-def store_urls(config: Config) -> list[StoreUrl]:
-    """Return every store that the configuration uses, each once, the gate's own first."""
-    return list(store_prefixes(config))
-
-
 async def _cancel(task: asyncio.Task[Any]) -> None:
     task.cancel()
     await asyncio.wait([task])

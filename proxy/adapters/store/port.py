@@ -46,6 +46,12 @@ class StoreInfo:
     is_cluster: bool
     keys: int | None = None
     """Keys in the database, of any name; `None` is not told."""
+    mode: str | None = None
+    """`standalone`, `cluster` or `sentinel`; `None` is not told."""
+    replicas: int | None = None
+    """How many are connected."""
+    tracked_keys: int | None = None
+    """Keys of which the server would tell somebody that they change."""
 
 
 class Store(Protocol):

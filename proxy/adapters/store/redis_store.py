@@ -228,16 +228,22 @@ def _store_info(raw: bytes, database: int) -> StoreInfo:
     info = dict(line.split(":", 1) for line in lines if ":" in line)
     valkey = info.get("valkey_version")
     version = valkey or info.get("redis_version", "")
-    maxmemory = info.get("maxmemory", "")
     return StoreInfo(
         server="valkey" if valkey else "redis",
         version=tuple(int(part) for part in version.split(".") if part.isdigit()),
-        maxmemory=int(maxmemory) if maxmemory.isdigit() else None,
+        maxmemory=_number(info.get("maxmemory")),
         maxmemory_policy=info.get("maxmemory_policy"),
         is_replica=info.get("role") in ("slave", "replica"),
         is_cluster=info.get("cluster_enabled") == "1",
         keys=_keys_of(info, database),
+        mode=info.get("redis_mode") or info.get("server_mode"),
+        replicas=_number(info.get("connected_slaves")),
+        tracked_keys=_number(info.get("tracking_total_keys")),
     )
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isdigit() else None
 
 
 def _keys_of(info: dict[str, str], database: int) -> int | None:
