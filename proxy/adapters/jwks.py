@@ -9,14 +9,16 @@ import asyncio
 import ipaddress
 import ssl
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-import aiohttp
 from yarl import URL
 
 from proxy.core.keyset import MAX_DOCUMENT_BYTES
 from proxy.core.strict_json import loads_object
+
+if TYPE_CHECKING:
+    import aiohttp
 
 MAX_REDIRECTS: Final = 3
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
@@ -71,6 +73,8 @@ async def fetch_jwks(
 
     Raises `FetchFailed`.
     """
+    import aiohttp  # noqa: PLC0415 - a fifth of a second, and most commands fetch nothing
+
     try:
         async with (
             asyncio.timeout(timeout_s),

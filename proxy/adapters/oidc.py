@@ -9,15 +9,17 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import aiohttp
 from yarl import URL
 
 from proxy.adapters.jwks import FetchFailed, discovery_urls, is_loopback, read_body
 from proxy.core.oidc import MAX_ANSWER_BYTES, MAX_METADATA_BYTES, Metadata, read_metadata
 from proxy.core.strict_json import loads_object
 from proxy.errors import ProviderInvalid, ProviderRefused, ProviderUnavailable
+
+if TYPE_CHECKING:
+    import aiohttp
 
 METADATA_TIMEOUT_S: Final = 5.0
 ANSWER_TIMEOUT_S: Final = 20.0
@@ -107,6 +109,8 @@ class ProviderClient:
         self, method: str, url: str, timeout_s: float, limit: int, **options: Any
     ) -> tuple[int, bytes]:
         """Return status and body of one answer; a redirect is an answer like any other."""
+        import aiohttp  # noqa: PLC0415 - a fifth of a second, and most commands ask no provider
+
         _check(url)
         session = self._opened()
         try:
@@ -125,6 +129,8 @@ class ProviderClient:
             raise ProviderUnavailable(f"the request failed: {type(error).__name__}") from error
 
     def _opened(self) -> aiohttp.ClientSession:
+        import aiohttp  # noqa: PLC0415 - as above
+
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(

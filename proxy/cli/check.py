@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from proxy.cli import report
-from proxy.cli.connecting import Finding, connect_all
 from proxy.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, config_path
 from proxy.config.loader import LoadedConfig
 from proxy.errors import ConfigError, ConfigErrors
 from proxy.run.announce import public_lines
 from proxy.run.loading import load
+
+if TYPE_CHECKING:
+    from proxy.cli.connecting import Finding
 
 
 def check(
@@ -31,7 +33,7 @@ def check(
             report.fail_config(errors)
         report.say_json({"valid": False, "errors": [_plain(error) for error in errors.errors]})
         raise typer.Exit(report.EXIT_USAGE) from None
-    findings = report.complete(connect_all(loaded.config)) if connect else []
+    findings = _connect(loaded) if connect else []
     if as_json:
         report.say_json(_summary(loaded, findings))
     else:
@@ -40,6 +42,13 @@ def check(
     if failed:
         is_store = any(finding.kind == "store" for finding in failed)
         raise typer.Exit(report.EXIT_STORE if is_store else report.EXIT_REFUSED)
+
+
+def _connect(loaded: LoadedConfig) -> list[Finding]:
+    # Whoever tries nothing needs nothing of what asks others.
+    from proxy.cli.connecting import connect_all  # noqa: PLC0415 - as above
+
+    return report.complete(connect_all(loaded.config))
 
 
 def _say(loaded: LoadedConfig, findings: list[Finding]) -> None:

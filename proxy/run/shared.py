@@ -14,22 +14,16 @@ from proxy.adapters.store.embedded import EmbeddedStore
 from proxy.adapters.tasks import spawn
 from proxy.config.addresses import Address, StoreUrl
 from proxy.config.models import Config, SessionSchemeConfig
-from proxy.edge.admin import AdminServer, AdminServices, Guard
 from proxy.edge.health import HealthServer
 from proxy.errors import StoreUnavailable
 from proxy.run.listeners import Listeners, bind_all
 from proxy.run.metrics import Metrics
 from proxy.run.providers import OnDocument, Providers
 from proxy.run.readiness import Readiness
-from proxy.services.administration import Administration, FamilyAdministration
 from proxy.services.audit import Audit
-from proxy.services.choice import pick_session_scheme
 from proxy.services.compile import needs_store
-from proxy.services.issuing import open_family_records
 from proxy.services.revocations import RevocationWatch
 from proxy.services.runtime import make_watch, open_own_store
-from proxy.services.schemes.build import open_sessions
-from proxy.services.token_revocation import TokenRevocation
 
 KEYS_TIMEOUT_S: Final = 3.0
 """How long the start waits for providers; the workers start without their keys then."""
@@ -133,14 +127,18 @@ class Shared:
 
     async def _start_admin(self) -> None:
         """Answer the admin API here: what it looks through takes no worker's time from requests."""
+        if self._admin is None or self._config.admin is None:
+            return
         store = open_own_store(self._config, self.store_address)
-        if self._admin is None or self._config.admin is None or store is None:
+        if store is None:
             return
         self._stack.push_async_callback(store.close)
         audit = Audit(store, prefix=self._config.store.prefix)
         self._stack.push_async_callback(audit.close)
-        services = admin_services(self._config, store, audit)
-        server = AdminServer(Guard(self._config.admin), services)
+        # Most gates have no admin API, and start sooner without it and what it needs.
+        from proxy.run.admin import make_admin_server  # noqa: PLC0415 - as above
+
+        server = make_admin_server(self._config, self._config.admin, store, audit)
         await server.start(self._admin.of(0))
         self._stack.push_async_callback(server.close)
 
@@ -157,19 +155,6 @@ class Shared:
                 )
                 stores[str(url)] = (store, f"{prefix}ready")
         return stores
-
-
-def admin_services(config: Config, store: Store, audit: Audit) -> AdminServices:
-    """Return what the admin API works with."""
-
-    def administration(scheme: str | None) -> Administration:
-        login = None if config.login is None else config.login.scheme
-        _, found = pick_session_scheme(config, scheme or login)
-        return Administration(open_sessions(config, found, store), audit, records)
-
-    records = open_family_records(config, store)
-    families = None if records is None else FamilyAdministration(records, audit)
-    return AdminServices(administration, families, TokenRevocation(config, store), audit)
 
 
 def store_prefixes(config: Config) -> dict[StoreUrl, str]:
