@@ -175,3 +175,5 @@ class AccessRecord:
     bytes_out: int
     caller: str | None = None
     """The dialect of the proxy that asked; `None` for requests that came to the gate itself."""
+    reported: str | None = None
+    """The code with which it would have been refused, had its route not been in report mode (S14)."""

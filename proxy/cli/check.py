@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ from proxy.config.loader import LoadedConfig
 from proxy.errors import ConfigError, ConfigErrors
 from proxy.run.announce import public_lines
 from proxy.run.loading import load
+from proxy.services.report_mode import report_states
 
 if TYPE_CHECKING:
     from proxy.cli.connecting import Finding
@@ -54,6 +56,9 @@ def _connect(loaded: LoadedConfig) -> list[Finding]:
 def _say(loaded: LoadedConfig, findings: list[Finding]) -> None:
     for line in public_lines(loaded.config):
         report.say(line)
+    for state in report_states(loaded.config, time.time()):
+        speak = report.complain if state.is_urgent else report.say
+        speak(f"warning: {state}" if state.is_urgent else str(state))
     for warning in loaded.warnings:
         report.complain(_warning(warning))
     for finding in findings:
@@ -77,6 +82,7 @@ def _summary(loaded: LoadedConfig, findings: list[Finding]) -> dict[str, Any]:
     return {
         "valid": True,
         "public": [route.name for route in loaded.config.routes if not route.auth],
+        "report": [state.to_json() for state in report_states(loaded.config, time.time())],
         "warnings": [_plain(warning) for warning in loaded.warnings],
         "errors": [],
         "connections": [asdict(finding) for finding in findings],

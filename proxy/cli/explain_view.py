@@ -76,6 +76,12 @@ def _route_lines(found: dict[str, Any]) -> Iterator[Line]:
         auth = "public (auth: none)" if route["auth"] == "none" else f"auth: {_list(route['auth'])}"
         kind = "; a CORS preflight, before authentication" if route["preflight"] else ""
         yield "route", f"{route['name']}: {describe_match(route)}; {auth}{kind}", ""
+        if route["mode"] != "enforce":
+            yield (
+                "mode",
+                f"report until the end of {route['mode']['report']['until']} (UTC)",
+                "yellow",
+            )
     if matching is None:
         yield "route", "none: the request is refused before routes are looked at", ""
         return
@@ -148,6 +154,13 @@ def _passage_lines(found: dict[str, Any]) -> Iterator[Line]:
 
 def _end_lines(found: dict[str, Any]) -> Iterator[Line]:
     answer = found["answer"]
+    reported = found["reported"]
+    if reported is not None:
+        why = f" ({reported['detail']})" if reported["detail"] else ""
+        answered = f"{reported['status']} {reported['code']}{why}"
+        yield "decision", "let through, in report mode", "bold yellow"
+        yield "enforced", f"it would be {answered}", "bold red"
+        return
     if answer is None:
         yield "decision", "let through", "bold green"
         return

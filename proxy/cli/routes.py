@@ -14,6 +14,7 @@ from proxy.cli.explain_view import make_console
 from proxy.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile
 from proxy.cli.source import FromFile, find_source
 from proxy.config.models import Config, RequireConfig, RouteConfig
+from proxy.services.report_mode import mode_of
 
 NOTHING: Final = "-"
 _GAP: Final = "  "
@@ -110,6 +111,7 @@ def policy_of(route: RouteConfig) -> dict[str, Any]:
         "upgrades": route.upgrades,
         "streams": route.streams.model_dump(mode="json"),
         "cache": route.cache,
+        "mode": mode_of(route),
     }
 
 
@@ -191,6 +193,8 @@ def _deviations(policy: dict[str, Any]) -> list[str]:
         found.append(f"on_expiry: {policy['streams']['on_expiry']}")
     if policy["cache"] != "private":
         found.append(f"cache: {policy['cache']}")
+    if policy["mode"] != "enforce":
+        found.append(f"mode: report until {policy['mode']['report']['until']}")
     if policy["dpop"] != "optional":
         found.append(f"dpop: {policy['dpop']}")
     if policy["same_subjects"]:

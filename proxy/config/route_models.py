@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import unquote_to_bytes
@@ -295,6 +296,41 @@ class StreamsConfig(Section):
     """close: they end with the credential's time; keep: they outlive it. Revocation always closes."""
 
 
+def parse_day(value: object) -> dt.date:
+    """Return a day of the calendar, `2027-01-31`."""
+    if isinstance(value, dt.date):
+        return value
+    text = parse_text(value)
+    message = "must be a day of the calendar, such as 2027-01-31"
+    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+        raise ValueError(message)
+    try:
+        day = dt.date.fromisoformat(text)
+    except ValueError:
+        raise ValueError(message) from None
+    if day == dt.date.max:
+        raise ValueError("must be a day after which there is another one")
+    return day
+
+
+class ReportConfig(Section):
+    """For how long a route only reports."""
+
+    until: Annotated[
+        dt.date,
+        PlainValidator(parse_day),
+        WithJsonSchema({"type": "string", "format": "date", "examples": ["2027-01-31"]}),
+    ]
+    """The last day of it, in UTC; from the next one on the route enforces by itself."""
+
+
+class ModeConfig(Section):
+    """What becomes of a request that the route would refuse."""
+
+    report: ReportConfig
+    """Let it through until a day, counted and logged, where schemes, require or cross_site would refuse."""
+
+
 class RouteConfig(Section):
     """One route: requests, who may make them, and where they go."""
 
@@ -359,3 +395,8 @@ class RouteConfig(Section):
     """What becomes of open connections when the credential's time is over."""
     cache: Literal["private", "shared"] = "private"
     """private: caches in between are told to keep nothing; shared: they are left alone."""
+    mode: Annotated[
+        Annotated[Literal["enforce"], Tag(WORD)] | Annotated[ModeConfig, Tag(OTHER)],
+        Discriminator(word_or_other),
+    ] = "enforce"
+    """enforce, or {report: {until: 2027-01-31}}: what schemes, require and cross_site would refuse passes, and is counted and logged."""

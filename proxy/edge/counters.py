@@ -100,7 +100,7 @@ class RequestCounters:
     """What one worker counts while it serves."""
 
     __slots__ = (
-        "_bytes_out", "_cells", "_tallies", "_upstreams", "bytes_in", "refused_connections",
+        "_bytes_out", "_cells", "_tallies", "_upstreams", "bytes_in", "refused_connections", "reported",
     )  # fmt: skip
 
     def __init__(self, upstreams: Iterable[str]) -> None:
@@ -112,6 +112,8 @@ class RequestCounters:
         """Of bodies and tunnels, from clients."""
         self._bytes_out = 0
         self.refused_connections = 0
+        self.reported: dict[tuple[str, str], int] = {}
+        """What report mode let through, by route and the code that it would have been refused with."""
 
     @property
     def cells(self) -> dict[CellKey, Cell]:
@@ -163,6 +165,11 @@ class RequestCounters:
             durations.total_s += duration_s
         self.bytes_in += bytes_in
         self._bytes_out += bytes_out
+
+    def report(self, route: str, code: str) -> None:
+        """Count what report mode let through (security.md, S14)."""
+        key = (route, code if code in KNOWN_CODES else "internal_error")
+        self.reported[key] = self.reported.get(key, 0) + 1
 
     def cell(self, key: CellKey) -> Cell:
         """Return where requests of one kind are counted: whoever counts many of them keeps it."""

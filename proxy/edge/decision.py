@@ -208,6 +208,9 @@ class DecisionServer:
         self._counters.request(
             (name, route.name if route else "", scheme or "", passage.code), duration_s
         )
+        reported = decision.reported if isinstance(decision, Forward) and name == "allow" else None
+        if route is not None and reported is not None:
+            self._counters.report(route.name, reported.code)
         if self._access_log is None:
             return
         view = incoming.view if asked is None else asked.view
@@ -220,7 +223,7 @@ class DecisionServer:
                 status=passage.status,
                 decision=name,
                 code=passage.code,
-                detail=passage.detail,
+                detail=passage.detail or (reported.detail if reported else ""),
                 route=route.name if route else None,
                 scheme=identity.scheme if identity else None,
                 subject=identity.subject if identity else None,
@@ -233,6 +236,7 @@ class DecisionServer:
                 bytes_in=0,
                 bytes_out=0,
                 caller=dialect.name,
+                reported=reported.code if reported else None,
             )
         )
 

@@ -73,6 +73,7 @@ class GateServer:
         self.forwarder = Forwarder(
             runtime.forwarding, runtime.gate_id, self.counters, runtime.vigil
         )
+        runtime.vigil.on_reported = self.counters.report
         self._answers = Answers(Pages.from_config(runtime.config.branding))
         self._portal = Portal(runtime.own, runtime.tokens)
         self._turns = Turns()
@@ -249,6 +250,7 @@ class GateServer:
             return
         client: ClientInfo | None = decision.client if decision else None
         identity = decision.identity if isinstance(decision, (Forward, Refuse)) else None
+        reported = decision.reported if isinstance(decision, Forward) else None
         self._access_log(
             AccessRecord(
                 request_id=decision.request_id if decision else passage.request_id,
@@ -258,7 +260,7 @@ class GateServer:
                 status=passage.status,
                 decision=name,
                 code=passage.code,
-                detail=passage.detail,
+                detail=passage.detail or (reported.detail if reported else ""),
                 route=route.name if route else None,
                 scheme=identity.scheme if identity else None,
                 subject=identity.subject if identity else passage.subject,
@@ -270,6 +272,7 @@ class GateServer:
                 upstream_s=passage.upstream_s,
                 bytes_in=incoming.bytes_in,
                 bytes_out=incoming.bytes_out,
+                reported=reported.code if reported else None,
             )
         )
 
@@ -308,6 +311,8 @@ class GateServer:
             incoming.bytes_out,
         )
         if route is not None and isinstance(decision, Forward):
+            if decision.reported is not None:
+                self.counters.report(route.name, decision.reported.code)
             status, code = passage.upstream_status, passage.code
             self.counters.upstream(route.upstream.name, status, code, passage.upstream_s)
 

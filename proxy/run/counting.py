@@ -45,6 +45,8 @@ def _count_requests(tally: Tally, requests: RequestCounters) -> None:
         put(tally, "latchgate_decisions_total", *labels, values=[cell.count])
         name = "latchgate_request_duration_seconds"
         put(tally, name, route, values=_histogram(cell.durations))
+    for (route, code), number in requests.reported.items():
+        put(tally, "latchgate_reported_total", route, code, values=[number])
     for name, number in (
         ("latchgate_received_bytes_total", requests.bytes_in),
         ("latchgate_sent_bytes_total", requests.bytes_out),

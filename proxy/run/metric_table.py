@@ -49,6 +49,12 @@ _ROWS: Final = (
         ("route", "scheme", "decision", "code"),
     ),
     Metric(
+        "latchgate_reported_total",
+        "counter",
+        "Requests and open connections that report mode let go on, by what would have refused them.",
+        ("route", "code"),
+    ),
+    Metric(
         "latchgate_request_duration_seconds",
         "histogram",
         "From a request's head to the last byte of its answer, without tunnels and event streams.",

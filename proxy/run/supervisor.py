@@ -34,6 +34,7 @@ from proxy.run.running import answer_about
 from proxy.run.shared import Shared
 from proxy.run.tally import from_json
 from proxy.services.compile import needs_store
+from proxy.services.report_mode import report_states
 from proxy.services.runtime import pick_gate_id
 
 START_TIMEOUT_S: Final = 60.0
@@ -185,6 +186,8 @@ class Supervisor:
         )
         for line in lines:
             _log.info("%s", line)
+        for state in report_states(self._config, time.time()):
+            _log.warning("%s", state)
         for warning in self._loaded.warnings:
             _log.warning("%s", warning)
 

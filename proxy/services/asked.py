@@ -59,6 +59,8 @@ class Asked:
     host: str | None = None
     told: tuple[Header, ...] = ()
     """Of every answer to whoever sent the credential that opened the route."""
+    reported: Refusal | None = None
+    """Why the route would refuse it, where it only reports (security.md, S14)."""
 
     @property
     def raw_target(self) -> bytes:

@@ -6,6 +6,7 @@ No I/O but for the files that the configuration names. What never belongs here: 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, time, timedelta
 from typing import Final, TypeVar
 
 from proxy.config.models import (
@@ -139,7 +140,16 @@ def _policy(route: RouteConfig) -> tuple[object, ...]:
         route.require.model_dump_json(),
         cross_site,
         route.dpop,
+        None if route.mode == "enforce" else route.mode.report.until,
     )
+
+
+def report_until(route: RouteConfig) -> float:
+    """Return the end of a route's report mode in epoch seconds, a midnight in UTC; 0 without one."""
+    if route.mode == "enforce":
+        return 0.0
+    after = route.mode.report.until + timedelta(days=1)
+    return datetime.combine(after, time(), UTC).timestamp()
 
 
 def compile_requirements(require: RequireConfig) -> Require | None:

@@ -149,10 +149,12 @@ def _is_weaker(one: Hashable, other: Hashable) -> bool:
     """Tell whether policy `one` lets in requests that `other` refuses (see `_policy`)."""
     if not isinstance(one, tuple) or not isinstance(other, tuple):
         return False
-    auth, *_, require, _, dpop = one
-    other_auth, *_, other_require, _, other_dpop = other
+    auth, *_, require, _, dpop, reports = one
+    other_auth, *_, other_require, _, other_dpop, other_reports = other
     if not other_auth:
         return False
+    if reports is not None and other_reports is None:
+        return True
     if _PROVING.index(dpop) < _PROVING.index(other_dpop):
         return True
     if not set(auth) <= set(other_auth) or not auth:

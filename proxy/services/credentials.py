@@ -53,11 +53,26 @@ class CredentialPlan:
         own_issuers: Iterable[str],
         forwards: bool | None,
         is_authorization_set: bool,
+        is_opened: bool = True,
     ) -> CredentialPlan:
-        """Collect the places of `schemes`, and what the whole file protects."""
+        """Collect the places of `schemes`, and what the whole file protects.
+
+        `is_opened`: False for requests that report mode lets through though no credential opened the
+        route (S14). Nobody's word is in them then. What an application reads itself it gets as it did
+        before there was a gate; what only the gate can judge is taken out as ever.
+        """
+        schemes = tuple(schemes)
         is_open = forwards is True
+        read = frozenset(place for scheme in schemes for place in scheme.places)
+        if not is_opened and forwards is not False:
+            read -= frozenset(
+                place
+                for scheme in schemes
+                if is_open or not scheme.is_native
+                for place in scheme.places
+            )
         return cls(
-            read=frozenset(place for scheme in schemes for place in scheme.places),
+            read=read,
             native_cookies=frozenset() if is_open else frozenset(native_cookies),
             local_cookies=frozenset() if is_open else frozenset(local_cookies),
             state_cookies=frozenset(state_cookies),

@@ -37,6 +37,8 @@ class Forward:
     """The credentials that it hangs on; none on a public route."""
     is_repeatable: bool = False
     """True where the same headers open the route as long as the credential that decided stays good."""
+    reported: Refusal | None = None
+    """Why it would have been refused, where the route only reports (security.md, S14)."""
     may_be_stale: bool = False
     """True where an outage may be bridged, if the configuration says so (security.md, R8)."""
 

@@ -19,6 +19,7 @@ from proxy.model import Absent, Authenticated, Header, Identity, Refusal, Reques
 from proxy.services.assembly import Assembly
 from proxy.services.decision import Answer, Decision, Forward, Own, Refuse
 from proxy.services.outgoing import outgoing_headers
+from proxy.services.report_mode import mode_of
 from proxy.services.schemes.port import Place
 from proxy.services.trace import Checked, Trace, Verdict
 
@@ -35,6 +36,7 @@ def explain(
     return {
         "request": _request(config, view),
         "decision": _kind(decision),
+        "reported": _reported(decision),
         "route": None if route is None else _route(config, route.name, trace),
         "matching": _matching(assembly, trace),
         "schemes": _schemes(trace, decision),
@@ -77,6 +79,14 @@ def _kind(decision: Decision) -> str:
     return "own" if isinstance(decision, Own) else decision.kind
 
 
+def _reported(decision: Decision) -> dict[str, Any] | None:
+    """Return why the route would refuse what it lets through, being in report mode (S14)."""
+    if not isinstance(decision, Forward) or decision.reported is None:
+        return None
+    code = decision.reported.code
+    return {"status": CODES[code].status, "code": code, "detail": decision.reported.detail}
+
+
 def _route(config: Config, name: str, trace: Trace) -> dict[str, Any]:
     route = next(route for route in config.routes if route.name == name)
     return {
@@ -86,6 +96,7 @@ def _route(config: Config, name: str, trace: Trace) -> dict[str, Any]:
         "methods": route.match.methods,
         "auth": route.auth or "none",
         "both": route.both,
+        "mode": mode_of(route),
         "preflight": trace.is_preflight,
     }
 

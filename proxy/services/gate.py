@@ -60,6 +60,8 @@ from proxy.services.trace import Trace
 
 _NO_STORE: Final = ((b"Cache-Control", b"no-store"),)
 """Of what tells one client something: a stored nonce would be old when it is read (RFC 9449 §8.2)."""
+_NOT_THE_SCHEMES: Final = frozenset({"too_many_attempts"})
+"""What is found while credentials are looked at, and is no word of a scheme: a limit is a limit (S14)."""
 
 
 class Gate:
@@ -127,6 +129,8 @@ class Gate:
         if asked.is_preflight:
             return self._preflight(asked)
         route = asked.route
+        if route.reports(now):
+            return None  # no lane for what may have to be reported (S14)
         if not route.schemes:
             return self._let_pass(asked, now)
         if route.provider_token is not None:
@@ -139,7 +143,9 @@ class Gate:
             return opened
         if isinstance(opened, Refusal):
             return self._refuse_authentication(asked, opened)
-        return self._unmet(asked, opened, now) or self._forward(asked, opened, now)
+        if (unmet := self._unmet(asked, opened, now)) is not None:
+            return self._refuse_identity(asked, unmet, opened.outcome.identity)
+        return self._forward(asked, opened, now)
 
     def route_of(self, host: bytes, target: bytes, method: str) -> tuple[Route, bytes] | None:
         """Return the route of a request and the path to send; `None` for whatever has none.
@@ -281,7 +287,9 @@ class Gate:
     def _let_pass(self, asked: Asked, now: float) -> Decision:
         """Forward a request on a public route."""
         if (forged := forged_by(asked, is_ambient=False)) is not None:
-            return self._refuse(asked, forged)
+            if not asked.route.reports(now):
+                return self._refuse(asked, forged)
+            asked = replace(asked, reported=forged)
         return self._forward(asked, None, now)
 
     async def _open(self, asked: Asked, now: float, fresh: Fresh | None) -> Decision:
@@ -296,13 +304,17 @@ class Gate:
             outage = Refusal(down.code, down.detail, scheme=down.scheme)
             return self._refuse(asked, outage, kind="unavailable")
         if isinstance(opened, Refusal):
-            return self._refuse_authentication(asked, opened)
+            if not route.reports(now) or opened.code in _NOT_THE_SCHEMES:
+                return self._refuse_authentication(asked, opened)
+            return self._forward(replace(asked, reported=opened), None, now)
         if asked.trace is not None:
             asked.trace.opened(opened.scheme, opened.found)
         if opened.headers:
             asked = replace(asked, told=opened.headers)
         if (unmet := self._unmet(asked, opened, now)) is not None:
-            return unmet
+            if not route.reports(now):
+                return self._refuse_identity(asked, unmet, opened.outcome.identity)
+            asked = replace(asked, reported=unmet)
         identity = opened.outcome.identity
         if route.provider_token is None:
             return self._forward(asked, opened, now)
@@ -315,17 +327,18 @@ class Gate:
             return self._refuse(asked, Refusal(refused.code, refused.detail), identity)
         return self._forward(asked, opened, now, told)
 
-    def _unmet(self, asked: Asked, opened: Opened, now: float) -> Decision | None:
+    @staticmethod
+    def _unmet(asked: Asked, opened: Opened, now: float) -> Refusal | None:
         """Return why somebody who is known may not pass after all."""
         route, identity = asked.route, opened.outcome.identity
         if (forged := forged_by(asked, is_ambient=opened.outcome.is_ambient)) is not None:
-            return self._refuse(asked, forged, identity)
+            return forged
         if not route.is_demanding:
             return None
         refusal = route.unmet(identity, now)
         if asked.trace is not None:
             asked.trace.require = refusal or "passed"
-        return None if refusal is None else self._refuse_identity(asked, refusal, identity)
+        return refusal
 
     def _refuse(
         self,
@@ -407,7 +420,10 @@ class Gate:
             return self._refuse(asked, Refusal(refused.code, refused.detail), identity)
         except DependencyUnavailable as down:
             return self._refuse(asked, Refusal(down.code, down.detail), kind="unavailable")
-        kept = route.credentials.kept(opened.found, opened.scheme) if opened else None
+        plan = route.credentials
+        if opened is None and asked.reported is not None and route.unopened is not None:
+            plan = route.unopened
+        kept = plan.kept(opened.found, opened.scheme) if opened else None
         cleaned = self._rules.strip(
             view.headers, is_trusted=asked.client.is_trusted_peer, passed=route.passed_headers
         )
@@ -419,14 +435,13 @@ class Gate:
             request_id=asked.request_id,
             identity=identity,
             identity_headers=(*headers, *told),
-            headers=route.credentials.clean_headers(
-                cleaned, kept, is_local=is_plain_local(asked.client)
-            ),
-            target=join(asked.path, route.credentials.clean_query(asked.target.query, kept)),
+            headers=plan.clean_headers(cleaned, kept, is_local=is_plain_local(asked.client)),
+            target=join(asked.path, plan.clean_query(asked.target.query, kept)),
             response_headers=added(asked) + (_NO_STORE if asked.told else ()),
             hash_key=route.hash_key(view, asked.client, identity) if route.hash_key else None,
             held=opened.held if opened else (),
-            is_repeatable=opened is None or opened.is_alone,
+            is_repeatable=not route.reports(now) and (opened is None or opened.is_alone),
+            reported=asked.reported,
             may_be_stale=changes_nothing(view)
             and route.may_be_stale
             and (identity is None or identity.jkt is None),

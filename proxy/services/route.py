@@ -85,6 +85,10 @@ class Route:
     """What checks proofs; `None` where no bound token is accepted."""
     proof_challenges: tuple[Header, ...] = ()
     """WWW-Authenticate of a bound token, or of one that should be (RFC 9449 §7.1)."""
+    report_until: float = 0.0
+    """Epoch seconds until which what the route would refuse is let through and reported (S14)."""
+    unopened: CredentialPlan | None = None
+    """What is taken out of a request that is let through though nothing opened it; `None`: the usual."""
     local_responses: ResponsePlan | None = None
     """What becomes of answers on http://localhost, where the login's cookie has another name (S5)."""
 
@@ -93,6 +97,10 @@ class Route:
         if self.local_responses is not None and is_plain_local(client):
             return self.local_responses
         return self.responses
+
+    def reports(self, now: float) -> bool:
+        """Tell whether the route only reports at `now`; afterwards it enforces by itself (S14)."""
+        return now < self.report_until
 
     @property
     def is_guarded(self) -> bool:

@@ -170,6 +170,7 @@ class _RouteBuilder:
         protected = self._protected_cookies(route.upstream)
         local = plan(protected | self._local_cookies) if self._local_cookies else None
         wants_proof = route.dpop != "optional"
+        until = compiling.report_until(route)
         return Route(
             name=route.name,
             schemes=schemes,
@@ -180,15 +181,7 @@ class _RouteBuilder:
             upstream=self._upstreams[route.upstream],
             upstream_host=upstream.host,
             strip_prefix=route.strip_prefix.encode() if route.strip_prefix else None,
-            credentials=CredentialPlan.compile(
-                schemes,
-                native_cookies=self._native_cookies,
-                local_cookies=self._local_cookies,
-                state_cookies=self._state_cookies,
-                own_issuers=self._own_issuers,
-                forwards=route.forward_credentials,
-                is_authorization_set=route.identity.bearer,
-            ),
+            credentials=self._credentials(route, schemes),
             identity=compiling.compile_identity(route),
             assertions=self._assertions(route, upstream.audience or route.upstream),
             passed_headers=passed,
@@ -215,7 +208,23 @@ class _RouteBuilder:
             wants_nonce=route.dpop == "nonce",
             prover=self._prover,
             proof_challenges=proof,
+            report_until=until,
+            unopened=self._credentials(route, schemes, is_opened=False) if until else None,
             local_responses=local,
+        )
+
+    def _credentials(
+        self, route: RouteConfig, schemes: tuple[Scheme, ...], *, is_opened: bool = True
+    ) -> CredentialPlan:
+        return CredentialPlan.compile(
+            schemes,
+            native_cookies=self._native_cookies,
+            local_cookies=self._local_cookies,
+            state_cookies=self._state_cookies,
+            own_issuers=self._own_issuers,
+            forwards=route.forward_credentials,
+            is_authorization_set=route.identity.bearer,
+            is_opened=is_opened,
         )
 
     def _protected_cookies(self, upstream: str) -> frozenset[bytes]:

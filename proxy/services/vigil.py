@@ -59,6 +59,8 @@ _UNCONFIRMED: Final = Ending(
     Refusal("store_unavailable", "not confirmed in max_staleness"),
 )
 
+_OVER: Final = Refusal("session_unknown", "it was taken back while the route only reported")
+
 End = Callable[[Ending], None]
 """Ends one connection. Called at most once; must not wait, and may close its stream."""
 Activity = Callable[[], int]
@@ -133,6 +135,10 @@ class Vigil:
         self.counters = coherence.streams
         self.after_s = AFTER_S
         self.check_s = CHECK_S
+        self.on_reported: Callable[[str, str], None] = _nobody
+        """Told route and code where report mode lets go on what would have ended (S14)."""
+        self._reported: dict[Stream, None] = {}
+        """Streams that only report mode keeps open: they end with it."""
         self._young: dict[Stream, None] = {}
         """Exchanges in the order of their beginning."""
         self._groups: dict[object, _Group] = {}
@@ -145,6 +151,8 @@ class Vigil:
 
     def tunnel(self, decision: Forward, activity: Activity, end: End) -> Stream | None:
         """Watch a tunnel from now on; `None` on a public route, where nothing is to be watched."""
+        if decision.reported is not None:
+            return self._tolerate(Stream(self, decision, activity, end))
         if not decision.held or decision.identity is None:
             return None
         stream = Stream(self, decision, activity, end)
@@ -154,6 +162,8 @@ class Vigil:
     # hot: every guarded request; nearly all of them are over before the first look
     def exchange(self, decision: Forward, activity: Activity, end: End) -> Stream | None:
         """Watch a request and its answer, once they take long; `None` on a public route."""
+        if decision.reported is not None:
+            return self._tolerate(Stream(self, decision, activity, end))
         if not decision.held or decision.identity is None:
             return None
         stream = Stream(self, decision, activity, end)
@@ -173,10 +183,27 @@ class Vigil:
         if self._workers:
             await asyncio.wait(self._workers)
         self._young.clear()
+        self._reported.clear()
         for group in tuple(self._groups.values()):
             self._release(group)
 
     # Streams
+
+    def _tolerate(self, stream: Stream) -> Stream:
+        """Let a stream go on that would be refused, until its route enforces (S14)."""
+        self._reported[stream] = None
+        if self._timer is None:
+            self._arm(LOOK_S)
+        return stream
+
+    def _end_reported(self, now: float) -> None:
+        """End what was open only because its route did not enforce yet."""
+        over = [stream for stream in self._reported if not stream._decision.route.reports(now)]  # noqa: SLF001 - the two are one unit
+        for stream in over:
+            self._reported.pop(stream, None)
+            refusal = stream._decision.reported or _OVER  # noqa: SLF001 - the two are one unit
+            self.counters.ended_expired += 1
+            stream.end(Ending("stream_expired", f"report mode is over: {refusal.code}", refusal))
 
     def _watch(self, stream: Stream) -> None:
         decision = stream._decision  # noqa: SLF001 - the two are one unit
@@ -223,6 +250,7 @@ class Vigil:
 
     def _closed(self, stream: Stream) -> None:
         self._young.pop(stream, None)
+        self._reported.pop(stream, None)
         group, stream._group = stream._group, None  # noqa: SLF001 - the two are one unit
         if group is None:
             return
@@ -266,6 +294,7 @@ class Vigil:
     def _look(self) -> None:
         self._timer = None
         mono, now = self._mono(), self._clock()
+        self._end_reported(now)
         while self._young:
             stream = next(iter(self._young))
             if not self._is_grown(stream, mono):
@@ -277,7 +306,7 @@ class Vigil:
             self._look_at(group, mono, now)
             due_at = min(due_at, group.watch.due_at(mono, now, is_asked=group.is_busy))
         self._shortest_s = max(SHORTEST_S, SHARE * (self._mono() - mono))
-        if self._groups or self._young:
+        if self._groups or self._young or self._reported:
             self._arm(due_at - mono)
 
     def _is_grown(self, stream: Stream, mono: float) -> bool:
@@ -380,15 +409,32 @@ class Vigil:
         watch, mono = group.watch, self._mono()
         detail = f"{refusal.code}: {refusal.detail}"
         if not watch.is_expiry(refusal, mono, now):
-            self._end(group, Ending("stream_revoked", detail, refusal))
+            self._stop(group, Ending("stream_revoked", detail, refusal), now)
         elif not group.route.keeps_expired:
-            self._end(group, Ending("stream_expired", detail, refusal))
+            self._stop(group, Ending("stream_expired", detail, refusal), now)
         elif refusal.code == "session_unknown":
             self.counters.kept += 1
             self._release(group)  # nothing is left that could be revoked
         elif watch.outlived(mono):
             self.counters.kept += 1
             group.must_ask = True
+
+    def _stop(self, group: _Group, ending: Ending, now: float) -> None:
+        """End streams that are refused; where their route only reports they end when it enforces (S14)."""
+        route, streams = group.route, tuple(group.streams)
+        if not route.reports(now):
+            self._end(group, ending)
+            return
+        self._release(group)
+        _log.info("route %s: in report mode, so not ended: %s", route.name, ending.detail)
+        for stream in streams:
+            self.on_reported(route.name, ending.refusal.code)
+            self._tolerate(stream)
+
+
+def _nobody(route: str, code: str) -> None:
+    """Count nothing: nobody has asked for it."""
+    del route, code
 
 
 def _stands(one: Held, at: float, *, is_bridged: bool) -> bool:

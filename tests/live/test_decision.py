@@ -488,3 +488,34 @@ async def test_a_question_is_logged_and_counted_once(nginx):
     )
     cells = nginx.gate.server.counters.cells
     assert [1] == [cell.count for key, cell in cells.items() if key[0] == "allow"]
+
+
+REPORTING = "mode: {report: {until: 2099-12-31}}"
+
+
+async def test_s14_a_route_in_report_mode_lets_pass_what_it_would_refuse(start):
+    """A proxy is told to forward, with nobody or whoever was recognised, and the account says why."""
+
+    def reporting(text):
+        text = text.replace("auth: web, upstream", f"auth: web, {REPORTING}, upstream")
+        return text.replace("auth: key, require", f"auth: key, {REPORTING}, require")
+
+    ask = await start("haproxy", reporting)
+    nobody = await ask("/web/a", {"X-Auth-Subject": "root", **PAGE})
+    weak = await ask("/admin", {"Authorization": f"Bearer {token()}"})
+    odd = await ask("/admin/../kept", {})
+    enforced = await ask("/kept", {})
+    records = [await ask.gate.next_record() for _ in range(4)]
+
+    assert (200, 200, 400, 401) == (nobody.status, weak.status, odd.status, enforced.status)
+    assert [""] * len(IDENTITY) == [nobody[name] for name in IDENTITY]
+    assert "bob" == weak["x-auth-subject"]
+    assert [
+        ("allow", "credential_missing"),
+        ("allow", "role_missing"),
+        ("deny", None),
+        ("challenge", None),
+    ] == [(record.decision, record.reported) for record in records]
+    assert {("/web/**", "credential_missing"): 1, ("/admin", "role_missing"): 1} == (
+        ask.gate.server.counters.reported
+    )

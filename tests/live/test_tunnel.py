@@ -232,6 +232,22 @@ async def test_f4_what_is_no_websocket_is_an_ordinary_request(through, raw):
     writer.close()
 
 
+async def test_f4_h2c_is_never_upgraded(through):
+    """A server that would speak HTTP/2 is not asked to, and what it switches to unasked is no tunnel."""
+    switch = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n"
+    gate, server = await through([REQUEST, switch + b"smuggled", Close()])
+    asked = handshake(b"HTTP2-Settings: AAMAAABkAAQAAP__", token=b"h2c")
+    raw = await gate.exchange(
+        asked.replace(b"keep-alive, Upgrade", b"close, Upgrade, HTTP2-Settings")
+    )
+    sent = server.seen[0].received.lower()
+
+    assert raw.startswith(b"HTTP/1.1 502 ")
+    assert b"smuggled" not in raw
+    assert b"h2c" not in sent
+    assert b"http2-settings" not in sent
+
+
 @pytest.mark.parametrize(
     "answer",
     [

@@ -76,7 +76,7 @@ class AccessLog:
             f'"upstream":{_value(record.upstream)},"server":{_value(record.server)},'
             f'"duration_ms":{record.duration_s * 1000:.3f},"upstream_ms":{upstream_ms},'
             f'"bytes_in":{record.bytes_in},"bytes_out":{record.bytes_out}'
-            f"{_caller(record.caller)}}}\n"
+            f"{_caller(record.caller)}{_reported(record.reported)}}}\n"
         )
 
     def _console(self, record: AccessRecord) -> str:
@@ -85,6 +85,8 @@ class AccessLog:
             who = f" {_word(record.scheme)}:{_word(record.subject)}"
         target = f" -> {_word(record.upstream)}" if record.upstream is not None else ""
         code = f" {_word(record.code)}" if record.code is not None else ""
+        if record.reported is not None:
+            code += f" reported {_word(record.reported)}"
         detail = f" ({clean(record.detail)})" if record.detail else ""
         if record.caller is not None:
             detail = f" for {record.caller}{detail}"
@@ -99,6 +101,11 @@ class AccessLog:
 def _caller(caller: str | None) -> str:
     """Return the member that says which proxy asked; nothing for requests of the gate's own."""
     return "" if caller is None else f',"caller":{_value(caller)}'
+
+
+def _reported(code: str | None) -> str:
+    """Return the member that says what report mode let through; nothing for all other requests."""
+    return "" if code is None else f',"reported":{_value(code)}'
 
 
 def asked_words(method: str, host: str, path: str) -> str:

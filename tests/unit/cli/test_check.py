@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import socket
+import time
+from datetime import UTC, datetime, timedelta
 
 GOOD = """
 store: {url: "redis://user:hunter2@127.0.0.1:1/0", timeout: 200ms}
@@ -98,3 +100,37 @@ def test_without_a_file_people_are_told_how_to_get_one(latchgate):
         result = latchgate.run(command)
         assert 2 == result.exit_code
         assert "No such file or directory; `latchgate init` writes one\n" in result.stderr
+
+
+def test_s14_routes_in_report_mode_are_told_with_their_last_day(latchgate):
+    """Before anything else that is good: until when nothing is refused there, and loudly near the end."""
+    days = [
+        datetime.fromtimestamp(time.time(), UTC).date() + timedelta(days=days)
+        for days in (-2, 2, 60)
+    ]
+    routes = "".join(
+        f'  - {{name: r{number}, match: {{path: "/{number}"}}, auth: web, upstream: app,'
+        f" mode: {{report: {{until: {day}}}}}}}\n"
+        for number, day in enumerate(days)
+    )
+    latchgate.write(
+        'upstreams: {app: {servers: ["http://127.0.0.1:1"]}}\n'
+        f"schemes: {{web: {{type: session, format: native}}}}\nroutes:\n{routes}"
+    )
+    result = latchgate.run("check")
+
+    assert 0 == result.exit_code, result.output
+    assert f"warning: route r0: its report mode ended with {days[0]} (UTC): it enforces" in (
+        result.stderr
+    )
+    assert (
+        f"warning: route r1: report mode: what it would refuse is let through until the end of {days[1]} (UTC), 2 days left"
+        in result.stderr
+    )
+    assert (
+        f"route r2: report mode: what it would refuse is let through until the end of {days[2]} (UTC), 60 days left"
+        in result.stdout
+    )
+    states = [found["state"] for found in latchgate.json("check")["report"]]
+    assert ["over", "ending", "reporting"] == states
+    assert "mode: report until" in latchgate.run("routes").stdout

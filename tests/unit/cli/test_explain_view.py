@@ -65,3 +65,17 @@ def test_a_match_is_one_word_after_the_other():
     match = {"methods": ["GET", "POST"], "host": "a.test", "path": "/b/**"}
 
     assert "GET,POST a.test/b/**" == describe_match(match)
+
+
+def test_what_is_only_reported_says_both(capsys):
+    """That the request passes, until when, and what it would be told otherwise."""
+    found = json.loads(json.dumps(GOLDEN))
+    found["route"]["mode"] = {"report": {"until": "2027-01-31"}}
+    found["reported"] = {"status": 403, "code": "role_missing", "detail": "has user"}
+    found["answer"] = None
+    say_explanation("the file", found, None)
+    shown = capsys.readouterr().out
+
+    assert "report until the end of 2027-01-31 (UTC)" in shown
+    assert "let through, in report mode" in shown
+    assert "it would be 403 role_missing (has user)" in shown

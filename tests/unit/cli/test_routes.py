@@ -83,6 +83,7 @@ def test_the_same_for_programs(latchgate):
         "upgrades": ["websocket"],
         "streams": {"on_expiry": "close"},
         "cache": "private",
+        "mode": "enforce",
     } == found["routes"][0]
     assert {
         "roles": {"all": ["a", "b"]},

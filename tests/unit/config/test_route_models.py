@@ -120,7 +120,20 @@ def test_rules_have_one_form(reading):
         ("pass_headers: ['a b']", ".pass_headers[0]: must be one word"),
         ("strip_prefix: /", ".strip_prefix: must be a plain path"),
         ("cache: public", ".cache: must be private or shared"),
-        ("mode: enforce", ".mode: unknown key (not available in this version)"),
+        ("mode: watch", ".mode: must be enforce"),
+        ("mode: {report: {}}", ".mode.report.until: is required"),
+        (
+            "mode: {report: {until: 31.1.2027}}",
+            ".mode.report.until: must be a day of the calendar, such as 2027-01-31",
+        ),
+        (
+            "mode: {report: {until: 2027-02-30}}",
+            ".mode.report.until: must be a day of the calendar, such as 2027-01-31",
+        ),
+        (
+            "mode: {report: {until: 9999-12-31}}",
+            ".mode.report.until: must be a day after which there is another one",
+        ),
         ("dpop: never", ".dpop: must be optional, required or nonce"),
         ("limits: {}", ".limits: unknown key (not available in this version)"),
         ("methods: [GET]", ".methods: unknown key here; it belongs to `routes[].match`"),
@@ -199,3 +212,13 @@ def test_an_absent_match_is_every_request(reading):
     assert route(reading, "auth: web").match.path == "/**"
     text = reading.good.replace("match: {path: /**}, ", "")
     assert MatchConfig() == reading.config(text).routes[0].match
+
+
+@pytest.mark.parametrize("name", ["h2c", "H2C", "h2", "HTTP/2.0", "tls/1.3"])
+def test_f4_http_itself_is_no_protocol_to_change_to(reading, name):
+    """No route can name HTTP/2 or TLS among its upgrades, however it is spelt."""
+    (mistake,) = reading.mistakes(
+        reading.good.replace("auth: web", f"auth: web, upgrades: ['{name}']")
+    )
+
+    assert ".upgrades[0]: HTTP and TLS themselves are never upgraded to" in mistake

@@ -47,7 +47,9 @@ def test_everything_that_it_counts_stands_in_the_table(tmp_path):
     worker = Worker(tmp_path)
     worker.coherence.track("store", StoreAddress(socket_path="/nowhere")).source.tracked(100.0)
     worker.requests.request(("forward", "r", "", None), 0.1)
+    worker.requests.report("r", "role_missing")
     tally = worker.tally()
+    assert [1] == tally["latchgate_reported_total", ("r", "role_missing")]
     assert [] == [sample for sample in tally if not fits(*sample, tally[sample])]
     untold = {name.removeprefix("latchgate_") for name in set(METRICS) - {n for n, _ in tally}}
     assert OF_THE_SUPERVISOR == {n for n in untold if not n.startswith(("worker", "jwks"))}

@@ -75,6 +75,20 @@ def test_p4_a_way_without_proof_is_a_weaker_one():
     assert any(error.path == "routes[1].match" for error in load(fresh).warnings)
 
 
+def test_p4_a_way_that_only_reports_is_a_weaker_one():
+    """Who is refused by the one route would take the other, while that lets everybody through."""
+    text = (
+        "schemes: {w: {type: session, format: native}}\n"
+        "routes:\n"
+        "  - {match: {host: a.example.com, path: /**}, auth: w, upstream: app}\n"
+        "  - {match: {host: b.example.com, path: /**}, auth: w, upstream: app, mode: enforce}\n"
+    )
+
+    assert not any(error.path == "routes[1].match" for error in load(text).warnings)
+    weak = text.replace("mode: enforce", "mode: {report: {until: 2099-12-31}}")
+    assert any(error.path == "routes[1].match" for error in load(weak).warnings)
+
+
 @pytest.mark.parametrize(
     "path",
     ["/_auth", "/_auth/", "/_auth/**", "/_auth/jwks.json", "/_auth/x", "/%5fauth/{x}", "/_AUTH/x"],

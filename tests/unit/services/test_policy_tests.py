@@ -157,3 +157,14 @@ def test_a_good_token_has_its_proof(tmp_path, dpop):
     )
 
     assert load(file).config.routes[3].dpop == dpop
+
+
+def test_s14_a_route_in_report_mode_is_tested_as_it_will_be(run, monkeypatch):
+    """The tests of a file say what is to be refused: they hold before the route enforces and after."""
+    text = GATE.replace(
+        "auth: app, upstream", "auth: app, mode: {report: {until: 2099-12-31}}, upstream"
+    )
+    monkeypatch.setitem(globals(), "GATE", text)
+    assert [] == run('request: "GET /mine", expect: 401')
+    (failure,) = run('request: "GET /mine", expect: forward')
+    assert failure.endswith("the answer would be 401 credential_missing (mine: report mode)")

@@ -36,6 +36,7 @@ routes:
   - {{match: {{path: /api}}, auth: api, upstream: app}}
   - {{match: {{path: /staff}}, auth: shop, upstream: app, cross_site: allow, require: {{roles: [staff]}}}}
   - {{match: {{path: /open}}, auth: none, upstream: app}}
+  - {{name: tried, match: {{path: /tried}}, auth: web, upstream: app, mode: {{report: {{until: 2099-12-31}}}}}}
 """
 
 
@@ -398,3 +399,29 @@ async def test_r7_what_a_bug_keeps_from_being_decided_is_closed(bench):
 
     assert ["stream_unconfirmed"] == [ending.code for ending in bench.ended]
     assert 0 == bench.counters.watched
+
+
+async def test_s14_report_mode_ends_no_connection_until_it_is_over(bench):
+    """What is taken back is reported; when the route enforces, what it would refuse ends by itself."""
+    reported = []
+    bench.vigil.on_reported = lambda route, code: reported.append((route, code))
+    headers, key, _ = await bench.session()
+    known, _, _ = await bench.session()
+    await bench.open(b"/tried", headers)
+    await bench.open(b"/tried", known)
+    await bench.open(b"/tried", [])
+    left = await bench.open(b"/tried", [])
+    left.close()
+    await bench.settled()
+    bench.admin.delete(key)
+    await until(lambda: reported)
+    assert ([("tried", "session_unknown")], []) == (reported, bench.ended)
+    bench.vigil._look()
+    assert [] == bench.ended
+    bench.vigil._clock = lambda: 2**32 + 0.0  # in 2106
+    bench.vigil._look()
+    over = [(ending.code, ending.refusal.code) for ending in bench.ended]
+    assert [
+        ("stream_expired", "credential_missing"), ("stream_expired", "session_unknown"),
+    ] == sorted(over)[:2]  # fmt: skip
+    assert not bench.vigil._reported

@@ -140,3 +140,12 @@ def test_a_decision_for_another_proxy_names_it():
     )
     assert "caller" not in json.loads(line_of(RECORD))
     assert " for nginx" in line_of(asked, is_json=False)
+
+
+def test_s14_what_was_only_reported_has_a_member_of_its_own():
+    """A line says with which code a request would have been refused; others have no such member."""
+    reported = replace(RECORD, reported="role_missing")
+
+    assert "role_missing" == json.loads(line_of(reported))["reported"]
+    assert "reported" not in json.loads(line_of(RECORD))
+    assert " forward reported role_missing [orders]" in line_of(reported, is_json=False)
