@@ -51,6 +51,10 @@ class Server:
             self._process.wait()
             self._process = None
 
+    @property
+    def pid(self):
+        return self._process.pid
+
     def client(self):
         """Return a blocking client with every right; the caller closes it."""
         return redis.Redis(port=self.port, username="admin", password="admin-pw", socket_timeout=5)
@@ -59,6 +63,12 @@ class Server:
         """Send one command and return its reply, whatever that is."""
         with self.client() as client:
             return client.execute_command(*command)
+
+    def raw(self, *command):
+        """Send one command and return its text as it came, which redis-py would take apart."""
+        with self.client() as client:
+            client.response_callbacks.clear()
+            return client.execute_command(*command).decode()
 
 
 def free_ports(count):

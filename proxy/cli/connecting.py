@@ -15,8 +15,9 @@ from proxy.adapters.store.private_directory import PrivateDirectory
 from proxy.adapters.store.trial import try_store
 from proxy.adapters.upstreams.settings import tls_context
 from proxy.cli.upstream_trial import speaks_tls
-from proxy.config.addresses import StoreUrl, UpstreamServer
+from proxy.config.addresses import UpstreamServer
 from proxy.config.models import Config, UpstreamConfig
+from proxy.config.store_url import StoreUrl
 from proxy.core.keyset import KeySet, KeySetInvalid
 from proxy.errors import ProviderInvalid, ProviderUnavailable, StoreUnavailable
 from proxy.run.providers import KeyPlan, key_plans

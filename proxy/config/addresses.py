@@ -7,16 +7,16 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal
-from urllib.parse import parse_qsl, quote, unquote_to_bytes, urlencode
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 from pydantic import PlainValidator, WithJsonSchema
 from pydantic_core.core_schema import ValidationInfo
 
 from proxy.config.secret import Secret, parse_secret
+from proxy.config.store_url import StoreKind, StoreUrl
 from proxy.config.values import base_of, parse_path, parse_text
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-StoreKind = Literal["embedded", "redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel"]
 
 _LABELS: Final = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.(?!-)[A-Za-z0-9_-]{1,63})*\.?")
 _HOST_PORT: Final = re.compile(r"(\[[^\[\]]*\]|[^\[\]:]*)(?::([0-9]{1,5}))?")
@@ -65,72 +65,6 @@ class UpstreamServer:
         return f"{self.scheme}://{_bracketed(self.host)}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
-class StoreUrl:
-    """Where a store is. `str` and `repr` show no password; `reveal` makes redis-py's URL."""
-
-    kind: StoreKind
-    path: Path | None = None
-    """`embedded`: its directory; `unix`: its socket."""
-    host: str = ""
-    port: int = 0
-    db: int = 0
-    username: str | None = None
-    password: Secret | None = None
-    tls_files: tuple[tuple[str, Path], ...] = ()
-    """redis-py's `ssl_ca_certs`, `ssl_certfile`, `ssl_keyfile`; with TLS only."""
-    sentinels: tuple[tuple[str, int], ...] = ()
-    """Host and port of each Sentinel; then `host` and `port` mean nothing."""
-    master: str = ""
-    """What the Sentinels call the master."""
-    sentinel_username: str | None = None
-    sentinel_password: Secret | None = None
-
-    def reveal(self) -> str:
-        """Return the URL with its password, as `redis.asyncio.from_url` reads it.
-
-        That reads no URL of Sentinels; theirs is as the configuration has it.
-        """
-        if self.kind == "embedded":
-            return f"embedded:{self.path}"
-        secret = self.password.reveal() if self.password is not None else None
-        query = [("db", str(self.db)), *((name, str(path)) for name, path in self.tls_files)]
-        if self.kind == "unix":
-            if secret is not None:
-                query.append(("password", secret))
-            user = f"{quote(self.username, safe='')}@" if self.username else ""
-            return f"unix://{user}{quote(str(self.path))}?{urlencode(query, quote_via=quote)}"
-        login = quote(self.username or "", safe="")
-        if secret is not None:
-            login += f":{quote(secret, safe='')}"
-        at = f"{login}@" if login else ""
-        if self.sentinel_username is not None:
-            query.append(("sentinel_username", self.sentinel_username))
-        if self.sentinel_password is not None:
-            query.append(("sentinel_password", self.sentinel_password.reveal()))
-        query_text = urlencode(query[1:], quote_via=quote)
-        tail = f"?{query_text}" if query_text else ""
-        return f"{self.kind}://{at}{self._places()}/{self.db}{tail}"
-
-    def is_same_database(self, other: StoreUrl) -> bool:
-        """Tell whether both name one database of one server, whoever logs in."""
-        mine = (self.host, self.port, self.path, self.master, self.db)
-        if mine != (other.host, other.port, other.path, other.master, other.db):
-            return False
-        return not self.sentinels or not set(self.sentinels).isdisjoint(other.sentinels)
-
-    def __str__(self) -> str:
-        if self.path is not None:
-            return f"{self.kind}:{self.path}"
-        return f"{self.kind}://{self._places()}/{self.db}"
-
-    def _places(self) -> str:
-        if not self.sentinels:
-            return f"{_bracketed(self.host)}:{self.port}"
-        hosts = ",".join(f"{_bracketed(host)}:{port}" for host, port in self.sentinels)
-        return f"{hosts}/{self.master}"
-
-
 def parse_address(value: object, info: ValidationInfo | None) -> Address:
     """Return a listener's address from `host:port`, `[v6]:port` or `unix:path`."""
     if isinstance(value, Address):
@@ -175,10 +109,8 @@ def parse_store_url(value: object, info: ValidationInfo | None) -> StoreUrl:
         return StoreUrl("embedded", path=base_of(info) / path)
     if text.startswith("unix:"):
         return _unix_store(text, info)
-    if re.match(r"rediss?\+cluster://", text):
-        raise ValueError("a Cluster is not available in this version; Sentinel is")
-    if re.match(r"rediss?\+sentinel://", text):
-        return _sentinel_store(text, info)
+    if re.match(r"rediss?\+(sentinel|cluster)://", text):
+        return _replicated_store(text, info)
     return _network_store(text, info)
 
 
@@ -358,7 +290,7 @@ def _unix_store(text: str, info: ValidationInfo | None) -> StoreUrl:
 
 
 def _network_store(text: str, info: ValidationInfo | None) -> StoreUrl:
-    sentence = "must start with embedded:, redis://, rediss://, redis+sentinel:// or unix://"
+    sentence = "must start with embedded:, redis://, rediss://, redis+sentinel://, redis+cluster:// or unix://"
     match = _URL.fullmatch(text)
     if match is None or match[1] not in {"redis", "rediss"}:
         raise ValueError(sentence)
@@ -381,32 +313,41 @@ def _network_store(text: str, info: ValidationInfo | None) -> StoreUrl:
     )
 
 
-def _sentinel_store(text: str, info: ValidationInfo | None) -> StoreUrl:
+def _replicated_store(text: str, info: ValidationInfo | None) -> StoreUrl:
     match = _URL.fullmatch(text)
     assert match is not None  # noqa: S101 - the caller has seen how it begins
-    kind: StoreKind = "rediss+sentinel" if match[1] == "rediss+sentinel" else "redis+sentinel"
+    is_tls, is_cluster = match[1].startswith("rediss"), match[1].endswith("cluster")
     login, _, places = match[2].rpartition("@")
     user, _, password = login.partition(":")
     path, _, query_text = (match[3] or "").partition("?")
-    files = _TLS_FILES if kind == "rediss+sentinel" else ()
-    query = _query(query_text, {"db", "sentinel_username", "sentinel_password", *files})
-    master, _, database = path.strip("/").partition("/")
-    if _MASTER.fullmatch(master) is None:
+    files = _TLS_FILES if is_tls else ()
+    asking = () if is_cluster else ("db", "sentinel_username", "sentinel_password")
+    query = _query(query_text, {*files, *asking})
+    master, _, database = ("", "", "") if is_cluster else path.strip("/").partition("/")
+    if is_cluster and path.strip("/0"):
+        raise ValueError("must name no database: a Cluster has only one")
+    if not is_cluster and _MASTER.fullmatch(master) is None:
         raise ValueError("must name the master behind the Sentinels: redis+sentinel://h1,h2/name")
     if database and "db" in query:
         raise ValueError("names its database twice, in the path and as db=")
-    found = [_host_port(place) for place in places.split(",")]
-    sentinels = tuple((host, port or _SENTINEL_PORT) for host, port in found)
-    if len(set(sentinels)) != len(sentinels):
-        raise ValueError("names a Sentinel twice, and it would count twice")
+    default = _DEFAULT_PORTS["redis"] if is_cluster else _SENTINEL_PORT
+    found = tuple((host, port or default) for host, port in map(_host_port, places.split(",")))
+    if len(set(found)) != len(found):
+        raise ValueError("names a server twice, and it would count twice")
     secret = query.get("sentinel_password")
+    kind: StoreKind = (
+        ("rediss+cluster" if is_tls else "redis+cluster")
+        if is_cluster
+        else ("rediss+sentinel" if is_tls else "redis+sentinel")
+    )
     return StoreUrl(
         kind,
         db=_database(database or query.get("db", "0")),
         username=_unquoted(user) or None,
         password=Secret(_unquoted(password)) if password else None,
         tls_files=tuple((key, base_of(info) / query[key]) for key in files if key in query),
-        sentinels=sentinels,
+        nodes=found if is_cluster else (),
+        sentinels=() if is_cluster else found,
         master=master,
         sentinel_username=query.get("sentinel_username"),
         sentinel_password=Secret(secret) if secret else None,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from proxy.config.addresses import Address, StoreUrl, UpstreamServer
+from proxy.config.addresses import Address, UpstreamServer
 from proxy.config.client_models import ClientConfig
 from proxy.config.decision_models import CallerConfig, DecisionConfig, DialectName
 from proxy.config.login_models import LoginConfig, LoginSessionsConfig
@@ -48,6 +48,7 @@ from proxy.config.store_models import (
     TokensConfig,
     VerdictsConfig,
 )
+from proxy.config.store_url import StoreUrl
 from proxy.config.strict import Section
 from proxy.config.upstream_models import (
     CookieName,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from proxy.config.addresses import StoreUrl, host_of, is_loopback, parse_http_url
+from proxy.config.addresses import host_of, is_loopback, parse_http_url
 from proxy.config.foreign_checks import check_foreign, only_for
 from proxy.config.header_names import why_no_source
 from proxy.config.models import (
@@ -16,6 +16,7 @@ from proxy.config.models import (
     TokensConfig,
 )
 from proxy.config.store_models import decode_key
+from proxy.config.store_url import StoreUrl
 from proxy.config.survey import Survey
 from proxy.errors import Problem
 

@@ -17,8 +17,9 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from proxy.config.addresses import StoreUrl, StoreUrlValue
+from proxy.config.addresses import StoreUrlValue
 from proxy.config.secret import Secret, SecretValue
+from proxy.config.store_url import StoreUrl
 from proxy.config.strict import Section
 from proxy.config.upstream_models import OTHER, WORD, word_or_other
 from proxy.config.values import (
@@ -81,7 +82,7 @@ class StoreConfig(Section):
     """The Redis or Valkey that holds sessions and revocations."""
 
     url: StoreUrlValue = StoreUrl("embedded", path=Path("var/store"))
-    """embedded:directory, redis://, rediss://, redis+sentinel:// or unix://; or {file: path} of it."""
+    """embedded:directory, redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://; or {file: path}."""
     prefix: KeyPrefix = "latchgate:"
     """Begin of every key that the gate writes."""
     timeout: Duration = 0.5

@@ -12,8 +12,9 @@ from typing import Any, Final
 from proxy.adapters.store import Store, StoreAddress, address_of, open_store
 from proxy.adapters.store.embedded import EmbeddedStore
 from proxy.adapters.tasks import spawn
-from proxy.config.addresses import Address, StoreUrl
+from proxy.config.addresses import Address
 from proxy.config.models import Config, SessionSchemeConfig
+from proxy.config.store_url import StoreUrl
 from proxy.edge.health import HealthServer
 from proxy.errors import StoreUnavailable
 from proxy.run.listeners import Listeners, bind_all

@@ -15,6 +15,7 @@ from typing import Any
 
 from proxy.adapters.boot_clock import boot_time
 from proxy.adapters.store import StoreAddress
+from proxy.adapters.store.cluster_tracked import open_tracked
 from proxy.adapters.store.tracked_link import Command, Take
 from proxy.adapters.store.tracked_store import TrackedStore
 from proxy.config.models import Config
@@ -134,7 +135,7 @@ class Coherence:
                 max_staleness_s=self._store.max_staleness,
                 grace_s=self._store.grace_s,
             )
-            found = TrackedStore(address, source, timeout_s=self._store.timeout, clock=self.clock)
+            found = open_tracked(address, source, timeout_s=self._store.timeout, clock=self.clock)
             self.tracked[address] = found
         return found
 

@@ -9,8 +9,9 @@ from proxy.adapters.store.address import (
     StoreMisconfigured,
     address_of,
 )
+from proxy.adapters.store.opening import open_gate_store, open_store
 from proxy.adapters.store.port import Script, Store, StoreInfo, eviction_problem
-from proxy.adapters.store.redis_store import RedisStore, open_gate_store, open_store
+from proxy.adapters.store.redis_store import RedisStore
 
 __all__ = [
     "RedisStore",

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from proxy.config.addresses import StoreUrl
+from proxy.config.store_url import StoreUrl
 from proxy.errors import ProxyError
 
 DEFAULT_PORT: Final = 6379
@@ -48,6 +48,8 @@ class StoreAddress:
     key_file: str | None = None
     sentinels: tuple[tuple[str, int], ...] = ()
     """Set where Sentinels say which server it is; then host and port mean nothing."""
+    nodes: tuple[tuple[str, int], ...] = ()
+    """Set for a Cluster: some of its nodes; then host and port mean nothing."""
     master_name: str = ""
     """What the Sentinels call it."""
     sentinel_username: str | None = None
@@ -62,6 +64,8 @@ class StoreAddress:
         if self.sentinels:
             hosts = ",".join(_place(*one) for one in self.sentinels)
             return f"{scheme}+sentinel://{hosts}/{self.master_name}/{self.database}"
+        if self.nodes:
+            return f"{scheme}+cluster://{','.join(_place(*one) for one in self.nodes)}"
         return f"{scheme}://{_place(self.host, self.port)}/{self.database}"
 
     def to_json(self) -> dict[str, Any]:
@@ -122,6 +126,7 @@ def address_of(url: StoreUrl) -> StoreAddress:
         password=password,
         is_tls=url.kind.startswith("rediss"),
         sentinels=url.sentinels,
+        nodes=url.nodes,
         master_name=url.master,
         sentinel_username=url.sentinel_username,
         sentinel_password=sentinel.reveal() if (sentinel := url.sentinel_password) else None,

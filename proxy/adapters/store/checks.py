@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from proxy.adapters.store.address import StoreMisconfigured, address_of
+from proxy.adapters.store.opening import open_store
 from proxy.adapters.store.private_directory import PrivateDirectory
-from proxy.adapters.store.redis_store import open_store
-from proxy.config.addresses import StoreUrl
 from proxy.config.models import Config
+from proxy.config.store_url import StoreUrl
 from proxy.errors import Problem
 
 

@@ -26,13 +26,13 @@ from typing import Final
 
 from proxy.adapters.store import guardian
 from proxy.adapters.store.address import StoreAddress, StoreMisconfigured
+from proxy.adapters.store.opening import open_store
 from proxy.adapters.store.private_directory import (
     Lock,
     OwnerKind,
     PrivateDirectory,
     restore_runtime_directory,
 )
-from proxy.adapters.store.redis_store import open_store
 from proxy.adapters.tasks import spawn
 from proxy.errors import StoreUnavailable
 

@@ -11,15 +11,13 @@ import re
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final, Literal
 
-from proxy.adapters.store.address import StoreAddress
-from proxy.adapters.store.durable import Durability, DurableLine
+from proxy.adapters.store.durable import DurableLine
 from proxy.adapters.store.line import Line, Refused, settled
-from proxy.adapters.store.link import Link, LinkLost, ReplyError, client_context, fits
+from proxy.adapters.store.link import Link, LinkLost, ReplyError, fits
 from proxy.adapters.store.port import Argument, Call, Script, StoreInfo
 from proxy.adapters.store.sentinel import Mastership
-from proxy.config.store_models import StoreConfig
 
-_SCAN_STEP: Final = 500
+SCAN_STEP: Final = 500
 """Keys that one SCAN looks at: some 0.1 ms of the server's time."""
 _CURSOR: Final = re.compile(r"[0-9]{1,20}")
 _GLOB: Final = re.compile(r"([\\*?\[\]])")
@@ -46,7 +44,7 @@ class RedisStore:
         """Return the values of `keys` by one MGET (see `Store`)."""
         if not keys:
             return []
-        values: list[bytes | None] = await self._read("MGET", *map(_encode, keys))
+        values: list[bytes | None] = await self._read("MGET", *map(encode, keys))
         return values
 
     async def put(
@@ -58,7 +56,7 @@ class RedisStore:
         only: Literal["new", "existing"] | None = None,
     ) -> bool:
         """Set `key` by one SET (see `Store`)."""
-        command: list[Argument] = ["SET", _encode(key), value]
+        command: list[Argument] = ["SET", encode(key), value]
         if ttl_s is not None:
             if not ttl_s > 0:
                 raise ValueError("a key's life must be above 0")
@@ -69,13 +67,13 @@ class RedisStore:
 
     async def delete(self, *keys: str) -> int:
         """Delete `keys` by one DEL (see `Store`)."""
-        return int(await self._write("DEL", *map(_encode, keys))) if keys else 0
+        return int(await self._write("DEL", *map(encode, keys))) if keys else 0
 
     async def scan(self, prefix: str) -> AsyncIterator[str]:
         """Go through the keys under `prefix` by SCAN (see `Store`)."""
         cursor = ""
         while True:
-            cursor, keys = await self.scan_page(prefix, cursor, _SCAN_STEP)
+            cursor, keys = await self.scan_page(prefix, cursor, SCAN_STEP)
             for key in keys:
                 yield key
             if not cursor:
@@ -85,16 +83,15 @@ class RedisStore:
         """Go one step of SCAN (see `Store`)."""
         if cursor and (_CURSOR.fullmatch(cursor) is None or int(cursor) >= 1 << 64):
             raise ValueError("no such place in the store")
-        pattern = _encode(_GLOB.sub(r"\\\1", prefix) + "*")
         following, keys = await self._read(
-            "SCAN", cursor or "0", "MATCH", pattern, "COUNT", min(count, _SCAN_STEP)
+            "SCAN", cursor or "0", "MATCH", self.pattern(prefix), "COUNT", min(count, SCAN_STEP)
         )
         end = "" if following == b"0" else following.decode()
         return end, [key.decode("utf-8", "surrogateescape") for key in keys]
 
     async def run(self, script: Script, keys: Sequence[str], args: Sequence[Argument] = ()) -> Any:
         """Run `script` by its digest, and by its text where the server does not know it."""
-        tail: list[Argument] = [len(keys), *map(_encode, keys), *args]
+        tail: list[Argument] = [len(keys), *map(encode, keys), *args]
         try:
             return await self._write("EVALSHA", script.sha, *tail, is_durable=script.is_durable)
         except Refused as refused:
@@ -105,7 +102,7 @@ class RedisStore:
     async def run_many(self, script: Script, calls: Sequence[Call]) -> list[Any]:
         """Run `script` for each call by one write (see `Store`)."""
         commands = [
-            ("EVALSHA", script.sha, len(keys), *map(_encode, keys), *args) for keys, args in calls
+            ("EVALSHA", script.sha, len(keys), *map(encode, keys), *args) for keys, args in calls
         ]
 
         if self._durable is not None and script.is_durable:
@@ -145,6 +142,15 @@ class RedisStore:
         if self._mastership is not None:
             await self._mastership.close()
 
+    @staticmethod
+    def pattern(prefix: str) -> bytes:
+        """Return the pattern of keys that begin with `prefix`, literally."""
+        return encode(_GLOB.sub(r"\\\1", prefix) + "*")
+
+    def info_of(self, reply: bytes) -> StoreInfo:
+        """Read the answer to INFO."""
+        return _store_info(reply, self.address.database)
+
     async def _read(self, *command: Argument) -> Any:
         """Send what changes nothing; when the connection breaks, once more over a new one."""
         return await self._send(command, attempts=2)
@@ -165,51 +171,6 @@ class RedisStore:
         return await self._line.within(lambda link: _asked(link, command), attempts=attempts)
 
 
-def open_store(
-    address: StoreAddress,
-    *,
-    timeout_s: float,
-    max_staleness_s: float = 2.0,
-    durability: Durability | None = None,
-) -> RedisStore:
-    """Open the store at `address`; nothing is sent yet.
-
-    `max_staleness_s`: for how long Sentinels' word of a master is believed. Raises
-    `StoreMisconfigured` when a certificate file cannot be used.
-    """
-    context = client_context(address)
-    mastership = None
-    if address.sentinels:
-        mastership = Mastership(address, context, max_staleness_s=max_staleness_s)
-
-    def line() -> Line:
-        return Line(address, context, timeout_s=timeout_s, mastership=mastership)
-
-    durable = None if durability is None else DurableLine(line(), durability, mastership)
-    return RedisStore(line(), durable, mastership)
-
-
-def open_gate_store(address: StoreAddress, settings: StoreConfig) -> RedisStore:
-    """Open the gate's own store at `address`, as its section of the configuration says.
-
-    Raises `StoreMisconfigured` when a certificate file cannot be used.
-    """
-    durability = None
-    if settings.durability != "none":
-        wanted = settings.durability.replicas
-        durability = Durability(
-            replicas=None if wanted == "all" else wanted,
-            timeout_s=settings.durability.timeout,
-            barrier=_encode(f"{settings.prefix}barrier"),
-        )
-    return open_store(
-        address,
-        timeout_s=settings.timeout,
-        max_staleness_s=settings.max_staleness,
-        durability=durability,
-    )
-
-
 async def _asked(link: Link, command: Sequence[Argument]) -> Any:
     """Return the answer of `command`; the connection ends where it can be none (LinkLost)."""
     reply = await link.send(*command)
@@ -219,7 +180,8 @@ async def _asked(link: Link, command: Sequence[Argument]) -> Any:
     return reply
 
 
-def _encode(key: str) -> bytes:
+def encode(key: str) -> bytes:
+    """Return `key` as it is sent."""
     return key.encode("utf-8", "surrogateescape")
 
 

@@ -120,6 +120,20 @@ class TrackedStore:
         if self._mastership is not None:
             await self._mastership.close()
 
+    def vouch(self, until: float) -> None:
+        """Take it from who knows a Cluster that the server is a master, `until` (`clock`)."""
+        self._good_until = until
+
+    @property
+    def is_vouched(self) -> bool:
+        """True while it is known to be a master."""
+        return self._clock() <= self._good_until
+
+    def deny(self, why: str) -> None:
+        """End the connection, and connect again."""
+        if self._link is not None:
+            self._link.abort(why)
+
     # hot: benchmarks/store_link.py
     def ask(
         self,

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from proxy.adapters.store.cluster_tracked import open_tracked
 from proxy.adapters.store.link import ReplyError
 from proxy.adapters.store.port import Argument, StoreInfo, eviction_problem
 from proxy.adapters.store.redis_store import RedisStore
-from proxy.adapters.store.tracked_store import TrackedStore
 from proxy.config.store_models import StoreConfig
 from proxy.core.coherence import Source
 from proxy.errors import StoreUnavailable
@@ -46,7 +46,7 @@ async def try_store(
     """
     info = await store.probe()
     text = _what(info)
-    if (problem := _unfit(info)) is not None:
+    if (problem := _unfit(info, is_cluster=bool(store.address.nodes))) is not None:
         return Trial(text, problem)
     key = f"{prefix}{{check-{secrets.token_hex(8)}}}"
     missing = await _missing(store, _own_commands(key) if is_own else _foreign_commands(key))
@@ -76,11 +76,11 @@ def _what(info: StoreInfo) -> str:
     return ", ".join(words)
 
 
-def _unfit(info: StoreInfo) -> str | None:
+def _unfit(info: StoreInfo, *, is_cluster: bool) -> str | None:
     if info.mode == "sentinel":
         return "is a Sentinel: write redis+sentinel://, and the name of the master"
-    if info.is_cluster:
-        return "is a node of a Cluster, which this version cannot use"
+    if info.is_cluster and not is_cluster:
+        return "is a node of a Cluster: write redis+cluster://, and some of its nodes"
     if info.is_replica:
         return "is a replica, which takes no writes: name the master, or the Sentinels"
     return None
@@ -140,7 +140,7 @@ async def _round_trip(store: RedisStore, key: str) -> str:
 async def _tracking(store: RedisStore, settings: StoreConfig, key: str, *, is_own: bool) -> str:
     """Say whether the server tells what changes, and how soon."""
     source = Source("check", max_staleness_s=settings.max_staleness)
-    tracked = TrackedStore(store.address, source, timeout_s=settings.timeout)
+    tracked = open_tracked(store.address, source, timeout_s=settings.timeout)
     try:
         await tracked.ask([("MGET", key)], lambda _replies, _sent_at: None)
         if source.state != "tracking":

@@ -9,6 +9,7 @@ from proxy.core.coherence.attempts import Attempts
 from proxy.core.coherence.counters import CoherenceCounters, SourceCounters, StreamCounters
 from proxy.core.coherence.forgeries import Forgeries
 from proxy.core.coherence.memory import Entry, Key
+from proxy.core.coherence.part import Part, Whole
 from proxy.core.coherence.pins import Pin, Pins
 from proxy.core.coherence.source import Reading, Scope, Source
 from proxy.core.coherence.verdict import Finding, Verdict
@@ -22,6 +23,7 @@ __all__ = [
     "Finding",
     "Forgeries",
     "Key",
+    "Part",
     "Pin",
     "Pins",
     "Reading",
@@ -32,4 +34,5 @@ __all__ = [
     "Verdict",
     "VerdictCache",
     "Watch",
+    "Whole",
 ]

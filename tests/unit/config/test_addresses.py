@@ -9,7 +9,6 @@ import redis.asyncio
 
 from proxy.config.addresses import (
     Address,
-    StoreUrl,
     UpstreamServer,
     host_of,
     is_loopback,
@@ -25,6 +24,7 @@ from proxy.config.addresses import (
     parse_upstream_host,
 )
 from proxy.config.secret import Secret
+from proxy.config.store_url import StoreUrl
 from proxy.config.values import BASE
 
 INFO = SimpleNamespace(context={BASE: Path("/etc/gate")})
@@ -145,6 +145,16 @@ def test_what_is_no_server_is_refused(value):
         ),
         ("unix:r.sock", StoreUrl("unix", path=Path("/etc/gate/r.sock"))),
         (
+            "redis+cluster://u:p@h1,h2:7",
+            StoreUrl(
+                "redis+cluster",
+                username="u",
+                password=Secret("p"),
+                nodes=(("h1", 6379), ("h2", 7)),
+            ),
+        ),
+        ("rediss+cluster://h1/0", StoreUrl("rediss+cluster", nodes=(("h1", 6379),))),
+        (
             "redis+sentinel://h1,H2:7/name",
             StoreUrl("redis+sentinel", sentinels=(("h1", 26379), ("h2", 7)), master="name"),
         ),
@@ -228,6 +238,11 @@ def test_a_url_of_sentinels_is_revealed_as_it_was_written():
 
     assert parse_store_url(url.reveal(), INFO) == url
     assert str(url) == "rediss+sentinel://a:1,[::1]:2/name/3"
+    cluster = parse_store_url("rediss+cluster://u:p@a,b:1?ssl_keyfile=/k", INFO)
+    assert parse_store_url(cluster.reveal(), INFO) == cluster
+    assert str(cluster) == "rediss+cluster://a:6379,b:1/0"
+    assert cluster.is_same_database(parse_store_url("redis+cluster://b:1,c", INFO))
+    assert not cluster.is_same_database(parse_store_url("redis+cluster://c", INFO))
 
 
 def test_one_sentinel_in_common_is_the_same_database():
@@ -251,7 +266,8 @@ def test_one_sentinel_in_common_is_the_same_database():
         "redis+sentinel://u:hunter2@a,b", "redis+sentinel://u:hunter2@a,,b/name",
         "redis+sentinel://u:hunter2@a,a/name", "redis+sentinel://u:hunter2@a/name/1?db=1",
         "redis+sentinel://a/name?ssl_ca_certs=hunter2", "redis+sentinel://u:hunter2@a/na%20me",
-        "redis+cluster://hunter2", "rediss+cluster://u:hunter2@a,b", "valkey://hunter2", 1,
+        "redis+cluster://u:hunter2@a,", "rediss+cluster://u:hunter2@a,b/1",
+        "redis+cluster://u:hunter2@a,b?db=1", "redis+cluster://u:hunter2@a,a", "valkey://hunter2", 1,
         "unix://u:hunter2@/r?password=hunter2", "unix://u:%ff@/r",
         "unix:///r?db=x", "unix:///r?db=1&db=2", "redis://r/-1", "redis://r/999999",
     ],

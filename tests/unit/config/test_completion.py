@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from proxy.config.addresses import StoreUrl
 from proxy.config.completion import complete
 from proxy.config.models import Config
+from proxy.config.store_url import StoreUrl
 
 ROUTE = {"auth": "none", "upstream": "shop"}
 TOKENS = {"issuer": "https://gate", "audience": "shop", "algorithm": "ES256"}

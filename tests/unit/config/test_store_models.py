@@ -141,7 +141,7 @@ def test_the_first_key_encrypts(reading):
         ),
         ("store: {url: 'redis://r', durability: {}}", "store.durability.replicas: is required"),
         ("store: {durability: some}", "store.durability: must be none"),
-        ("store: {url: 'redis+cluster://a,b'}", "store.url: a Cluster is not available in this"),
+        ("store: {url: 'redis+cluster://a,b/1'}", "store.url: must name no database"),
         ("tokens: {issuer: a}", "tokens.audience: is required"),
         ("tokens: {issuer: a, audience: b, algorithm: HS256}", "tokens.algorithm: must be EdDSA,"),
         ("tokens: {issuer: a, audience: b, otp: maybe}", "tokens.otp: must be"),

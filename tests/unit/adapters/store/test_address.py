@@ -37,6 +37,28 @@ def test_a_tls_url_with_its_files():
     assert expected == address
 
 
+def test_a_url_of_sentinels_or_of_a_cluster():
+    """TLS, user and files are for all of them; Sentinels may have a user of their own."""
+    address = of("rediss+sentinel://u:p@a,b:1/n/3?ssl_ca_certs=/ca&sentinel_password=s")
+    expected = StoreAddress(
+        port=0,
+        database=3,
+        username="u",
+        password="p",
+        is_tls=True,
+        ca_file="/ca",
+        sentinels=(("a", 26379), ("b", 1)),
+        master_name="n",
+        sentinel_password="s",
+    )
+    assert expected == address
+    assert str(address) == "rediss+sentinel://a:26379,b:1/n/3"
+    assert "'s'" not in repr(address)
+    cluster = of("redis+cluster://u:p@a,[::1]:1")
+    assert cluster.nodes == (("a", 6379), ("::1", 1))
+    assert str(cluster) == "redis+cluster://a:6379,[::1]:1"
+
+
 def test_a_unix_url():
     """A socket's path and its database arrive."""
     assert StoreAddress(socket_path="/run/r.sock", database=2) == of("unix:///run/r.sock?db=2")
