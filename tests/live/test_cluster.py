@@ -21,7 +21,7 @@ from proxy.errors import StoreUnavailable
 from proxy.services.revocations import Revocations
 from proxy.services.schemes.build import open_sessions
 from proxy.services.sessions import Login
-from tests.cluster_set import ClusterSet
+from tests.cluster_set import NODE_TIMEOUT_MS, ClusterSet
 
 ONE_LANE = "what the store's topology means for a verdict is the same in every lane"
 STALENESS_S = 1.0
@@ -233,7 +233,7 @@ async def test_r2_a_master_without_a_majority_vouches_for_nothing(gate, client, 
             os.kill(node.pid, signal.SIGCONT)
     await until(lambda: status(client, gate, cookie=made[0]), 200)
     for node in servers.nodes:
-        node.ask("CONFIG", "SET", "cluster-node-timeout", 600)
+        node.ask("CONFIG", "SET", "cluster-node-timeout", NODE_TIMEOUT_MS)
 
 
 async def test_r2_a_master_is_killed_and_slots_move_under_load(

@@ -7,6 +7,7 @@ store nothing is written.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from proxy.errors import StoreUnavailable
 
 Command = Sequence[Argument]
 
+POLL_S: Final = 0.01
 LIFE_MS: Final = 10_000
 """A key of a trial that was cut short is gone after that."""
 
@@ -143,6 +145,11 @@ async def _tracking(store: RedisStore, settings: StoreConfig, key: str, *, is_ow
     tracked = open_tracked(store.address, source, timeout_s=settings.timeout)
     try:
         await tracked.ask([("MGET", key)], lambda _replies, _sent_at: None)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(settings.max_staleness):
+                # One node of a Cluster has answered, and the others may not tell yet.
+                while source.state in ("waiting", "lost"):  # noqa: ASYNC110 - a command, which nobody else waits for
+                    await asyncio.sleep(POLL_S)
         if source.state != "tracking":
             return "does not tell what changes, so every request is looked up"
         if not is_own:

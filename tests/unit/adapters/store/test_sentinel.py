@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-import hiredis
 import pytest
 
 from proxy.adapters.store import StoreAddress
@@ -19,6 +18,7 @@ from proxy.adapters.store.sentinel import (
     agree,
     check_role,
 )
+from tests.fake_sentinel import FakeSentinel
 
 OLD, NEW = ("10.0.0.1", 6379), ("10.0.0.2", 6379)
 
@@ -65,46 +65,9 @@ def test_r2_what_is_not_a_majority_confirms_nothing(answers, error):
         agree(answers, 3)
 
 
-class FakeSentinel:
-    """A program on a socket that says what a Sentinel would, and what a test changes."""
-
-    def __init__(self, place=OLD):
-        self.place = place
-        self.flags = "master"
-        self.asked = 0
-        self.reply = None
-        self.is_silent = False
-
-    async def serve(self, reader, writer):
-        parser = hiredis.Reader()
-        with contextlib.suppress(OSError):
-            while data := await reader.read(65536):
-                parser.feed(data)
-                while (command := parser.gets()) is not False:
-                    writer.write(self._answer(command))
-        writer.close()
-
-    def _answer(self, command):
-        if self.is_silent:
-            return b""
-        if self.reply is not None:
-            return self.reply
-        if command[1] == b"REPLICAS":
-            return b"*1\r\n" + bulk("flags", "slave")
-        self.asked += 1
-        host, port = self.place
-        fields = {"ip": host, "port": port, "config-epoch": 0, "flags": self.flags}
-        return bulk(*(part for pair in fields.items() for part in pair), "num-other-sentinels", 2)
-
-
-def bulk(*words):
-    texts = [str(word).encode() for word in words]
-    return b"*%d\r\n" % len(texts) + b"".join(b"$%d\r\n%s\r\n" % (len(t), t) for t in texts)
-
-
 @pytest.fixture
 async def sentinels():
-    made = [FakeSentinel() for _ in range(3)]
+    made = [FakeSentinel(OLD) for _ in range(3)]
     async with contextlib.AsyncExitStack() as stack:
         for one in made:
             server = await asyncio.start_server(one.serve, "127.0.0.1", 0)
