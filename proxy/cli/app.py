@@ -21,6 +21,9 @@ SECTIONS: Final = {
         "check": Place("check", "Check the configuration and run its tests.", "check"),
         "routes": Place("routes", "Show the policy of every route, public ones first.", "routes"),
         "explain": Place("explain", "Show what becomes of a request, and why.", "explain"),
+        "report": Place(
+            "reported", "Sum up what report mode let through, and what may be enforced.", "report"
+        ),
         "inspect-session": Place(
             "inspect_session",
             "Show what is made of an application's cookie, and why.",

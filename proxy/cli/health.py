@@ -18,20 +18,22 @@ from proxy.config.server_models import HealthConfig
 from proxy.errors import ConfigError, ConfigErrors
 
 TIMEOUT_S: Final = 5.0
+MAX_ANSWER: Final = 64 * 1024
+"""Bytes that are read of an answer."""
 
 
 def health(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     """Ask the running gate whether it is ready; status 0 if it is, 1 if not."""
-    listener = _listener(config)
-    if listener is None:
+    found = listener(config)
+    if found is None:
         report.fail("the configuration says `health: none`", report.EXIT_USAGE)
     try:
-        status = _ask(listener.listen)
+        status, _ = ask(found.listen, "/readyz")
     except OSError as error:
         reason = error.strerror or "no answer"
         if as_json:
             report.say_json({"ready": False, "reason": reason})
-        report.fail(f"{listener.listen}: {reason}")
+        report.fail(f"{found.listen}: {reason}")
     is_ready = status == b"200"
     if as_json:
         report.say_json({"ready": is_ready})
@@ -41,15 +43,15 @@ def health(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> None
         report.fail("not ready")
 
 
-def _listener(config: str) -> HealthConfig | None:
+def listener(config: str) -> HealthConfig | None:
     """Return where the gate that runs listens, whatever has become of its file since."""
     running = find_running_or_warn(config)
     if running is not None:
         with contextlib.suppress(ConfigErrors):  # of what it read, a file has gone
-            listener = running.load().config.health
+            served = running.load().config.health
             if running.has_changed(Path(config)):
                 report.complain(f"warning: {config} has changed since the gate read it")
-            return listener
+            return served
     try:
         found, errors = salvage_config(config_path(config))
     except ConfigErrors as unreadable:
@@ -65,16 +67,19 @@ def _is_about_health(error: ConfigError) -> bool:
     return error.path.partition(".")[0] == "health"
 
 
-def _ask(address: Address) -> bytes:
-    """Return the status of `/readyz`. Raises `OSError`."""
+def ask(address: Address, path: str, *, most: int = MAX_ANSWER) -> tuple[bytes, bytes]:
+    """Return status and body of a page of the health listener, of `most` bytes. Raises `OSError`."""
     with _connect(address) as connection:
-        connection.sendall(b"GET /readyz HTTP/1.1\r\nHost: health\r\nConnection: close\r\n\r\n")
-        answer = b""
-        while part := connection.recv(4096):
+        request = f"GET {path} HTTP/1.1\r\nHost: health\r\nConnection: close\r\n\r\n"
+        connection.sendall(request.encode("ascii"))
+        answer = bytearray()
+        while part := connection.recv(65536):
             answer += part
-            if len(answer) > 64 * 1024:
+            if len(answer) > most:
                 break
-    return answer.partition(b"\r\n")[0].split(b" ")[1:2][0] if b" " in answer else b""
+    head, _, body = bytes(answer).partition(b"\r\n\r\n")
+    words = head.partition(b"\r\n")[0].split(b" ")
+    return (words[1] if len(words) > 1 else b""), body
 
 
 def _connect(address: Address) -> socket.socket:
