@@ -298,6 +298,7 @@ def test_p1_a_stripped_path_stays_below_its_prefix():
     assert [] == [sent for _, path, _, sent in passed if not path.endswith(sent[1:])]
 
 
+@pytest.mark.slow
 def test_p1_an_accepted_path_is_forwarded_byte_for_byte():
     """P1: matching decodes, forwarding does not."""
     passed = list(accepted(TABLES["everything allowed by name"], part_of_corpus(0, 40)))
@@ -317,6 +318,7 @@ def test_the_corpus_notices_each_reading_that_is_left_out(index, monkeypatch):
     assert any(violations(TABLES[name], part_of_corpus(1, 20)) for name in names)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", ["_folded", "_other_charsets"])
 def test_the_corpus_notices_foldings_and_charsets_that_are_left_out(function, monkeypatch):
     """The corpus has teeth: file names and other charsets matter."""

@@ -17,6 +17,8 @@ from tests.live.test_one_behaviour import BEARER, CONFIG, SECRET, filled
 from tests.live.test_tls import Authority
 from tests.trio import is_over, talk_of, trio
 
+pytestmark = pytest.mark.slow
+
 BLOCK = filled(b"\r\nHost: gate\r\n" + BEARER + b"\r\nAccept: */*\r\n\r\n")
 LINES = [
     *(b"GET /api/a HTTP/1.1", b"GET /api/a?x=1 HTTP/1.1", b"GET /api/a?x=2 HTTP/1.1"),

@@ -170,6 +170,7 @@ FLOODS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flood", FLOODS)
 def test_the_memory_is_bounded_in_bytes(bench, monkeypatch, flood):
     """However requests differ, what is kept of them takes what is allowed, and not a multiple."""

@@ -47,6 +47,7 @@ async def walk(pages, search, limit, *, between=None, now=NOW + 1000) -> list[st
             await between()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [1, 7, 50, MAX_LIMIT])
 async def test_pages_of_a_person_are_in_order_and_complete(sessions, pages, limit):
     """The newest first, each once, whatever the size of the page."""
@@ -56,6 +57,7 @@ async def test_pages_of_a_person_are_in_order_and_complete(sessions, pages, limi
     assert made[::-1] == await walk(pages, Search("alice"), limit)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [1, 3, 50, MAX_LIMIT])
 async def test_pages_of_all_are_complete(sessions, pages, limit):
     """Every session of everybody is on a page."""

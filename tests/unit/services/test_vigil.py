@@ -187,6 +187,7 @@ async def test_r7_a_thousand_streams_of_one_session_are_one_look_up(bench):
     assert (0, 1000) == (bench.counters.watched, bench.counters.ended_revoked)
 
 
+@pytest.mark.slow
 async def test_r7_a_thousand_tokens_are_looked_up_in_turns(bench):
     """`revoke all`: one look-up for each, a bounded number at a time."""
     for _ in range(1000):

@@ -171,6 +171,7 @@ def test_r1_a_key_has_scheme_and_generation(cache, scope):
     assert cache.find(("web", 2, b"digest"), 0.0) is None
 
 
+@pytest.mark.slow
 def test_the_memory_that_it_takes_is_within_its_bound(counters):
     """Sessions without end leave a worker no larger than `verdicts.bytes` says."""
     bound = 8 * 2**20
