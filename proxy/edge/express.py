@@ -151,6 +151,7 @@ class ExpressConnection(ReceivingConnection):
         self._stranger = Stranger(data, read, way, sketch, found, fresh)
         self._started_at = time.time()
         self._began = self._loop.time()
+        self._request_count += 1  # from here on an idle connection is timed, whoever answers
         self._is_resting = False
         self._is_busy = True
         if fresh[1].done():

@@ -21,7 +21,7 @@ from proxy.edge import lane as lanes
 from proxy.services.schemes.build import open_sessions
 from proxy.services.sessions import Login
 from tests.byte_server import REQUEST, ByteServer, Close, Say, Until, Wait
-from tests.lanes import is_whole
+from tests.lanes import forget_people, is_whole
 
 SECRET = "0123456789abcdef0123456789abcdef"
 DATED = b"HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nContent-Length: 1\r\n\r\n"
@@ -341,6 +341,32 @@ async def test_a_look_up_that_the_drain_does_not_wait_for_is_told_so(before, con
 
     assert raw.startswith(b"HTTP/1.1 503 ")
     assert (503, "draining") == (record.status, record.code)
+
+
+@pytest.mark.parametrize("subject", ["bob", None], ids=["known", "unknown"])
+async def test_f1_whoever_was_looked_up_first_is_closed_when_idle(before, connect, subject):
+    """Though the timer ran out meanwhile: it is set anew for every answer, whoever gives it."""
+    gate, _ = await before([REQUEST, OK] * 2, [REQUEST, OK], limits="{keepalive: 200ms}")
+    if gate.server.lane is not None:
+        forget_people(gate.server.lane)
+    cookie, _ = await cookie_of(gate)
+    first = await connect(gate)
+    await first.ask(get(b"/web", cookie))
+    (tracked,) = gate.runtime.coherence.tracked.values()
+    ask, loop = tracked.ask, asyncio.get_running_loop()
+
+    async def late(asked):
+        await asyncio.sleep(0.3)  # until the timer has run out
+        return await asked
+
+    tracked.ask = lambda *args, **options: loop.create_task(late(ask(*args, **options)))
+    line = await connect(gate)
+    other = (await cookie_of(gate, subject))[0] if subject else b"Cookie: sid=" + b"x" * 43
+    raw = await line.ask(get(b"/web", other))
+    async with asyncio.timeout(5):
+        rest = await line.reader.read()
+
+    assert (b"200" if subject else b"401", b"") == (raw[9:12], rest)
 
 
 async def test_an_answer_that_the_client_does_not_take_is_no_success(before, connect):
