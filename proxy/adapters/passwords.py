@@ -151,6 +151,15 @@ class _Process:
         is_old = time.monotonic() - self._began_at > PLAIN_S
         return self._is_plain and is_old and not self._waiting
 
+    def has_hung(self, patience_s: float) -> bool:
+        """Tell whether it has finished nothing for half of what somebody would wait."""
+        return bool(self._waiting) and time.monotonic() - self._went_on_at >= patience_s / 2
+
+    def kill(self) -> None:
+        """End it: those who wait are told so when its answers end."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+
     def hand_over(self, other: _Process) -> None:
         """Have another process do what is left to do."""
         waiting, self._waiting = self._waiting, collections.deque()
@@ -159,8 +168,7 @@ class _Process:
 
     async def close(self) -> None:
         """End it, whatever it is at."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+        self.kill()
         await asyncio.wait([self._reader])
 
     async def _read(self) -> None:
@@ -179,8 +187,7 @@ class _Process:
                 if not future.done():
                     future.set_exception(LoginBusy("the process for passwords has ended"))
                     future.exception()  # seen: whoever waits may have left
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
+            self.kill()
             await self._process.wait()
             if self._process.stdin is not None:  # the last that is open of it
                 self._process.stdin.close()
@@ -267,6 +274,7 @@ class Passwords:
                     await self._look()
                 return work.result()
         except TimeoutError:
+            self._end_what_has_hung()
             raise LoginBusy("a password waited too long to be checked") from None
 
     async def _started(self) -> _Process:
@@ -274,11 +282,17 @@ class Passwords:
             if self._is_closed:
                 raise LoginBusy("the gate shuts down")
             process = self._process
-            if process is not None and process.may_give_way_again:
+            if process is not None and not self._is_plain and process.may_give_way_again:
                 await process.close()
             if process is None or process.is_over:
                 process = self._process = await self._start(is_plain=self._is_plain)
             return process
+
+    def _end_what_has_hung(self) -> None:
+        """Make room again: nobody gives a place back whose password is never looked at."""
+        process = self._process
+        if process is not None and not process.is_over and process.has_hung(self._patience_s):
+            process.kill()
 
     async def _look(self) -> None:
         """Where requests leave no time at all, go on in a process that takes its part."""

@@ -191,6 +191,32 @@ async def test_s8_a_password_does_not_wait_for_ever():
     await pool.close()
 
 
+async def test_s8_a_process_that_has_hung_keeps_no_places(passwords):
+    """S8: it is ended, and whoever comes then is let in: else nobody could sign in ever again."""
+    known = hash_password("x")
+    assert await passwords.check(known, "x")
+    passwords._patience_s = 0.1
+    os.kill(passwords._process._process.pid, signal.SIGSTOP)
+    waiting = [spawn(passwords.check(known, "x"), name="password") for _ in range(3)]
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    await asyncio.wait([passwords._process._reader])
+    passwords._patience_s = 100.0
+
+    assert [True] * 3 == [isinstance(result, LoginBusy) for result in results]
+    assert await passwords.check(known, "x")
+
+
+async def test_a_process_that_is_to_give_way_to_nothing_stays(passwords, monkeypatch):
+    """It is no makeshift where that was asked for, and not started anew again and again."""
+    known = hash_password("x")
+    assert await passwords.check(known, "x")
+    first = passwords._process
+    monkeypatch.setattr(module, "PLAIN_S", 0.0)
+
+    assert await passwords.check(known, "x")
+    assert first is passwords._process
+
+
 async def test_the_process_ends_with_the_gate(passwords):
     """Its input ends where the worker was killed: nothing stays behind, and nothing begins again."""
     await passwords.check(hash_password("x"), "x")
@@ -217,8 +243,9 @@ idle_class = pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="only Linu
 
 
 @idle_class
-async def test_the_process_gives_way_to_requests(polite):
+async def test_the_process_gives_way_to_requests(polite, monkeypatch):
     """The kernel lets everything else go before it."""
+    monkeypatch.setattr(module, "STALLED_S", 100.0)  # tests leave it hardly any time
     await polite.check(hash_password("x"), "x")
 
     assert os.SCHED_IDLE == os.sched_getscheduler(polite._process._process.pid)
