@@ -22,7 +22,7 @@ PIECES = re.compile(
     r"<!-- (?P<note>[^>]*?) -->|^```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
 )
 MARK = "=== end of the block ==="
-PORTS = ("3000", "8080", "9001", "9002", "9003", "9902")
+PORTS = ("3000", "6379", "8080", "9001", "9002", "9003", "9902")
 """Ports that pages name; each reader has others, because these may be taken."""
 SAVED = "saved as latchgate.yaml"
 RUNS = "runs: "

@@ -58,7 +58,7 @@ def report(
         return
     speaking.complain(str(source))
     if account.unread:
-        speaking.complain(f"{account.unread} lines are none of the access log in JSON")
+        speaking.complain(f"{account.unread} lines are no JSON: does the log have `format: json`?")
     _say(account, found)
 
 

@@ -74,17 +74,19 @@ class Account:
     reported: dict[str, dict[str, Reported]] = field(default_factory=dict)
     """By route, then by code."""
     unread: int = 0
-    """Lines of logs that are none of the access log."""
+    """Lines that are no JSON."""
 
     def add(self, line: bytes) -> None:
-        """Count a line of an access log (`log.format: json`); any other one is counted as unread."""
+        """Count a line of an access log (`log.format: json`); what is none of a log in JSON is counted as unread."""
         try:
             said = json.loads(line[:MAX_LINE])
         except (ValueError, RecursionError):
             said = None
-        if not isinstance(said, dict) or said.get("event") != "request":
+        if not isinstance(said, dict):
             self.unread += bool(line.strip())
             return
+        if said.get("event") != "request":
+            return  # of another kind of line that the gate writes
         at = said.get("time")
         if isinstance(at, str) and _is_time(at):
             self.since = at if self.since is None else min(self.since, at)

@@ -32,7 +32,7 @@ def test_s14_logs_are_summed_up(latchgate):
     result = latchgate.run("report", str(log), "-", stdin=json.dumps(LINE).encode())
 
     assert 0 == result.exit_code, result.output
-    assert "2 lines are none of the access log in JSON" in result.stderr
+    assert "2 lines are no JSON" in result.stderr
     assert "let through since 2026-11-26T10:00:00.000Z:" in result.stdout
     assert "2 (100.0 %)" in result.stdout
     assert "not yet" in result.stdout

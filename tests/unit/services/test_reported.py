@@ -70,7 +70,7 @@ def test_what_is_no_line_of_the_log_is_counted_and_nothing_more():
     account.add(line(route=7))
     account.add(line(reported=["x"], time=3, path=None))
 
-    assert 5 == account.unread
+    assert 4 == account.unread
     assert {} == account.reported
 
 
