@@ -33,6 +33,10 @@ def origin_of(config: Config, name: str) -> str:
 
 def check_public(survey: Survey) -> Iterator[Problem]:
     """Find routes that are open to all and yet ask who comes."""
+    tls = survey.config.server.tls
+    has_client_ca = (
+        tls is not None and tls.client_ca is not None
+    )  # where S3 has something to refuse
     for index, route in enumerate(survey.config.routes):
         if route.auth or not survey.is_whole("routes", index, "auth"):
             continue
@@ -40,6 +44,9 @@ def check_public(survey: Survey) -> Iterator[Problem]:
         if route.require.model_fields_set:
             message = "a public route (`auth: none`) asks nobody; name a scheme, or leave this out"
             yield Problem((*path, "require"), message)
+        if route.mode != "enforce" and not has_client_ca:
+            message = "says nothing: a public route (`auth: none`) refuses nobody"
+            yield Problem((*path, "mode"), message, is_warning=True)
         for key in ("assertion", "bearer"):
             if getattr(route.identity, key):
                 message = "a public route has no caller to speak for"

@@ -265,7 +265,7 @@ class Forwarder:
             incoming,
             exchange.upgraded(),
             is_websocket=upgrade == "websocket",
-            is_watched=bool(decision.held),
+            is_watched=bool(decision.held) or decision.reported is not None,
         )
 
 

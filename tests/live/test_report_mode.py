@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import json
 import time
 
+import aiohttp
 import jwt
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from proxy.core.coherence.attempts import RATE, REFUSE_FACTOR
+from proxy.core.formats.native import cookie_digest
 from proxy.services.schemes.build import open_sessions
 from proxy.services.sessions import Login
 
@@ -51,9 +55,19 @@ async def _echo(request):
     return web.json_response({"target": request.raw_path, "headers": told})
 
 
+async def _socket(request):
+    socket = web.WebSocketResponse()
+    await socket.prepare(request)
+    await socket.send_str(request.headers.get("X-Auth-Subject", "nobody"))
+    async for message in socket:
+        await socket.send_str(message.data)
+    return socket
+
+
 @pytest.fixture
 async def app():
     application = web.Application()
+    application.router.add_get("/web/socket", _socket)
     application.router.add_route("*", "/{tail:.*}", _echo)
     async with TestServer(application) as server:
         yield f"http://127.0.0.1:{server.port}"
@@ -259,3 +273,40 @@ async def test_s14_a_day_that_has_passed_is_no_report_mode(start):
     (route,) = [r for r in over.gate.runtime.gate.routes if r.name == "web"]
     midnight = dt.datetime.combine(today, dt.time(), dt.UTC).timestamp()
     assert (True, False) == (route.reports(midnight - 1), route.reports(midnight))
+
+
+async def test_s14_an_open_connection_goes_on_until_the_route_enforces(ask):
+    """A WebSocket of nobody's, and one whose session ends, are reported; both end with the last day."""
+    gate, cookie = ask.gate, await ask.session()
+    mine = {"Cookie": cookie, "Origin": "http://gate.test"}
+    host = {"Host": "gate.test", "X-Auth-Subject": "root"}
+    async with (
+        aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as client,
+        client.ws_connect(gate.url + "/web/socket", headers=host) as nobody,
+        client.ws_connect(gate.url + "/web/socket", headers={**host, **mine}) as ada,
+    ):
+        assert ["nobody", "ada"] == [(await socket.receive(5)).data for socket in (nobody, ada)]
+        config = gate.runtime.config
+        sessions = open_sessions(config, config.schemes["web"], gate.runtime.store)
+        await sessions.revoke(cookie_digest(cookie.partition("=")[2]))
+        async with asyncio.timeout(10):
+            while ("web", "session_unknown") not in gate.server.counters.reported:
+                await asyncio.sleep(0.01)  # another connection tells the gate
+        for socket in (nobody, ada):
+            await socket.send_str("still here")
+            assert "still here" == (await socket.receive(5)).data
+        ask.end_report_mode()
+        gate.runtime.vigil._look()
+        assert [1008, 1008] == [(await socket.receive(5)).data for socket in (nobody, ada)]
+    records = {(await gate.next_record()).reported for _ in range(2)}
+    assert {"credential_missing", None} == records
+
+
+async def test_s14_a_limit_stays_a_limit(ask):
+    """Who tries one unknown session after the other is held up and refused on such a route too (R9)."""
+    coherence = ask.gate.runtime.coherence
+    for number in range(REFUSE_FACTOR * RATE + 1):
+        coherence.guessed_sessions.delay_of("127.0.0.1", b"%08d" % number, coherence.clock())
+    status, _, record = await ask("/web/a", {"Cookie": "sid=" + "A" * 43})
+
+    assert (429, "too_many_attempts", None) == (status, record.code, record.reported)

@@ -39,6 +39,15 @@ def messages(reading, *routes):
     return [found.split(" ", 1)[1] for found in reading.mistakes(texts(*routes))]
 
 
+def test_report_mode_of_a_public_route_says_nothing(reading):
+    """It refuses nobody, so that there is nothing to report; that is a warning, no mistake."""
+    mode = "mode: {report: {until: 2099-12-31}}"
+
+    assert ["routes[0].mode: says nothing: a public route (`auth: none`) refuses nobody"] == (
+        reading.warnings(texts(f"auth: none, {mode}", f"auth: web, {mode}"))
+    )
+
+
 def test_k6_people_have_an_origin(reading):
     """K6: a token's issuer, tokens.issuer or `local` for native sessions, a foreign scheme's name."""
     config = reading.config(texts("auth: web"))
