@@ -290,8 +290,8 @@ async def test_s14_an_open_connection_goes_on_until_the_route_enforces(ask):
         sessions = open_sessions(config, config.schemes["web"], gate.runtime.store)
         await sessions.revoke(cookie_digest(cookie.partition("=")[2]))
         async with asyncio.timeout(10):
-            while ("web", "session_unknown") not in gate.server.counters.reported:
-                await asyncio.sleep(0.01)  # another connection tells the gate
+            while ("web", "session_unknown") not in gate.server.counters.reported:  # noqa: ASYNC110 - the store brings it about
+                await asyncio.sleep(0.01)
         for socket in (nobody, ada):
             await socket.send_str("still here")
             assert "still here" == (await socket.receive(5)).data
