@@ -331,6 +331,18 @@ CODES: Final[dict[str, CodeInfo]] = {
         "What it said does not fit this sign-in, so nobody was signed in.",
         "Try again. If it comes back, tell whoever runs this service, with the request id below.",
     ),
+    "upstream_down": CodeInfo(
+        503,
+        "The service behind this gate is out of order at the moment.",
+        "It has failed several times in a row, so it is left alone for a little while.",
+        "Wait a moment, then try again.",
+    ),
+    "upstream_busy": CodeInfo(
+        503,
+        "The service behind this gate has too much to do at the moment.",
+        "It answers more slowly than requests arrive. Nothing is wrong with your request.",
+        "Wait a moment, then try again.",
+    ),
     "decision_changed": CodeInfo(
         503,
         "What may be opened has changed in this moment.",

@@ -69,6 +69,18 @@ class UpstreamUnreachable(UpstreamError):
     code = "upstream_unreachable"
 
 
+class UpstreamDown(UpstreamError):
+    """Every server of the upstream failed lately, or its checks do: nothing is sent to it (503)."""
+
+    code = "upstream_down"
+
+
+class UpstreamBusy(UpstreamError):
+    """The upstream has as many connections as it may, and as many requests wait for one (503)."""
+
+    code = "upstream_busy"
+
+
 class UpstreamTimeout(UpstreamError):
     """The server did not answer in time."""
 

@@ -85,6 +85,12 @@ class Pool:
     kept: list[Connection] = field(default_factory=list)
     lost: int = 0
     versions: list[tuple[int, int]] = field(default_factory=list)
+    begun: int = 0
+    failures: list = field(default_factory=list)
+
+    def on_failed(self, _connection, error):
+        """Record."""
+        self.failures.append(error)
 
     def on_begun(self):
         """Count."""

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, Discriminator, Field, PlainValidator, Tag, WithJsonSchema
 
 from proxy.config.addresses import ServerName, ServerValue, UpstreamHost
 from proxy.config.strict import Section
-from proxy.config.values import Duration, FilePath, NoneWord, Text, Token, unique
+from proxy.config.values import (
+    VARIABLE,
+    Count,
+    Duration,
+    FilePath,
+    NoneWord,
+    Text,
+    Token,
+    matching,
+    not_empty,
+    parse_count,
+    unique,
+)
 
 WORD: Final = "<word>"
 OTHER: Final = "<other>"
@@ -65,6 +77,65 @@ class UpstreamTlsConfig(Section):
     """The name that is asked for and checked; default the server's host."""
 
 
+def _whole(least: int, most: int) -> tuple[PlainValidator, WithJsonSchema]:
+    """Return what makes a type of the whole numbers between two."""
+    number = {"type": "integer", "minimum": least, "maximum": most}
+    return (
+        PlainValidator(lambda value: parse_count(value, least=least, most=most)),
+        WithJsonSchema({"anyOf": [number, {"type": "string", "pattern": VARIABLE}]}),
+    )
+
+
+Status = Annotated[int, *_whole(200, 599)]
+Percent = Annotated[int, *_whole(0, 100)]
+CountOrZero = Annotated[int, *_whole(0, 1_000_000)]
+HealthPath = Annotated[
+    str,
+    PlainValidator(
+        matching(
+            r"/[!-\"$-~]{0,2047}",
+            "must be a path that begins with / and has no space, as in /healthz",
+        )
+    ),
+    WithJsonSchema({"type": "string", "pattern": f"^/|{VARIABLE}"}),
+]
+
+
+class UpstreamHealthConfig(Section):
+    """Checks of each server, by every worker."""
+
+    path: HealthPath
+    """What is asked with GET, without anybody's credentials."""
+    interval: Duration = 5.0
+    """From the end of a check to the next one."""
+    timeout: Duration = 2.0
+    """Until the answer's head has come."""
+    status: Annotated[list[Status], AfterValidator(not_empty), AfterValidator(unique)] = [200]
+    """Answers that are good."""
+    failures: Count = 2
+    """Failed checks in a row that take a server out; the first good one brings it back."""
+
+
+class EjectConfig(Section):
+    """When a server that fails is left alone."""
+
+    failures: Count = 5
+    """Requests in a row without an answer: no connection, or none in time."""
+    rest: Duration = 0.5
+    """For how long, the first time; then one request tries, and the next rest is twice as long."""
+    longest: Duration = 10.0
+    """The longest rest."""
+
+
+class UpstreamLimits(Section):
+    """What one worker sends a server at the same time."""
+
+    connections: Annotated[Count | None, NoneWord()] = None
+    """Open to each server, tunnels and event streams included."""
+    waiting: CountOrZero = 100
+    """Requests that wait for one of `connections`, no longer than `timeouts.connect`."""
+
+
 class UpstreamConfig(Section):
     """An application: servers that do the same."""
 
@@ -81,6 +152,16 @@ class UpstreamConfig(Section):
     """The Host that the application sees: preserve (the client's), upstream (the server's), a name."""
     tls: UpstreamTlsConfig = UpstreamTlsConfig()
     """Certificates for https:// servers."""
+    health: Annotated[UpstreamHealthConfig | None, NoneWord()] = None
+    """Checks of each server; none: what becomes of requests says enough."""
+    eject: Annotated[EjectConfig | None, NoneWord()] = EjectConfig()
+    """When a server that fails is left alone; with none left the answer is 503 at once."""
+    retries: Percent = 20
+    """Second attempts on a lost connection, in percent of the requests."""
+    limits: UpstreamLimits = UpstreamLimits()
+    """Connections and waiting requests."""
+    resolve: Duration = 30.0
+    """How long the addresses of a server's name are used before they are looked up again."""
     audience: Text = ""
     """The `aud` of assertions for it; the loader fills in the upstream's name."""
     paths: Literal["folded", "exact"] = "folded"

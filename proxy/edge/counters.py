@@ -20,7 +20,9 @@ BOUNDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 KNOWN_CODES: Final = frozenset({*CODES, "client_left"})
 """`client_left` is logged and counted, never sent."""
 
-UPSTREAM_CODES: Final = ("upstream_unreachable", "upstream_timeout", "upstream_invalid")
+UPSTREAM_CODES: Final = (
+    "upstream_unreachable", "upstream_timeout", "upstream_invalid", "upstream_down", "upstream_busy",
+)  # fmt: skip
 """What goes wrong behind the gate."""
 
 CellKey = tuple[str, str, str, str | None]

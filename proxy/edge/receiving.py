@@ -7,11 +7,13 @@ answer. What never belongs here: reading requests, and who may pass.
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable
 from typing import Final
 
 from proxy.adapters.tasks import spawn
 from proxy.adapters.upstreams import ResponseHead, Server
 from proxy.adapters.upstreams.response import ReadHead
+from proxy.adapters.upstreams.whole import WholeConnection
 from proxy.edge.counters import BOUNDS
 from proxy.edge.forward import client_head, framing_of, is_event_stream
 from proxy.edge.heads import Framing, response_head
@@ -183,21 +185,24 @@ class ReceivingConnection(PassingConnection):
             and isinstance(error, UpstreamUnreachable)
             and link is not None
         ):
-            self._connect_to(server, repeat)
+            self._connect_to(server, repeat, is_again=True)
             return
         self._fail(error.code, error.detail)
 
-    def _connect_to(self, server: Server, sent: bytes) -> None:
+    def _connect_to(self, server: Server, sent: bytes, *, is_again: bool = False) -> None:
         """Send a request on a new connection: the only thing in the lane that takes a task."""
-        spawn(self._connect(server, sent, self._rid), name="upstream connection")
+        connecting = server.reconnect(self._loop) if is_again else server.connect(self._loop)
+        spawn(self._connect(connecting, sent, self._rid), name="upstream connection")
 
-    async def _connect(self, server: Server, sent: bytes, rid: bytes) -> None:
+    async def _connect(
+        self, connecting: Awaitable[WholeConnection], sent: bytes, rid: bytes
+    ) -> None:
         def is_over() -> bool:
             """Tell whether the client has left; another request may be under way since."""
             return self._ready is None or self._rid is not rid
 
         try:
-            link = await server.connect(self._loop)
+            link = await connecting
         except ProxyError as error:
             if not is_over():
                 self._fail(error.code, error.detail)

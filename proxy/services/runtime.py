@@ -159,6 +159,8 @@ class Runtime:
             if keys.assertions is not None and base is not None
             else None
         )
+        for upstream in upstreams.values():
+            upstream.start()
         schemes = builder.build()
         prover = open_prover(config, store, open_nonces(config))
         oidc = open_oidc_login(config, store, key_sources or {}, clock)

@@ -7,26 +7,27 @@ import ipaddress
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+from proxy.adapters.upstreams.names import Names, Place
 from proxy.adapters.upstreams.settings import OwnAddress, UpstreamSettings
 from proxy.adapters.upstreams.whole import WholeConnection
 from proxy.config.addresses import UpstreamServer
 from proxy.errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
 
-_Place = tuple[socket.AddressFamily, Any]
-
 
 async def connect(
-    server: UpstreamServer, settings: UpstreamSettings, factory: Callable[[], WholeConnection]
+    server: UpstreamServer,
+    settings: UpstreamSettings,
+    factory: Callable[[], WholeConnection],
+    names: Names,
 ) -> WholeConnection:
-    """Return a new connection, TLS included, within `connect_s`.
+    """Return a new connection, TLS included, within `connect_s`; `names` knows the addresses.
 
     Raises UpstreamTimeout or UpstreamUnreachable. Cancelled or failed, it leaves no socket open.
     """
     try:
         async with asyncio.timeout(settings.connect_s):
-            return await _connect(server, settings, factory)
+            return await _connect(server, settings, factory, names)
     except TimeoutError:
         raise UpstreamTimeout(f"no connection to {server} in time") from None
     except UpstreamError:
@@ -36,10 +37,13 @@ async def connect(
 
 
 async def _connect(
-    server: UpstreamServer, settings: UpstreamSettings, factory: Callable[[], WholeConnection]
+    server: UpstreamServer,
+    settings: UpstreamSettings,
+    factory: Callable[[], WholeConnection],
+    names: Names,
 ) -> WholeConnection:
     loop = asyncio.get_running_loop()
-    sock = await _open_socket(server, settings, loop)
+    sock = await _open_socket(server, settings, names, loop)
     made: list[WholeConnection] = []
 
     def make() -> WholeConnection:
@@ -69,12 +73,15 @@ async def _connect(
 
 
 async def _open_socket(
-    server: UpstreamServer, settings: UpstreamSettings, loop: asyncio.AbstractEventLoop
+    server: UpstreamServer,
+    settings: UpstreamSettings,
+    names: Names,
+    loop: asyncio.AbstractEventLoop,
 ) -> socket.socket:
     """Return a connected socket: the places are tried in turn, each with its share of the time."""
     if server.path is not None and is_own_path(str(server.path), settings.own_addresses):
         raise UpstreamUnreachable(f"{server} is this gate itself")
-    places = await _places(server, loop)
+    places = await names.places()
     for number, place in enumerate(places):
         is_last = number == len(places) - 1
         try:
@@ -86,20 +93,8 @@ async def _open_socket(
     raise UpstreamUnreachable(f"{server} has no address")
 
 
-async def _places(server: UpstreamServer, loop: asyncio.AbstractEventLoop) -> list[_Place]:
-    if server.path is not None:
-        return [(socket.AF_UNIX, str(server.path))]
-    try:
-        version = ipaddress.ip_address(server.host).version
-    except ValueError:
-        found = await loop.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
-        return [(family, address) for family, _, _, _, address in found]
-    family = socket.AF_INET if version == 4 else socket.AF_INET6
-    return [(family, (server.host, server.port))]
-
-
 async def _connected(
-    place: _Place, settings: UpstreamSettings, loop: asyncio.AbstractEventLoop
+    place: Place, settings: UpstreamSettings, loop: asyncio.AbstractEventLoop
 ) -> socket.socket:
     family, address = place
     protocol = 0 if family == socket.AF_UNIX else socket.IPPROTO_TCP

@@ -109,6 +109,12 @@ class Connection(asyncio.Protocol):
         sock = self._transport.get_extra_info("socket") if self._transport is not None else None
         return -1 if sock is None else cast("int", sock.fileno())
 
+    def peer_host(self) -> str | None:
+        """Return the server's address; `None` for a unix socket, or where the connection is gone."""
+        transport = self._transport
+        name = transport.get_extra_info("peername") if transport is not None else None
+        return name[0] if isinstance(name, tuple) else None
+
     def expire(self, now: float) -> None:
         """Act on a deadline that has passed."""
         if self.phase is Phase.IDLE:
@@ -394,6 +400,8 @@ class Connection(asyncio.Protocol):
     def fail(self, error: UpstreamError) -> None:
         """Close at once, and tell the receiver, if there is one, why."""
         receiver = self._receiver
+        if receiver is not None and self.phase is Phase.HEAD:
+            self._owner.on_failed(self, error)
         self.abort()
         if receiver is not None:
             receiver.on_error(error)
@@ -462,6 +470,7 @@ class Connection(asyncio.Protocol):
         is_asked = self._asks_upgrade is not None and found.upgrade == self._asks_upgrade
         if not is_asked or found.head.version < (1, 1):
             raise UpstreamInvalid("a 101 response that was not asked for")
+        self._owner.on_version(found.head.version)
         self.phase = Phase.TUNNEL
         self._rearm()
         receiver.on_head(found.head)

@@ -61,6 +61,8 @@ class Owner(Protocol):
     """Heads of answers that were read before."""
     busy: int
     """Requests in flight; `on_freed` and `on_whole` count them as over."""
+    begun: int
+    """Requests ever begun."""
 
     def on_whole(self, connection: Connection) -> None:
         """Keep a connection whose exchange ended exactly, and was answered in HTTP/1.1."""
@@ -75,7 +77,11 @@ class Owner(Protocol):
         ...
 
     def on_version(self, version: tuple[int, int]) -> None:
-        """Learn which HTTP the server speaks."""
+        """Learn which HTTP the server speaks, and that it answers."""
+        ...
+
+    def on_failed(self, connection: Connection, error: UpstreamError) -> None:
+        """Learn why a request on it got no answer; `on_freed` follows."""
         ...
 
     def on_lost(self, connection: Connection) -> None:

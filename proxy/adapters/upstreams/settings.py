@@ -7,9 +7,25 @@ from dataclasses import dataclass, field
 
 from proxy.config.addresses import UpstreamServer
 from proxy.config.upstream_models import HashBalance, UpstreamConfig, UpstreamTlsConfig
+from proxy.core.standing import Ejection
 
 OwnAddress = tuple[str, int] | str
 """A listener of this gate: (IP address, port) as the kernel says it, or a unix socket's path."""
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """What is asked, how often, and which answers are good. Times are seconds."""
+
+    path: bytes
+    interval_s: float = 5.0
+    timeout_s: float = 2.0
+    """From the beginning of the connection to the answer's head."""
+    statuses: frozenset[int] = frozenset({200})
+    failures: int = 2
+    """Failed checks in a row that take a server out."""
+    host: bytes | None = None
+    """The Host to send; `None`: the server's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +52,18 @@ class UpstreamSettings:
     """The name asked for and checked in TLS; default the server's host."""
     own_addresses: frozenset[OwnAddress] = frozenset()
     """This gate's own listeners, which are refused at connect (F7)."""
+    ejection: Ejection | None = field(default_factory=Ejection)
+    """When a server that fails is left alone; `None`: never."""
+    check: HealthCheck | None = None
+    """How servers are checked; `None`: by what becomes of requests alone."""
+    retry_share: float = 0.2
+    """Second attempts (F3), as a share of requests."""
+    most_connections: int | None = None
+    """To each server, per worker."""
+    most_waiting: int = 100
+    """Requests that wait for one of `most_connections` of a server."""
+    resolve_s: float = 30.0
+    """How long the addresses of a name are good."""
 
     @classmethod
     def from_config(
@@ -55,7 +83,33 @@ class UpstreamSettings:
             tls=tls_context(config.tls) if has_tls else None,
             server_name=config.tls.server_name,
             own_addresses=own_addresses,
+            ejection=_ejection(config),
+            check=_check(config),
+            retry_share=config.retries / 100,
+            most_connections=config.limits.connections,
+            most_waiting=config.limits.waiting,
+            resolve_s=config.resolve,
         )
+
+
+def _ejection(config: UpstreamConfig) -> Ejection | None:
+    eject = config.eject
+    return None if eject is None else Ejection(eject.failures, eject.rest, eject.longest)
+
+
+def _check(config: UpstreamConfig) -> HealthCheck | None:
+    health = config.health
+    if health is None:
+        return None
+    is_named = config.host not in ("preserve", "upstream")
+    return HealthCheck(
+        path=health.path.encode("ascii"),
+        interval_s=health.interval,
+        timeout_s=health.timeout,
+        statuses=frozenset(health.status),
+        failures=health.failures,
+        host=config.host.encode("ascii") if is_named else None,
+    )
 
 
 def tls_context(config: UpstreamTlsConfig) -> ssl.SSLContext:

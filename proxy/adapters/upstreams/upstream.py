@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+from proxy.adapters.tasks import spawn
+from proxy.adapters.upstreams.checking import watch
 from proxy.adapters.upstreams.connection import CLOSE_S, Connection
 from proxy.adapters.upstreams.exchange import Exchange, OnInformational
 from proxy.adapters.upstreams.request import RequestHead
@@ -37,11 +39,21 @@ class Upstream:
             shortest = min(shortest, settings.tunnel_s)
         self._tick_s = min(max(shortest / TICKS_PER_TIMEOUT, SHORTEST_TICK_S), LONGEST_TICK_S)
         self._timer: asyncio.TimerHandle | None = None
+        self._checks: list[asyncio.Task[None]] = []
         self.is_closing = False
         self._emptied: asyncio.Future[None] | None = None
 
     def __repr__(self) -> str:
         return f"<Upstream {self.name}: {list(self.servers)}>"
+
+    def start(self) -> None:
+        """Begin to check the servers, where that is configured."""
+        check = self.settings.check
+        if check is not None:
+            self._checks = [
+                spawn(watch(server, check), name=f"checks of {server.name}")
+                for server in self.servers
+            ]
 
     # hot: every request of the express lane
     def pick(self, hash_key: bytes | None = None, now: float | None = None) -> Server:
@@ -86,7 +98,7 @@ class Upstream:
         if connection is None:
             exchange.attach(await server.connect(loop), None)
         elif head.is_repeatable:
-            exchange.attach(connection, lambda: server.connect(loop))
+            exchange.attach(connection, lambda: server.reconnect(loop))
         else:
             exchange.attach(connection, None)
         return exchange
@@ -94,6 +106,8 @@ class Upstream:
     async def close(self, drain_s: float) -> None:
         """Take no more requests, give those in flight `drain_s` seconds, then close everything."""
         self.is_closing = True
+        for check in self._checks:
+            check.cancel()
         for server in self.servers:
             server.drain()
         await self._wait_until_empty(drain_s)
@@ -140,5 +154,7 @@ class Upstream:
         due = [connection for connection in self._connections if connection.deadline <= now]
         for connection in due:
             connection.expire(now)
+        for server in self.servers:
+            server.names.refresh(now)
         if self._connections:
             self._start_timer()

@@ -73,6 +73,7 @@ class WholeConnection(Connection):
         self.phase = _HEAD
         self._is_in_use = self._is_request_sent = True
         self._owner.busy += 1
+        self._owner.begun += 1
         self.deadline = now + self._response_s
         transport.write(block)
 

@@ -119,7 +119,7 @@ def written(value):
     if value is None:
         return "\u2013"
     if isinstance(value, list):
-        return f"`[{', '.join(value)}]`"
+        return f"`[{', '.join(map(str, value))}]`"
     return f"`{str(value).lower()}`" if isinstance(value, bool) else f"`{value}`"
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.config.upstream_models import CookieName, HashBalance
+from proxy.config.upstream_models import CookieName, HashBalance, UpstreamHealthConfig
 
 
 def test_the_defaults_are_those_of_the_reference(reading):
@@ -83,3 +83,23 @@ def test_names_are_words(reading, name):
     assert len(found) == 1
     assert found[0].startswith("2:3: upstreams.")
     assert "must" in found[0]
+
+
+def test_what_is_left_out_of_health_and_limits(reading):
+    """A server that fails is left alone, none is checked, and connections are not counted."""
+    shop = reading.config(reading.good).upstreams["shop"]
+
+    assert (None, 20, 30.0) == (shop.health, shop.retries, shop.resolve)
+    assert (5, 0.5, 10.0) == (shop.eject.failures, shop.eject.rest, shop.eject.longest)
+    assert (None, 100) == (shop.limits.connections, shop.limits.waiting)
+    health = UpstreamHealthConfig(path="/healthz")
+    assert (5.0, 2.0, [200], 2) == (
+        health.interval, health.timeout, health.status, health.failures,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ["healthz", "", "/a b", "/a\n", "http://other/"])
+def test_a_check_asks_for_a_path(path):
+    """What is no path of the server's own is refused."""
+    with pytest.raises(ValueError, match="must"):
+        UpstreamHealthConfig(path=path)

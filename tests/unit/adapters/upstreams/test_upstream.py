@@ -11,6 +11,7 @@ import time
 import pytest
 
 from proxy.adapters.upstreams import RequestHead
+from proxy.adapters.upstreams.names import Names
 from proxy.config.addresses import UpstreamServer
 from proxy.errors import (
     LengthRequired,
@@ -258,10 +259,12 @@ async def test_f3_a_second_attempt_that_finds_nobody_was_the_last(serve, reach, 
     upstream = reach(server)
     await ask(upstream, get)
     with await upstream.open(get) as exchange:
-        upstream.servers[0].address = UpstreamServer("http", "127.0.0.1", 1)
+        upstream.servers[0].names = Names(
+            UpstreamServer("http", "127.0.0.1", 1), 30.0, lambda _: None
+        )
         with pytest.raises(UpstreamUnreachable):
             await exchange.head()
-        upstream.servers[0].address = server.address
+        upstream.servers[0].names = Names(server.address, 30.0, lambda _: None)
         with pytest.raises(UpstreamUnreachable):
             await exchange.head()
     assert 1 == len(server.seen)
