@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
+from proxy.cli.options import DEFAULT_LISTEN
 from proxy.config.addresses import Address, is_loopback, parse_address, parse_server
 from proxy.config.loader import LoadedConfig, parse_config
 from proxy.errors import ConfigErrors
@@ -21,7 +22,6 @@ from proxy.run.loading import CHECKS
 Auth = Literal["session", "token", "either"]
 
 DEFAULT_UPSTREAM: Final = "http://127.0.0.1:3000"
-DEFAULT_LISTEN: Final = "127.0.0.1:8080"
 LOCAL: Final = "local"
 """As the issuer: the gate itself."""
 

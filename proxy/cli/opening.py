@@ -13,8 +13,8 @@ from proxy.config.loader import LoadedConfig
 from proxy.config.models import Config
 from proxy.errors import ConfigErrors
 from proxy.run.loading import load
+from proxy.services.beginning import open_own_store
 from proxy.services.compile import needs_store
-from proxy.services.runtime import open_own_store
 
 
 def load_or_fail(config: str, *, runs_tests: bool = True) -> LoadedConfig:

@@ -18,6 +18,8 @@ ConfigFile = Annotated[
     ),
 ]
 DEFAULT_CONFIG = "latchgate.yaml"
+DEFAULT_LISTEN = "127.0.0.1:8080"
+"""Where a gate listens that was asked to guard one application."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 

@@ -8,10 +8,9 @@ from typing import Annotated
 import typer
 
 from proxy.adapters.telemetry import LogFormat
-from proxy.cli import report, trial
-from proxy.cli.draft import DEFAULT_LISTEN
+from proxy.cli import report
 from proxy.cli.opening import load_or_fail
-from proxy.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile
+from proxy.cli.options import DEFAULT_CONFIG, DEFAULT_LISTEN, AsJson, ConfigFile
 from proxy.run import serve as serving
 from proxy.run.privileges import root_problem
 
@@ -47,6 +46,9 @@ def serve(
     source = context.get_parameter_source("config")
     if source is not None and source.name == "COMMANDLINE":  # LATCHGATE_CONFIG may well be set
         report.fail("--upstream takes the place of a file: not with --config", report.EXIT_USAGE)
+    # A gate of a file needs nothing of what writes one.
+    from proxy.cli import trial  # noqa: PLC0415 - as above
+
     draft = trial.draft_of(upstream, listen or DEFAULT_LISTEN)
     if print_config:
         typer.echo(trial.text_of(draft), nl=False)

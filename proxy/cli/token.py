@@ -37,13 +37,13 @@ from proxy.core.strict_json import loads_object
 from proxy.errors import TokenExpired, TokenInvalid
 from proxy.model import Authenticated, Outcome
 from proxy.run.providers import Providers
+from proxy.services.beginning import make_watch
 from proxy.services.choice import pick_jwt_scheme
 from proxy.services.coherence import Coherence
 from proxy.services.compile import scheme_issuer
 from proxy.services.keyrings import open_signing_keys
 from proxy.services.refresh import Answer
 from proxy.services.revocations import Revocations
-from proxy.services.runtime import make_watch
 from proxy.services.schemes.build import SchemeBuilder
 from proxy.services.schemes.jwt import JwtScheme
 from proxy.services.schemes.port import Found, Place

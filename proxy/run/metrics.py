@@ -13,7 +13,6 @@ from proxy.adapters.keys import RemoteKeys
 from proxy.adapters.tasks import spawn
 from proxy.config.models import Config
 from proxy.run.crew import Crew
-from proxy.run.exposition import expose
 from proxy.run.gathering import Gathering
 from proxy.run.tally import Tally, nanoseconds, put
 
@@ -59,6 +58,9 @@ class Metrics:
         put(tally, "latchgate_workers_silent", values=[gathered.silent])
         self._count_gate(tally)
         self._count_keys(tally)
+        # Many gates are never asked for numbers, and start sooner without what renders them.
+        from proxy.run.exposition import expose  # noqa: PLC0415 - as above
+
         return expose(tally, accept)
 
     def _count_gate(self, tally: Tally) -> None:

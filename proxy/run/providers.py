@@ -12,7 +12,7 @@ from proxy.adapters.jwks import Provider
 from proxy.adapters.keys import DEFAULT_MAX_STALE_S, RemoteKeys
 from proxy.config.models import Config, JwtSchemeConfig
 from proxy.errors import KeysUnavailable
-from proxy.services.login_providers import login_keys
+from proxy.services.beginning import login_keys
 
 OnDocument = Callable[[str, dict[str, Any]], None]
 """Takes the name of a scheme (or of a login provider's keys) and the document for the workers."""

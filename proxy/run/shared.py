@@ -22,9 +22,9 @@ from proxy.run.metrics import Metrics
 from proxy.run.providers import OnDocument, Providers
 from proxy.run.readiness import Readiness
 from proxy.services.audit import Audit
+from proxy.services.beginning import make_watch, open_own_store
 from proxy.services.compile import needs_store
 from proxy.services.revocations import RevocationWatch
-from proxy.services.runtime import make_watch, open_own_store
 
 KEYS_TIMEOUT_S: Final = 3.0
 """How long the start waits for providers; the workers start without their keys then."""

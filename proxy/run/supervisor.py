@@ -33,9 +33,9 @@ from proxy.run.process import WorkerProcess
 from proxy.run.running import answer_about
 from proxy.run.shared import Shared
 from proxy.run.tally import from_json
+from proxy.services.beginning import pick_gate_id
 from proxy.services.compile import needs_store
 from proxy.services.report_mode import report_states
-from proxy.services.runtime import pick_gate_id
 
 START_TIMEOUT_S: Final = 60.0
 """A worker that is not ready by then is replaced."""

@@ -9,18 +9,11 @@ from proxy.adapters.oidc import ProviderClient
 from proxy.adapters.store.port import Store
 from proxy.config.models import Config
 from proxy.errors import KeysUnavailable, StoreUnavailable
+from proxy.services.beginning import login_keys
 from proxy.services.keyrings import open_box
 from proxy.services.oidc_login import OidcLogin
 from proxy.services.openid_provider import OpenIdProvider
 from proxy.services.schemes.build import open_login_sessions
-
-
-def login_keys(provider: str) -> str:
-    """Return what a login provider's keys are called among those of the schemes.
-
-    No scheme's name has a colon.
-    """
-    return f"login:{provider}"
 
 
 def open_oidc_login(

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import itertools
 import logging
-import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,10 +17,8 @@ from typing import Final, Literal
 
 from proxy.adapters.keys import KeySource
 from proxy.adapters.store import (
-    RedisStore,
     Store,
     StoreAddress,
-    address_of,
     eviction_problem,
     open_gate_store,
 )
@@ -31,11 +28,12 @@ from proxy.adapters.upstreams import OwnAddress, Upstream, UpstreamSettings
 from proxy.config.loader import LoadedConfig, load_config
 from proxy.config.models import Config
 from proxy.core.forwarding import ForwardingPolicy
-from proxy.core.revocation import Believed, RevocationKeys
+from proxy.core.revocation import Believed
 from proxy.errors import SecretsError, StoreUnavailable
 from proxy.services import compile as compiling
 from proxy.services.assembly import assemble
 from proxy.services.audit import Audit
+from proxy.services.beginning import make_watch, own_address, pick_gate_id
 from proxy.services.canary import time_notices
 from proxy.services.coherence import Coherence
 from proxy.services.compile_checks import compile_problems
@@ -47,8 +45,7 @@ from proxy.services.oauth import TokenService
 from proxy.services.own import OwnServices
 from proxy.services.own_opening import open_own_services, watch_users
 from proxy.services.proofs import open_prover
-from proxy.services.revocations import RevocationWatch
-from proxy.services.schemes.build import SchemeBuilder, longest_marker_life_s
+from proxy.services.schemes.build import SchemeBuilder
 from proxy.services.signing import SigningKeys
 from proxy.services.tokens import AssertionMinter
 from proxy.services.vigil import Vigil
@@ -239,45 +236,6 @@ class Runtime:
         await self.audit.close()
         if self.store is not None:
             await self.store.close()
-
-
-def pick_gate_id(config: Config) -> str:
-    """Return the name of this gate in Via; one for all workers, so that they know a loop."""
-    configured = config.server.id
-    return f"latchgate-{secrets.token_hex(8)}" if configured == "random" else configured
-
-
-def own_address(config: Config, embedded: StoreAddress | None) -> StoreAddress | None:
-    """Return where the gate's own store is; `None` where nothing needs one.
-
-    Raises `StoreMisconfigured` where the address cannot be one.
-    """
-    if not compiling.needs_store(config):
-        return None
-    if config.store.url.kind != "embedded":
-        return address_of(config.store.url)
-    if embedded is None:
-        raise StoreUnavailable("the embedded store is not running")
-    return embedded
-
-
-def open_own_store(config: Config, embedded: StoreAddress | None) -> RedisStore | None:
-    """Return the gate's own store, unconnected; `None` where nothing needs one.
-
-    Raises `StoreMisconfigured` where the address cannot be one.
-    """
-    address = own_address(config, embedded)
-    return None if address is None else open_gate_store(address, config.store)
-
-
-def make_watch(config: Config, store: Store) -> RevocationWatch:
-    """Return what notices lost revocations (R4): one for each gate."""
-    return RevocationWatch(
-        store,
-        RevocationKeys(config.store.prefix),
-        keep_s=longest_marker_life_s(config),
-        on_loss=config.store.on_loss,
-    )
 
 
 async def _ask_store(store: Store, config: Config, health: StoreHealth) -> None:

@@ -7,8 +7,8 @@ from proxy.config.models import Config, JwtSchemeConfig
 from proxy.core.revocation import RevocationKeys
 from proxy.services.choice import pick_jwt_scheme
 from proxy.services.compile import scheme_issuer
+from proxy.services.marker_lives import longest_marker_life_s, scheme_marker_life_s
 from proxy.services.revocations import Revocations
-from proxy.services.schemes.build import longest_marker_life_s, scheme_marker_life_s
 
 
 def revocable(config: Config, name: str | None) -> JwtSchemeConfig:

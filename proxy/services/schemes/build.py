@@ -12,12 +12,13 @@ from proxy.adapters.store.tracked_store import TrackedStore
 from proxy.config.login_models import bare_name
 from proxy.config.models import Config, JwtSchemeConfig, KeysConfig, SessionSchemeConfig
 from proxy.core.formats.native import native_origin
-from proxy.core.revocation import History, RevocationKeys, marker_life_s
+from proxy.core.revocation import History, RevocationKeys
 from proxy.errors import KeysUnavailable, StoreUnavailable
 from proxy.services import compile as compiling
 from proxy.services.audit import Audit
 from proxy.services.coherence import Coherence
 from proxy.services.deny_list import DenyList, common_keys
+from proxy.services.marker_lives import longest_marker_life_s
 from proxy.services.revocations import Revocations
 from proxy.services.schemes.foreign_formats import format_of
 from proxy.services.schemes.foreign_records import ForeignRecords
@@ -29,31 +30,6 @@ from proxy.services.session_reading import session_key
 from proxy.services.sessions import Sessions
 from proxy.services.subjects import Subjects
 from proxy.services.uses import Uses
-
-SHORTEST_MARKER_S = 86_400.0
-
-
-def longest_marker_life_s(config: Config) -> float:
-    """Return how long a marker that concerns every scheme must live, in seconds (R3)."""
-    lives = [
-        scheme_marker_life_s(config, scheme)
-        for scheme in config.schemes.values()
-        if isinstance(scheme, JwtSchemeConfig)
-    ]
-    if config.tokens is not None and config.clients:
-        lives.append(config.tokens.refresh)
-    return max([SHORTEST_MARKER_S, *lives])
-
-
-def scheme_marker_life_s(config: Config, scheme: JwtSchemeConfig) -> float:
-    """Return how long a marker for people or the issuer of one scheme must live, in seconds.
-
-    A refresh family that was revoked must find the marker at its next use, whenever that is (R6).
-    """
-    life_s = marker_life_s(scheme.max_lifetime, scheme.leeway)
-    if scheme.keys.local and config.tokens is not None and config.clients:
-        life_s = max(life_s, config.tokens.refresh + 2 * scheme.leeway)
-    return life_s
 
 
 def open_sessions(config: Config, scheme: SessionSchemeConfig, store: Store) -> Sessions:

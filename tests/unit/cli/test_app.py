@@ -143,13 +143,14 @@ def test_serve_refuses_root_where_the_image_says_so(latchgate, monkeypatch):
     assert result.stderr.startswith("latchgate: refuses to run as root (LATCHGATE_REFUSE_ROOT")
 
 
-@pytest.mark.parametrize("module", ["proxy.cli.check", "proxy.run.serve"])
+@pytest.mark.parametrize("module", ["proxy.cli.check", "proxy.cli.serve", "proxy.cli.health"])
 def test_what_speaks_no_http_itself_imports_none(module):
-    """Neither `check` nor a gate's first process takes the time of aiohttp, which workers need."""
+    """Neither `check` nor a gate's first process imports aiohttp and what decides, as workers do."""
     program = f"import sys, {module}; print(*sys.modules)"
     run = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
     )
     imported = set(run.stdout.split())
 
-    assert not imported & {"aiohttp", "jinja2", "rich"}
+    assert not imported & {"aiohttp", "jinja2", "rich", "prometheus_client"}
+    assert not imported & {"proxy.services.assembly", "proxy.services.runtime"}

@@ -14,7 +14,7 @@ from proxy.services.issuing import (
     has_token_endpoints,
     metadata,
 )
-from proxy.services.schemes.build import longest_marker_life_s, scheme_marker_life_s
+from proxy.services.marker_lives import longest_marker_life_s, scheme_marker_life_s
 
 APP = """\
 upstreams: {app: {servers: ["http://127.0.0.1:1"]}}
