@@ -73,13 +73,13 @@ class Destinations:
 
 
 def _is_clean(wanted: str) -> bool:
-    """Tell whether no layer of encoding hides a control character or a backslash."""
+    """Tell whether no layer of encoding hides a control character, a backslash or another host."""
     if _VISIBLE.fullmatch(wanted) is None:
         return False
     raw = wanted.encode("ascii")
     for _ in range(_MAX_LAYERS):
         decoded = unquote_to_bytes(raw)
-        if _BAD.search(decoded):
+        if _BAD.search(decoded) or decoded.startswith(b"//"):  # for whoever decodes it once more
             return False
         if decoded == raw:
             return True

@@ -36,6 +36,8 @@ def as_a_browser(text):
 @example("///evil.example")
 @example("/\\evil.example")
 @example("/%5cevil.example")
+@example("/%2F0")
+@example("/%252fevil.example")
 @example("/\t/evil.example")
 @example("https://shop.example.com\\@evil.example/")
 def test_s4_a_browser_stays_with_the_gates_hosts(text):
