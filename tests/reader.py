@@ -148,8 +148,12 @@ class Reader:
 
     def close(self):
         """End what still runs."""
+        for process in reversed(self.running):
+            process.send_signal(
+                signal.SIGINT
+            )  # as a reader would: not all end what they began on others
+        self.shell.terminate()
         for process in (*reversed(self.running), self.shell):
-            process.terminate()
             process.communicate(timeout=60)
 
     def _start(self, command, **options):
