@@ -99,6 +99,12 @@ class LengthRequired(ProxyError):
     code = "length_required"
 
 
+class TooManyAtOnce(ProxyError):
+    """A route has as many requests under way as it may (429)."""
+
+    code = "too_many_requests"
+
+
 class TokenInvalid(ProxyError):
     """A token that opens nothing; `reason` tells the log why, the client sees the code only."""
 

@@ -23,7 +23,6 @@ ANY_ITEM: Final = "[]"
 LATER: Final = frozenset(
     {
         "schemes.*.signer",
-        "routes[].limits",
     }
 )  # fmt: skip
 """Keys of the product that this version does not have yet. They are refused like unknown ones."""

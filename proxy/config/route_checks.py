@@ -53,6 +53,22 @@ def check_public(survey: Survey) -> Iterator[Problem]:
                 yield Problem((*path, "identity", key), message)
 
 
+def check_limits(survey: Survey) -> Iterator[Problem]:
+    """Find words about a rate where there is none, and keys that nobody has."""
+    for index, route in enumerate(survey.config.routes):
+        limits, path = route.limits, ("routes", index, "limits")
+        if not survey.is_whole(*path):
+            continue
+        said = limits.model_fields_set
+        if limits.rate is None:
+            for key, name in (("per", "per"), ("in_", "in")):
+                if key in said:
+                    yield Problem((*path, name), "says how to count, and there is no `rate`")
+        elif limits.per == "subject" and "per" in said and not route.auth:
+            message = "nobody is known on a public route (`auth: none`): write `per: address`"
+            yield Problem((*path, "per"), message)
+
+
 def check_requirements(survey: Survey) -> Iterator[Problem]:
     """Find roles and scopes that one of a route's schemes can never yield."""
     config = survey.config
@@ -335,6 +351,7 @@ def _check_bearer(
 
 CHECKS: Final = (
     check_public,
+    check_limits,
     check_requirements,
     check_freshness,
     check_proofs,

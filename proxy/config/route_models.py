@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from proxy.config.addresses import HostPattern, OriginValue
+from proxy.config.limit_models import RouteLimitsConfig
 from proxy.config.strict import Section
 from proxy.config.upstream_models import OTHER, WORD, word_or_other
 from proxy.config.values import (
@@ -378,6 +379,8 @@ class RouteConfig(Section):
     """Where page loads without a credential go: a path or https:// URL; {next} is where they came from."""
     allow_paths: Annotated[list[AllowedPath], AfterValidator(unique)] = []
     """Odd forms of a path that pass, where every reading of them has the same policy."""
+    limits: RouteLimitsConfig = RouteLimitsConfig()
+    """How often somebody may ask, how many requests at once, how long a body may be."""
     pass_headers: Annotated[list[Token], AfterValidator(unique)] = []
     """Headers that are removed by default, and pass here."""
     upgrades: Annotated[

@@ -384,7 +384,7 @@ class GateConnection(RequestHandler):
             raise BodyBroken(type(error).__name__) from None
         incoming.waited_s += self._loop.time() - began
         incoming.bytes_in += len(data)
-        limit = self._limits.body_size
+        limit = self._limits.body_size if incoming.body_size is None else incoming.body_size
         if limit is not None and incoming.bytes_in > limit:
             raise BodyTooLarge("the body exceeds body_size")
         return data

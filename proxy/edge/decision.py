@@ -28,6 +28,7 @@ from proxy.model import AccessRecord, Header, Peer, Refusal
 from proxy.services.decision import Answer, Decision, Forward, Refuse
 from proxy.services.gate import new_request_id
 from proxy.services.letting import Letting
+from proxy.services.limits import limited
 
 if TYPE_CHECKING:
     from proxy.edge.connection import GateConnection
@@ -123,6 +124,7 @@ class DecisionServer:
         try:
             asked = describe(incoming.view, dialect)
             decision = await self._runtime.gate.decide(asked.view, time.time(), client=asked.client)
+            decision = await limited(decision, asked.view, time.time())
             told = self._tell(asked, decision, dialect, passage)
         except Misdescribed as unclear:
             told = self._refuse(dialect, asked, unclear.code, unclear.detail, passage)

@@ -84,6 +84,8 @@ class Incoming:
     upgrade: str | None
     """The `Upgrade` token of a request that may become a tunnel, in lower case."""
     expects_continue: bool
+    body_size: int | None = None
+    """The most bytes of its body, once its route is known; `None`: any number."""
     bytes_in: int = 0
     bytes_out: int = 0
     is_answered: bool = False
@@ -135,9 +137,9 @@ def read_head(
     )
 
 
-def check_length(incoming: Incoming, limits: ConnectionLimits) -> None:
+def check_length(incoming: Incoming) -> None:
     """Raise BodyTooLarge where Content-Length alone says so, before anything is sent on."""
-    limit = limits.body_size
+    limit = incoming.body_size
     if limit is not None and incoming.length is not None and incoming.length > limit:
         raise BodyTooLarge("Content-Length exceeds body_size")
 

@@ -32,8 +32,8 @@ from proxy.services.gate import new_request_id
 
 if TYPE_CHECKING:
     from proxy.edge.passing import PassingConnection
-    from proxy.services.runtime import Runtime
-
+from proxy.services.limits import limited
+from proxy.services.runtime import Runtime
 
 _log: Final = logging.getLogger("latchgate.edge")
 
@@ -130,6 +130,7 @@ class GateServer:
             decision = incoming.decision or await self.runtime.gate.decide(
                 incoming.view, time.time(), fresh=incoming.fresh
             )
+            decision = await limited(decision, incoming.view, time.time())
             await self._render(connection, incoming, decision, passage)
         except ClientLeft as left:
             passage.leave(left.detail)
@@ -159,11 +160,9 @@ class GateServer:
     ) -> None:
         match decision:
             case Forward():
-                check_length(incoming, self.limits)
-                try:
-                    await self.forwarder.forward(connection, incoming, decision, passage)
-                except TakenBack as late:
-                    self.refuse(connection, incoming, late.refuse, passage)
+                incoming.body_size = decision.route.body_size or self.limits.body_size
+                check_length(incoming)
+                await self._forward(connection, incoming, decision, passage)
             case Answer():
                 passage.status = decision.status
                 connection.answer(incoming, decision.status, list(decision.headers), decision.body)
@@ -175,6 +174,21 @@ class GateServer:
                     incoming.keeps_alive = False
                 self.refuse(connection, incoming, decision, passage)
         await connection.drain()
+
+    async def _forward(
+        self, connection: GateConnection, incoming: Incoming, decision: Forward, passage: Passage
+    ) -> None:
+        """Forward a request, as one of so many that the route may have under way."""
+        limiter = decision.route.limiter
+        if limiter is not None:
+            limiter.enter()
+        try:
+            await self.forwarder.forward(connection, incoming, decision, passage)
+        except TakenBack as late:
+            self.refuse(connection, incoming, late.refuse, passage)
+        finally:
+            if limiter is not None:
+                limiter.leave()
 
     def refuse(
         self, connection: GateConnection, incoming: Incoming, refuse: Refuse, passage: Passage

@@ -49,6 +49,8 @@ def needs_store(config: Config) -> bool:
         return True
     if any(route.dpop != "optional" for route in config.routes):
         return True
+    if any(route.limits.in_ == "store" and route.limits.rate for route in config.routes):
+        return True
     return any(
         scheme.revocation == "store"
         if isinstance(scheme, JwtSchemeConfig)
@@ -137,6 +139,7 @@ def _policy(route: RouteConfig) -> tuple[object, ...]:
         tuple(route.auth),
         route.both,
         route.same_subjects,
+        route.limits.model_dump_json(),
         route.require.model_dump_json(),
         cross_site,
         route.dpop,

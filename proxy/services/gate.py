@@ -126,6 +126,8 @@ class Gate:
         asked = self._read(view, client, request_id, None)
         if not isinstance(asked, Asked):
             return asked
+        if asked.route.limiter is not None:
+            return None  # no lane where requests are counted
         if asked.is_preflight:
             return self._preflight(asked)
         route = asked.route

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from proxy.core.responses import ResponsePlan
     from proxy.model import ClientInfo
     from proxy.services.credentials import CredentialPlan
+    from proxy.services.limits import Limiter
     from proxy.services.proofs import Prover
     from proxy.services.schemes import Scheme
 
@@ -89,6 +90,10 @@ class Route:
     """Epoch seconds until which what the route would refuse is let through and reported (S14)."""
     unopened: CredentialPlan | None = None
     """What is taken out of a request that is let through though nothing opened it; `None`: the usual."""
+    limiter: Limiter | None = None
+    """How often somebody may ask, and how many at once; such a route has no express lane."""
+    body_size: int | None = None
+    """Bytes of a request's body, in place of the server's limit; `None`: as that says."""
     local_responses: ResponsePlan | None = None
     """What becomes of answers on http://localhost, where the login's cookie has another name (S5)."""
 

@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 from proxy.adapters.upstreams import Upstream
+from proxy.config.limit_models import parse_rate
 from proxy.config.login_models import bare_name
 from proxy.config.models import Config, RouteConfig, SessionSchemeConfig
 from proxy.core.cross_site import CrossSitePolicy
 from proxy.core.headers import HeaderRules, compile_pass_headers
 from proxy.core.login_state import cookie_names
 from proxy.core.own_cookies import SECOND_STEP, STATE
+from proxy.core.rate import Rate
 from proxy.core.responses import ResponsePlan
 from proxy.core.routing import Router, RouteSpec
 from proxy.model import Header, Identity
@@ -19,6 +21,7 @@ from proxy.services import compile as compiling
 from proxy.services.asked import Page, Payload, Reserved
 from proxy.services.credentials import CredentialPlan
 from proxy.services.issuing import metadata
+from proxy.services.limits import KeyOf, Limiter, by_address, by_header, by_subject
 from proxy.services.own import own_endpoints
 from proxy.services.proofs import Prover
 from proxy.services.route import Assertions, ProviderToken, Route
@@ -120,6 +123,25 @@ def _own_words(route: RouteConfig) -> frozenset[str]:
     return frozenset({"DPoP-Nonce"} if route.dpop == "nonce" else ())
 
 
+def _limiter(route: RouteConfig) -> Limiter | None:
+    """Return what counts a route's requests; `None` where nothing is counted."""
+    limits = route.limits
+    if limits.rate is None and limits.parallel is None:
+        return None
+    key_of: KeyOf = by_address
+    if limits.per == "subject":
+        key_of = by_subject
+    elif limits.per != "address":
+        key_of = by_header(limits.per.header.lower().encode("ascii"))
+    return Limiter(
+        route.name,
+        rate=None if limits.rate is None else Rate(*parse_rate(limits.rate)),
+        key_of=key_of,
+        is_shared=limits.in_ == "store",
+        parallel=limits.parallel,
+    )
+
+
 class _RouteBuilder:
     """Compiles routes of one configuration."""
 
@@ -211,6 +233,8 @@ class _RouteBuilder:
             report_until=until,
             unopened=self._credentials(route, schemes, is_opened=False) if until else None,
             local_responses=local,
+            limiter=_limiter(route),
+            body_size=route.limits.body_size,
         )
 
     def _credentials(

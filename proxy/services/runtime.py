@@ -171,6 +171,9 @@ class Runtime:
             provider_token=None if oidc is None else oidc.vault.access_token,
             prover=prover,
         )
+        for route in assembly.gate.routes:
+            if route.limiter is not None:
+                route.limiter.bind(store, config.store.prefix)
         coherence.start()
         if store is not None:
             await _ask_store(store, config, health)

@@ -95,8 +95,8 @@ def test_required_keys_are_not_optional():
 
 
 def test_later_keys_are_known_by_their_place():
-    """`limits` of a route comes later; `limits` of the server is there."""
-    assert is_later(("routes", 3, "limits"))
+    """`signer` of a scheme comes later; `limits` of routes and of the server are there."""
+    assert not is_later(("routes", 3, "limits"))
     assert is_later(("schemes", "x", "signer"))
     assert not is_later(("server", "limits"))
     assert not is_later(("upstreams", "login"))

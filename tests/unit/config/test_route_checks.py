@@ -362,3 +362,36 @@ def test_what_was_cut_is_not_told_again(reading):
         "auth: [web, gone], both: same_subject",
     ):
         assert len(messages(reading, route)) == 1, route
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        ("{rate: 100/s, per: subject, in: store, parallel: 3, body_size: 1KiB}", None),
+        ("{per: {header: X-Key}, rate: 5/10m}", None),
+        ("{per: address}", "limits.per: says how to count, and there is no `rate`"),
+        ("{in: store, parallel: 2}", "limits.in: says how to count, and there is no `rate`"),
+        (
+            "{rate: ten}",
+            "limits.rate: must be a number and a time, such as 100/s, 600/m, 1000/h or 5/10m",
+        ),
+        (
+            "{rate: 0/s}",
+            "limits.rate: must be a number and a time, such as 100/s, 600/m, 1000/h or 5/10m",
+        ),
+    ],
+    ids=["all", "header", "per", "in", "no-time", "nothing"],
+)
+def test_limits_are_whole(reading, limits, expected):
+    """A key without the rate that it belongs to is a slip that would count nothing."""
+    wrong = [] if expected is None else [f"routes[0].{expected}"]
+
+    assert wrong == messages(reading, f"auth: web, limits: {limits}")
+
+
+def test_nobody_is_counted_by_a_name_that_nobody_has(reading):
+    """A public route knows addresses only."""
+    assert messages(reading, "auth: none, limits: {rate: 1/s, per: subject}") == [
+        "routes[0].limits.per: nobody is known on a public route (`auth: none`): write `per: address`"
+    ]
+    assert messages(reading, "auth: none, limits: {rate: 1/s}") == []

@@ -1,0 +1,151 @@
+"""What a route takes: how often somebody may ask, how many requests at once, how long a body may be.
+
+Asked once it is known who comes and that they may; what is refused here never reaches an
+application. Where the store is away a worker counts by itself: an outage opens no gate and shuts
+none, and the rate is then kept for each worker.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from proxy.adapters.store.port import Script, Store
+from proxy.core.coherence.attempts import network_of
+from proxy.core.rate import Rate, RateTable, rate_headers
+from proxy.core.revocation import digest
+from proxy.errors import StoreUnavailable, TooManyAtOnce
+from proxy.model import Refusal, RequestView
+from proxy.services.decision import Decision, Forward, Refuse
+
+CODE: Final = "too_many_requests"
+_SAY_EVERY_S: Final = 60.0
+_log: Final = logging.getLogger("latchgate.limits")
+
+# KEYS: the key's time. ARGV: now, the period, the distance of two. Returns the seconds to wait, as
+# text (Lua would cut a number). What it computes is `Rate.wait_s` and `Rate.passed`.
+_TAKE: Final = Script("""
+local now, period, step = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local tat = tonumber(redis.call('GET', KEYS[1]) or '') or now
+if tat - now > 2 * period then tat = now end
+local wait = tat - now - period + step
+if wait > 0 then return string.format('%.6f', wait) end
+tat = math.max(tat, now) + step
+redis.call('SET', KEYS[1], string.format('%.6f', tat), 'PX', math.ceil((tat - now) * 1000) + 1000)
+return '0'
+""")
+
+KeyOf = Callable[[Forward, RequestView], str]
+
+
+class Limiter:
+    """The limits of one route in one worker."""
+
+    def __init__(
+        self,
+        route: str,
+        *,
+        rate: Rate | None = None,
+        key_of: KeyOf | None = None,
+        is_shared: bool = False,
+        parallel: int | None = None,
+    ) -> None:
+        """`is_shared`: the rate is counted in the store that `bind` gives."""
+        self._route = route
+        self._rate = rate
+        self._key_of = key_of or by_address
+        self._is_shared = is_shared
+        self._table = None if rate is None else RateTable(rate)
+        self._parallel = parallel
+        self._store: Store | None = None
+        self._prefix = ""
+        self._said_at = 0.0
+        self.busy = 0
+        """Requests of the route that are under way."""
+
+    def bind(self, store: Store | None, prefix: str) -> None:
+        """Count in `store` from now on, under `prefix`, where that is wanted."""
+        if self._is_shared:
+            self._store, self._prefix = store, prefix
+
+    async def admit(self, decision: Forward, view: RequestView, now: float) -> Decision:
+        """Return `decision`, or the refusal of a request beyond the rate."""
+        if self._rate is None:
+            return decision
+        wait_s = await self._take(self._key_of(decision, view), now)
+        if not wait_s:
+            return decision
+        refusal = Refusal(
+            CODE, f"over the rate of route {self._route}", rate_headers(self._rate, wait_s)
+        )
+        return Refuse(
+            "deny",
+            refusal,
+            decision.client,
+            decision.request_id,
+            decision.route,
+            decision.response_headers,
+            decision.identity,
+        )
+
+    def enter(self) -> None:
+        """Count a request as under way until `leave`. Raises TooManyAtOnce."""
+        if self._parallel is not None and self.busy >= self._parallel:
+            raise TooManyAtOnce(f"{self.busy} requests of route {self._route} are under way")
+        self.busy += 1
+
+    def leave(self) -> None:
+        """Count it as over."""
+        self.busy -= 1
+
+    async def _take(self, key: str, now: float) -> float:
+        rate, table = self._rate, self._table
+        assert rate is not None  # noqa: S101 - `admit` has looked
+        assert table is not None  # noqa: S101 - it goes with the rate
+        if self._store is not None:
+            name = f"{self._prefix}limit:{digest(self._route, key)}"
+            try:
+                args = (repr(now), repr(rate.period_s), repr(rate.step_s))
+                return float(await self._store.run(_TAKE, [name], args))
+            except StoreUnavailable as down:
+                self._say(down, now)
+        return table.take(key, now)
+
+    def _say(self, down: StoreUnavailable, now: float) -> None:
+        if now - self._said_at >= _SAY_EVERY_S:
+            self._said_at = now
+            _log.warning("rates are counted per worker: %s", down.detail)
+
+
+def by_subject(decision: Forward, view: RequestView) -> str:
+    """Return who asks, as far as that is known; else from where."""
+    identity = decision.identity
+    if identity is None:
+        return by_address(decision, view)
+    return f"subject {identity.origin} {identity.subject}"
+
+
+def by_address(decision: Forward, view: RequestView) -> str:
+    """Return from where somebody asks; a /64 of IPv6 is one place."""
+    del view
+    return f"address {network_of(decision.client.address)}"
+
+
+def by_header(name: bytes) -> KeyOf:
+    """Return what takes the first value of a header; without one it counts from where somebody asks."""
+
+    def key_of(decision: Forward, view: RequestView) -> str:
+        value = view.first(name)
+        if value is None:
+            return by_address(decision, view)
+        return f"header {value.decode('latin-1')}"
+
+    return key_of
+
+
+async def limited(decision: Decision, view: RequestView, now: float) -> Decision:
+    """Return `decision`, or the refusal of what is let through otherwise; `now` is epoch seconds."""
+    if isinstance(decision, Forward) and decision.route.limiter is not None:
+        return await decision.route.limiter.admit(decision, view, now)
+    return decision
