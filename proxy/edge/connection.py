@@ -455,6 +455,7 @@ class GateConnection(RequestHandler):
         """From here on bytes are raw; what came behind the upgrade's head is the first of them."""
         self._is_tunnel = True
         self._is_held = False
+        self._parser, self._payload = None, EMPTY_PAYLOAD  # with the head that it has read
         for data in self._held:
             self._raw.feed(data)
         self._held = []

@@ -122,6 +122,7 @@ class Forwarder:
             if response.status == 101:
                 tunnel = self._switch(connection, incoming, decision, exchange, response, upgrade)
                 way.leave()
+                del head, response  # a tunnel may stay for days
                 await self._tunnel(tunnel, decision, passage)
             else:
                 if body is not None and not body.done():
@@ -226,6 +227,7 @@ class Forwarder:
             passage.end(ending)
             tunnel.stop(ending.code)
 
+        decision.headers.clear()  # they were sent
         counters = self._vigil.counters
         stream = self._vigil.tunnel(decision, tunnel.activity, end)
         counters.tunnels += 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from typing import Final
 
 READ_CHUNK: Final = 64 * 1024
@@ -18,7 +17,7 @@ class RawBytes:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._data: deque[bytes] = deque()
+        self._data: list[bytes] = []  # an empty deque takes ten times as much, for each connection
         self._size = 0
         self._is_ended = False
         self._waiter: asyncio.Future[None] | None = None

@@ -111,6 +111,7 @@ class Tunnel:
         A half-close of one side is passed on to the other (on TCP; TLS has none in asyncio).
         """
         self._connection.become_tunnel()
+        self._incoming.view = _what_is_logged(self._incoming.view)
         up = spawn(_quietly(self._upwards()), name="tunnel up")
         down = spawn(_quietly(self._downwards()), name="tunnel down")
         try:
@@ -197,6 +198,12 @@ class Tunnel:
             if not data:
                 return
             frames.take(data)
+
+
+def _what_is_logged(view: RequestView) -> RequestView:
+    """Return a request without the headers that are of no use once the tunnel runs: it may stay for days."""
+    hosts = tuple(header for header in view.headers if header[0].lower() == b"host")
+    return RequestView(view.method, view.target, hosts, view.peer, view.version, view.has_body)
 
 
 def _end_writing(connection: GateConnection) -> None:

@@ -118,6 +118,23 @@ async def test_bytes_go_both_ways(through):
     writer.close()
 
 
+async def test_a_tunnel_keeps_of_its_request_what_the_log_says_of_it(through):
+    """Neither its other headers nor the parser stay for as long as the tunnel does: each costs KiB."""
+    gate, _ = await through([REQUEST, SWITCH, Until(b"ping"), b"pong", Close()])
+    reader, writer = await gate.connect()
+    writer.write(handshake(*WEBSOCKET, b"User-Agent: some browser", target=b"/chat?x=1"))
+    await reader.readuntil(b"\r\n\r\n")
+    (connection,) = gate.server._manager.connections
+    kept = connection._current.view.headers
+    writer.write(b"ping")
+    assert await reader.read() == b"pong"
+    writer.close()
+    record = await gate.next_record()
+
+    assert [b"host"] == [name.lower() for name, _ in kept]
+    assert (101, "gate", "/chat") == (record.status, record.host, record.path)
+
+
 async def test_f4_no_byte_goes_on_before_the_101(through):
     """Early bytes of the client wait for the answer; a refusal turns them into a request."""
     go = asyncio.Event()

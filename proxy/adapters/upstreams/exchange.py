@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Final, Self
@@ -23,6 +22,9 @@ from proxy.model import Header
 PAUSE_ABOVE: Final = 6 * 1024
 """Bytes of content that nobody waits for, above which the server is stopped. One read of the event
 loop may come on top: 250 KiB with uvloop (so that 256 KiB are the bound), 256 KiB with asyncio."""
+
+_SWITCHED: Final = RequestHead("GET", b"", ())
+"""Stands for the request of a tunnel, which nobody asks for any more."""
 
 OnInformational = Callable[[int, list[Header]], None]
 Reconnect = Callable[[], Awaitable[Connection]]
@@ -71,7 +73,7 @@ class Exchange:
         self._connection: Connection | None = None
         self._reconnect: Reconnect | None = None
         self._head: ResponseHead | None = None
-        self._chunks: deque[bytes] = deque()
+        self._chunks: list[bytes] = []
         self._buffered = 0
         self._has_ended = False
         self._error: ProxyError | None = None
@@ -202,7 +204,7 @@ class Exchange:
                 return b""
             await self._wait()
         chunks = self._chunks
-        data = chunks.popleft() if len(chunks) == 1 else b"".join(chunks)
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         chunks.clear()
         self._buffered = 0
         if self._connection is not None:
@@ -213,6 +215,8 @@ class Exchange:
         """Return the tunnel behind a 101; the exchange is over then, the tunnel must be closed."""
         if self._head is None or self._head.status != 101:
             raise RuntimeError("there is no tunnel without a 101")
+        self._request, self._block = _SWITCHED, b""  # a tunnel may stay for days
+        self._reconnect = self._on_informational = None
         return TunnelEnd(self)
 
     def release(self) -> None:
