@@ -14,6 +14,7 @@ SECTIONS: Final = {
     "The gate": {
         "serve": Place("serve", "Run the gate until SIGTERM or Ctrl-C.", "serve"),
         "health": Place("health", "Ask the running gate whether it is ready.", "health"),
+        "upstreams": Place("upstreams", "Show how the servers of each upstream fare.", "upstreams"),
         "demo": Place("demo", "Run two guarded applications, and print commands to try.", "demo"),
     },
     "Its configuration": {

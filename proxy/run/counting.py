@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, get_args
 
+from proxy.adapters.upstreams import Upstream
 from proxy.core.coherence.counters import Notices
 from proxy.core.coherence.source import State
 from proxy.edge.counters import Durations, RequestCounters
@@ -27,12 +28,18 @@ _VERDICTS: Final = (
 )
 
 
-def count_worker(requests: RequestCounters, coherence: Coherence, connections: int) -> Tally:
+def count_worker(
+    requests: RequestCounters,
+    coherence: Coherence,
+    connections: int,
+    upstreams: Iterable[Upstream] = (),
+) -> Tally:
     """Return what one worker has counted so far; `connections` are the clients' open ones."""
     tally: Tally = {}
     put(tally, "latchgate_client_connections", values=[connections])
     _count_requests(tally, requests)
     _count_upstreams(tally, requests)
+    _count_servers(tally, upstreams)
     _count_verdicts(tally, coherence)
     _count_streams(tally, coherence)
     _count_stores(tally, coherence)
@@ -64,6 +71,21 @@ def _count_upstreams(tally: Tally, requests: RequestCounters) -> None:
             put(tally, name, upstream, status, values=[number])
         for code, number in counters.errors.items():
             put(tally, "latchgate_upstream_errors_total", upstream, code, values=[number])
+
+
+def _count_servers(tally: Tally, upstreams: Iterable[Upstream]) -> None:
+    for upstream in upstreams:
+        for server in upstream.servers:
+            for word, number in (
+                ("used", int(not server.standing.is_out)),
+                ("busy", server.busy),
+                ("connections", server.open),
+                ("waiting", server.waiting),
+                ("ejections_total", server.standing.ejections),
+                ("retries_total", server.retries),
+            ):
+                name = f"latchgate_upstream_server_{word}"
+                put(tally, name, upstream.name, server.name, values=[number])
 
 
 def _count_streams(tally: Tally, coherence: Coherence) -> None:

@@ -106,6 +106,42 @@ _ROWS: Final = (
         "Requests that an upstream did not answer, or not to the end.",
         ("upstream", "code"),
     ),
+    Metric(
+        "latchgate_upstream_server_used",
+        "gauge",
+        "Workers that send the server requests: it is neither ejected nor failing its checks.",
+        ("upstream", "server"),
+    ),
+    Metric(
+        "latchgate_upstream_server_busy",
+        "gauge",
+        "Requests and connection attempts in flight.",
+        ("upstream", "server"),
+    ),
+    Metric(
+        "latchgate_upstream_server_connections",
+        "gauge",
+        "Open connections, those that are being made included.",
+        ("upstream", "server"),
+    ),
+    Metric(
+        "latchgate_upstream_server_waiting",
+        "gauge",
+        "Requests that wait for a connection.",
+        ("upstream", "server"),
+    ),
+    Metric(
+        "latchgate_upstream_server_ejections_total",
+        "counter",
+        "Times at which a worker left the server alone.",
+        ("upstream", "server"),
+    ),
+    Metric(
+        "latchgate_upstream_server_retries_total",
+        "counter",
+        "Second attempts on a lost connection.",
+        ("upstream", "server"),
+    ),
     # Verdicts
     Metric("latchgate_verdict_hits_total", "counter", "Requests that a cached verdict answered."),
     Metric(

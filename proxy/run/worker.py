@@ -157,7 +157,12 @@ class Worker:
                 self._drain_at.set()
             case {"kind": "count"}:
                 server, coherence = self._server, self._runtime.coherence
-                tally = count_worker(server.counters, coherence, server.connections)
+                tally = count_worker(
+                    server.counters,
+                    coherence,
+                    server.connections,
+                    server.runtime.upstreams.values(),
+                )
                 spawn(self._channel.send(messages.counts(tally)), name="counts")
             case _:
                 _log.error("the supervisor sent a message of an unknown kind")

@@ -6,6 +6,8 @@ from dataclasses import fields
 from pathlib import Path
 
 from proxy.adapters.store import StoreAddress
+from proxy.adapters.upstreams import Upstream, UpstreamSettings
+from proxy.config.addresses import UpstreamServer
 from proxy.config.loader import load_config
 from proxy.edge.counters import RequestCounters
 from proxy.run.counting import count_worker
@@ -35,11 +37,13 @@ class Worker:
         file.write_text(TEXT)
         self.now = 100.0
         self.requests = RequestCounters(["app"])
+        server = UpstreamServer("http", "127.0.0.1", 1)
+        self.upstream = Upstream(UpstreamSettings("app", (server,)))
         self.coherence = Coherence(load_config(file).config, clock=lambda: self.now)
 
     def tally(self):
         """Return what it tells."""
-        return count_worker(self.requests, self.coherence, 4)
+        return count_worker(self.requests, self.coherence, 4, [self.upstream])
 
 
 def test_everything_that_it_counts_stands_in_the_table(tmp_path):
@@ -166,3 +170,15 @@ def test_tracking_has_a_state_and_a_proof_an_age(tmp_path):
     source.lost()
     assert [1] == worker.tally()["latchgate_store_tracking", ("store", "lost")]
     assert [1] == worker.tally()["latchgate_store_connections_lost_total", ("store",)]
+
+
+def test_servers_are_told_by_name(tmp_path):
+    """Whether they get requests, and how often they did not."""
+    worker = Worker(tmp_path)
+    (server,) = worker.upstream.servers
+    labels = ("app", "http://127.0.0.1:1")
+    assert [1] == worker.tally()["latchgate_upstream_server_used", labels]
+    server.on_check(is_good=False, most=1)
+
+    assert [0] == worker.tally()["latchgate_upstream_server_used", labels]
+    assert [1] == worker.tally()["latchgate_upstream_server_ejections_total", labels]
