@@ -88,7 +88,7 @@ def opens(gate, client):
     async def call(token):
         headers = {"Authorization": f"Bearer {token}"}
         async with client.get(f"{gate.url}/x", headers=headers) as answer:
-            return answer.status == 502
+            return answer.status == 502 or b'"upstream_down"' in await answer.read()
 
     return call
 
