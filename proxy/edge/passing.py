@@ -24,7 +24,7 @@ from proxy.edge.incoming import ClientLeft, Incoming
 from proxy.edge.ready import Ready, Way, headers_of
 from proxy.edge.strangers import Stranger
 from proxy.edge.under_way import break_off
-from proxy.model import AccessRecord, ClientInfo, RequestView
+from proxy.model import AccessRecord, ClientInfo, Header, RequestView
 from proxy.services.authenticate import Held
 from proxy.services.challenges import taken_back
 from proxy.services.decision import Forward
@@ -222,7 +222,13 @@ class PassingConnection(GateConnection):
         ready, way = self._ready, self._way
         assert ready is not None  # noqa: S101 - it is there as long as `_is_busy`
         assert way is not None  # noqa: S101 - it goes with `_ready`
-        headers = headers_of(self._asked) if self._asked else ready.headers
+        incoming = self._short(way, headers_of(self._asked) if self._asked else ready.headers)
+        incoming.bytes_out = self._out if self._is_answered else 0
+        incoming.is_answered = self._is_answered
+        return incoming
+
+    def _short(self, way: Way, headers: tuple[Header, ...]) -> Incoming:
+        """Return a request that ends with its head, as all are that take the lane."""
         return Incoming(
             view=RequestView(way.method, way.target, headers, self.peer),
             payload=EMPTY_PAYLOAD,
@@ -233,26 +239,14 @@ class PassingConnection(GateConnection):
             keeps_alive=True,
             upgrade=None,
             expects_continue=False,
-            bytes_out=self._out if self._is_answered else 0,
-            is_answered=self._is_answered,
         )
 
     def _waiting_for(self) -> Incoming | None:
         """Return the request whose credential is being looked up, as the ordinary way would have it."""
         stranger = self._stranger
         if stranger is not None and stranger.incoming is None:
-            way = stranger.way
-            stranger.incoming = self._current = Incoming(
-                view=RequestView(way.method, way.target, headers_of(stranger.head), self.peer),
-                payload=EMPTY_PAYLOAD,
-                started_at=self._started_at,
-                started_mono=self._began,
-                has_body=False,
-                length=None,
-                keeps_alive=True,
-                upgrade=None,
-                expects_continue=False,
-            )
+            stranger.incoming = self._short(stranger.way, headers_of(stranger.head))
+            self._current = stranger.incoming
         return self._current
 
     # What happens meanwhile
