@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from proxy.config.foreign_formats import FORMATS
+from proxy.config.foreign_formats import FASTIFY_COOKIE, FORMATS
 from proxy.config.models import (
     Config,
     LoginConfig,
@@ -71,6 +71,8 @@ def _session(scheme: SessionSchemeConfig) -> SessionSchemeConfig:
         return scheme
     written = scheme.model_fields_set
     update = {key: value for key, value in known.defaults.items() if key not in written}
+    if scheme.variant == "fastify" and "cookie" not in written:
+        update["cookie"] = FASTIFY_COOKIE
     if known.serializers and not scheme.serializer:
         update["serializer"] = known.serializers[0]
     if scheme.format == "aiohttp-session" and "prefix" not in written:

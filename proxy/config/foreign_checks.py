@@ -16,6 +16,8 @@ _COMMON: Final = COMMON | {"type", "format", "issued_by"}
 _ELSEWHERE: Final = frozenset({"idle_timeout", "lifetime"})
 """Keys of native sessions, of which there is a message of its own."""
 _RAILS_LENGTHS: Final = (32, 64)
+_SHORTEST: Final = {"express": 8, "flask": 22}
+_LONGEST: Final = 256
 _PHP_LENGTHS: Final = range(22, 257)
 
 
@@ -42,6 +44,11 @@ def check_foreign(survey: Survey, path: Path, scheme: SessionSchemeConfig) -> It
         words = ", ".join(known.serializers)
         yield Problem((*path, "serializer"), f"must be one of: {words}")
     yield from _check_lengths(path, scheme)
+    if scheme.format == "flask" and survey.is_whole(*path):
+        if scheme.signer and not scheme.secrets:
+            yield Problem((*path, "secrets"), "is required with `signer: true`")
+        elif scheme.secrets and not scheme.signer:
+            yield Problem((*path, "secrets"), "is for `signer: true` only")
 
 
 def _check_lengths(path: Path, scheme: SessionSchemeConfig) -> Iterator[Problem]:
@@ -50,5 +57,7 @@ def _check_lengths(path: Path, scheme: SessionSchemeConfig) -> Iterator[Problem]
         return
     if scheme.format == "rails" and length not in _RAILS_LENGTHS:
         yield Problem((*path, "id_length"), "must be 32 (Rails) or 64 (Rack alone)")
+    elif scheme.format in _SHORTEST and not _SHORTEST[scheme.format] <= length <= _LONGEST:
+        yield Problem((*path, "id_length"), f"must be {_SHORTEST[scheme.format]} to {_LONGEST}")
     elif scheme.format == "php" and length not in _PHP_LENGTHS:
         yield Problem((*path, "id_length"), "must be 22 to 256, as session.sid_length")

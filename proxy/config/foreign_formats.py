@@ -12,6 +12,8 @@ from typing import Any, Final
 
 COMMON: Final = frozenset({"cookie", "prefix", "store", "identity"})
 """Keys of every format but `native`."""
+FASTIFY_COOKIE: Final = "sessionId"
+"""The cookie of @fastify/session."""
 LARAVEL_LOGIN: Final = "login_web_59ba36addc2b2f9401580f014c7f58ea4e30989d"
 """Where the guard `web` keeps who signed in."""
 
@@ -33,6 +35,23 @@ class ForeignFormat:
 
 FORMATS: Final[Mapping[str, ForeignFormat]] = {
     "json": ForeignFormat(required=("cookie", "identity")),
+    "express": ForeignFormat(
+        keys=frozenset({"secrets", "variant", "cookie_prefix", "id_length"}),
+        required=("secrets", "identity"),
+        defaults={"cookie": "connect.sid", "prefix": "sess:", "id_length": 32},
+    ),
+    "django": ForeignFormat(
+        keys=frozenset({"serializer", "compressor"}),
+        serializers=("pickle", "json", "msgpack"),
+        defaults={"cookie": "sessionid", "prefix": ":1:django.contrib.sessions.cache"},
+        identity={"subject": "_auth_user_id"},
+    ),
+    "flask": ForeignFormat(
+        keys=frozenset({"secrets", "signer", "serializer", "id_length"}),
+        serializers=("msgpack", "json", "pickle"),
+        defaults={"cookie": "session", "prefix": "session:", "id_length": 43},
+        identity={"subject": "_user_id"},
+    ),
     "php": ForeignFormat(
         keys=frozenset({"serializer", "id_length", "id_bits"}),
         required=("identity",),

@@ -205,7 +205,7 @@ class _Reading:
         for item, path, is_key in others:
             if tree.is_whole(path):
                 position = tree.source_map.position(path, is_key=is_key)
-                self._report(position, path, describe(item, path))
+                self._report(position, path, describe(item))
         for item, path, _ in others:
             tree.cut(path[:-1] if item["type"] == "missing" else path)
 

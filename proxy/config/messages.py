@@ -25,7 +25,6 @@ _WORDS: Final = {
     "int_type": "must be a whole number",
     "string_type": "must be text; put it in quotes",
 }
-_FOREIGN_FORMATS: Final = frozenset({"express", "flask", "django"})
 
 
 def show_path(path: Path) -> str:
@@ -45,17 +44,17 @@ def show_path(path: Path) -> str:
     return text or "(document)"
 
 
-def describe(error: Mapping[str, Any], path: Path) -> str:
+def describe(error: Mapping[str, Any]) -> str:
     """Return one sentence for an item of pydantic's `ValidationError.errors()`.
 
-    `path` is where it stands in the file. `unknown_key` is for keys that nobody reads.
+    `unknown_key` is for keys that nobody reads.
     """
     kind = error["type"]
     context = error.get("ctx", {})
     if kind == "value_error":
         return str(context["error"])
     if kind == "literal_error":
-        return _one_of(error, path)
+        return _one_of(error)
     return _WORDS.get(kind, str(error["msg"]).lower())
 
 
@@ -93,13 +92,11 @@ def _is_in_secret(path: Path) -> bool:
     return names in (["secrets", "key"], ["store", "url"])
 
 
-def _one_of(error: Mapping[str, Any], path: Path) -> str:
+def _one_of(error: Mapping[str, Any]) -> str:
     words = re.findall(r"'([^']*)'", str(error["ctx"]["expected"]))
     given = error.get("input")
     message = f"must be {_either(words)}"
     if isinstance(given, str):
-        if path[-1:] == ("format",) and given in _FOREIGN_FORMATS:
-            return f"{message} (not available in this version)"
         message += did_you_mean(given, frozenset(words))
     return message
 

@@ -20,11 +20,7 @@ ANY_KEY: Final = "*"
 ANY_ITEM: Final = "[]"
 """Stands in an outline for an item of a list."""
 
-LATER: Final = frozenset(
-    {
-        "schemes.*.signer",
-    }
-)  # fmt: skip
+LATER: Final[frozenset[str]] = frozenset()
 """Keys of the product that this version does not have yet. They are refused like unknown ones."""
 
 

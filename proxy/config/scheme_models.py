@@ -155,7 +155,7 @@ class SessionSchemeConfig(Section):
     type: Literal["session"]
     """Sessions: a cookie names a record in a store."""
     format: Literal[
-        "native", "json",
+        "native", "json", "express", "django", "flask",
         "php", "laravel", "spring", "better-auth", "aiohttp-session", "starsessions", "rails",
     ]  # fmt: skip
     """native: the gate's own records; all others: those that an application keeps in Redis."""
@@ -178,8 +178,16 @@ class SessionSchemeConfig(Section):
         BeforeValidator(one_or_many, json_schema_input_type=SecretValue | list[SecretValue]),
     ] = Field(default=[])
     """What the application signs or encrypts its cookie with, the newest first."""
+    signer: Flag = False
+    """flask: SESSION_USE_SIGNER; then `secrets` are needed."""
+    variant: Literal["express", "fastify"] = "express"
+    """express: fastify for sessions of @fastify/session."""
+    cookie_prefix: Text | None = None
+    """express: what stands before the id, `s:`, or nothing with `variant: fastify`."""
     serializer: Text = ""
     """How the application writes a session; which words, the format says."""
+    compressor: Literal["none", "zlib", "gzip", "lzma"] = "none"
+    """django: COMPRESSOR of django-redis."""
     id_length: Count | None = None
     """Letters of a session's id."""
     id_bits: Literal[4, 5, 6] = 4

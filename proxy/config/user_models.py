@@ -194,7 +194,7 @@ def _mistake(file: str, tree: Tree, item: ErrorDetails) -> ConfigError:
     path = location[:-1] if is_key else location
     is_unknown = item["type"] == "extra_forbidden"
     at: Position = tree.source_map.position(path, is_key=is_key or is_unknown)
-    message = describe(item, path)
+    message = describe(item)
     if is_unknown:
         fields = UserConfig.model_fields if len(path) > 1 else UsersFile.model_fields
         message = f"unknown key{did_you_mean(str(path[-1]), fields)}"

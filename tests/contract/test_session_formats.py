@@ -14,10 +14,14 @@ import pytest
 from proxy.core.formats import (
     aiohttp_session,
     better_auth,
+    django,
+    express,
+    flask,
     laravel,
     laravel_crypt,
     php,
     rails,
+    serializations,
     spring,
     starsessions,
 )
@@ -146,7 +150,81 @@ class Rails:
         return rails.read_session(value, max_bytes=BOUND)
 
 
+class Express:
+    def __init__(
+        self, path="passport.user", prefix="sess:", variant="express", secret=b"keyboard cat"
+    ):
+        self.path, self.prefix, self.variant, self.secret = path, prefix, variant, secret
+
+    def key(self, cookie):
+        mark = b"s:" if self.variant == "express" else b""
+        secrets = (b"newer", self.secret)
+        found = express.session_id(cookie, secrets, express.id_pattern(32), mark=mark)
+        return None if found is None else self.prefix + found
+
+    def members(self, value):
+        return express.read_session(value, self.variant, max_bytes=BOUND)[0]
+
+
+class Django:
+    path = django.USER_MEMBER
+
+    def __init__(self, serializer="pickle", compressor="none", engine="cache"):
+        self.serializer, self.compressor, self.engine = serializer, compressor, engine
+
+    def key(self, cookie):
+        found = django.session_id(cookie)
+        return None if found is None else f":1:django.contrib.sessions.{self.engine}{found}"
+
+    def members(self, value):
+        return django.read_session(value, self.serializer, self.compressor, max_bytes=BOUND)
+
+
+class Flask:
+    def __init__(self, serializer="msgpack", path="user_id", length=43, secret=None):
+        self.serializer, self.path, self.secret = serializer, path, secret
+        self.pattern = flask.id_pattern(length)
+
+    def key(self, cookie):
+        if self.secret is None:
+            found = flask.session_id(cookie, self.pattern)
+        else:
+            found = flask.signed_session_id(cookie, (b"newer", self.secret), self.pattern)
+        return None if found is None else f"session:{found}"
+
+    def members(self, value):
+        return serializations.read_members(value, self.serializer, max_bytes=BOUND)
+
+
+FLASK_KEY = b"flask-secret-key"
 READERS = {
+    "django-4.2-core-rediscache-pickle": Django(),
+    "django-6.1-anonymous": Django(),
+    "django-6.1-core-cached_db": Django(engine="cached_db"),
+    "django-6.1-core-rediscache-pickle": Django(),
+    "django-6.1-core-set_expiry": Django(),
+    "django-redis-7.0-json": Django("json"),
+    "django-redis-7.0-json-zlib": Django("json", "zlib"),
+    "django-redis-7.0-pickle": Django(),
+    "express-anonymous": Express(),
+    "express-cr10-custom-name-prefix": Express("userId", "myapp:sess:"),
+    "express-cr10-disablettl": Express(),
+    "express-cr10-maxage-rolling": Express(),
+    "express-cr10-noderedis5-passport": Express(),
+    "express-cr7-ioredis-passport": Express(),
+    "express-cr9-noderedis4-MISMATCH": Express(),
+    "express-cr9-noderedis5-passport": Express(),
+    "fastify-session-default": Express(
+        "userId", variant="fastify", secret=b"a secret with minimum length of 32 characters"
+    ),
+    "flask-session-0.5-pickle-flasklogin": Flask("pickle", flask.USER_MEMBER, 36),
+    "flask-session-0.5-pickle-signer": Flask("pickle", length=36, secret=FLASK_KEY),
+    "flask-session-0.7-msgpack": Flask(),
+    "flask-session-0.8-anonymous": Flask(path=flask.USER_MEMBER),
+    "flask-session-0.8-json": Flask("json"),
+    "flask-session-0.8-msgpack-flasklogin": Flask(path=flask.USER_MEMBER),
+    "flask-session-0.8-msgpack-plain": Flask(),
+    "flask-session-0.8-msgpack-signer": Flask(path=flask.USER_MEMBER, secret=FLASK_KEY),
     "aiohttp-session-redis-security": Aiohttp(),
     "better-auth-secondary-storage": BetterAuth(),
     "laravel-8-redis": Laravel(),
@@ -175,7 +253,15 @@ REFUSED = {
     "rails-redis-actionpack": "Marshal",
     "rails-redis-session-store-marshal": "Marshal",
 }
-ALIKE = {"url-encoded first char", "not url-encoded"}
+ALIKE = {
+    "url-encoded first char",
+    "not url-encoded",
+    "not url-encoded (accepted)",
+    "other user agent (no such UA at login)",
+    # A key that is gone, or a date that is past, is no matter of the cookie.
+    "payload cookie.expires moved into the past (key alive)",
+    "after the user's password was changed (redis key removed by app)",
+}
 """Variants that say the same as the recorded cookie."""
 
 
@@ -211,6 +297,9 @@ def test_s12_every_twin_of_a_cookie_is_refused(name):
     own = reader.key(cookie_of(fixture["cookie_header"]))
     for variant in fixture.get("variants", ()):
         if variant["case"].startswith("duplicate"):
+            continue
+        if variant["case"] == "unknown key":  # whose key is not there
+            assert own != reader.key(cookie_of(variant["cookie_header"]))
             continue
         expected = own if variant["case"] in ALIKE else None
         assert expected == reader.key(cookie_of(variant["cookie_header"])), variant["case"]

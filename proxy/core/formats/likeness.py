@@ -20,7 +20,11 @@ _LIKE: Final = (
         "better-auth: <token>.<signature>",
     ),
     (re.compile(rb"eyJpdiI6" + _B64 + rb"+={0,2}"), "laravel", "an encrypted cookie of Laravel"),
-    (re.compile(rb"[A-Za-z0-9_-]{43}\.[A-Za-z0-9_-]{27}"), "flask", "Flask-Session with a signer"),
+    (
+        re.compile(rb"[A-Za-z0-9_-]{36,43}\.[A-Za-z0-9_-]{27}"),
+        "flask",
+        "Flask-Session with a signer",
+    ),
     (
         re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
         "spring",

@@ -9,11 +9,15 @@ from proxy.config.models import SessionSchemeConfig
 from proxy.core.formats import (
     aiohttp_session,
     better_auth,
+    django,
+    express,
+    flask,
     json,
     laravel,
     laravel_crypt,
     php,
     rails,
+    serializations,
     spring,
     starsessions,
 )
@@ -58,8 +62,38 @@ def _spring(scheme: SessionSchemeConfig) -> Format:
     )
 
 
+def _express(scheme: SessionSchemeConfig) -> Format:
+    mark = scheme.cookie_prefix
+    if mark is None:
+        mark = express.MARK if scheme.variant == "express" else ""
+    return express.session_format(
+        scheme.prefix,
+        scheme.variant,
+        secrets=_secrets(scheme),
+        length=scheme.id_length or 32,
+        mark=mark,
+    )
+
+
+def _django(scheme: SessionSchemeConfig) -> Format:
+    serializer = cast("serializations.Serializer", scheme.serializer)
+    return django.session_format(scheme.prefix, serializer, scheme.compressor)
+
+
+def _flask(scheme: SessionSchemeConfig) -> Format:
+    return flask.session_format(
+        scheme.prefix,
+        cast("serializations.Serializer", scheme.serializer),
+        length=scheme.id_length or 43,
+        secrets=_secrets(scheme) if scheme.signer else None,
+    )
+
+
 _FORMATS: Final[Mapping[str, Callable[[SessionSchemeConfig], Format]]] = {
     "json": lambda scheme: json.session_format(scheme.prefix),
+    "express": _express,
+    "django": _django,
+    "flask": _flask,
     "php": _php,
     "laravel": _laravel,
     "spring": _spring,

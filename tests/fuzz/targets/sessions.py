@@ -13,6 +13,8 @@ from typing import Any
 from proxy.core.formats import (
     aiohttp_session,
     better_auth,
+    django,
+    express,
     java_values,
     laravel,
     native,
@@ -56,6 +58,13 @@ def _java(record: bytes) -> Mapping[str, Any]:
 
 
 FOREIGN: dict[bytes, Callable[[bytes], Mapping[str, Any]]] = {
+    b"e": lambda record: express.read_session(record, "express", max_bytes=BOUND)[0],
+    b"f": lambda record: express.read_session(record, "fastify", max_bytes=BOUND)[0],
+    b"k": lambda record: django.read_session(record, "pickle", "none", max_bytes=BOUND),
+    b"m": lambda record: django.read_session(record, "msgpack", "none", max_bytes=BOUND),
+    b"z": lambda record: django.read_session(record, "pickle", "zlib", max_bytes=BOUND),
+    b"g": lambda record: django.read_session(record, "json", "gzip", max_bytes=BOUND),
+    b"x": lambda record: django.read_session(record, "json", "lzma", max_bytes=BOUND),
     b"p": lambda record: php.read_session(record, "php", max_bytes=BOUND),
     b"s": lambda record: php.read_session(record, "php_serialize", max_bytes=BOUND),
     b"b": lambda record: php.read_session(record, "php_binary", max_bytes=BOUND),

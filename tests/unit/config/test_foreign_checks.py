@@ -18,6 +18,7 @@ def messages(reading, scheme):
     [
         (f"format: json, {STORE}", ["cookie: is required", "identity: is required"]),
         (f"format: php, {STORE}", ["identity: is required"]),
+        (f"format: express, {STORE}", ["secrets: is required", "identity: is required"]),
         (
             f"format: laravel, {STORE}",
             ["cookie: is required", "prefix: is required", "secrets: is required"],
@@ -28,7 +29,7 @@ def messages(reading, scheme):
             ["cookie: is required", "prefix: is required", "identity: is required"],
         ),
     ],
-    ids=["json", "php", "laravel", "better-auth", "rails"],
+    ids=["json", "php", "express", "laravel", "better-auth", "rails"],
 )
 def test_what_has_no_default_is_asked_for(reading, scheme, found):
     """S12: a guessed prefix, secret or identity would read somebody else's session."""
@@ -39,9 +40,12 @@ def test_what_has_no_default_is_asked_for(reading, scheme, found):
 @pytest.mark.parametrize(
     ("key", "owners"),
     [
-        ("secrets: [x]", ["laravel", "better-auth"]),
-        ("serializer: php", ["php", "laravel", "spring"]),
+        ("secrets: [x]", ["express", "flask", "laravel", "better-auth"]),
+        ("serializer: php", ["django", "flask", "php", "laravel", "spring"]),
         ("id_bits: 5", ["php"]),
+        ("signer: true", ["flask"]),
+        ("variant: fastify", ["express"]),
+        ("compressor: zlib", ["django"]),
         ("cipher: AES-128-CBC", ["laravel"]),
         ("encrypted: true", ["laravel"]),
         ("jvm_route: x", ["spring"]),
@@ -65,8 +69,12 @@ def test_a_key_of_another_format_is_told(reading, key, owners):
             "must be 32 (Rails) or 64 (Rack alone)",
         ),
         ("format: starsessions, identity: {email: mail}", "is required"),
+        ("format: flask, signer: true", "is required with `signer: true`"),
+        ("format: flask, secrets: x", "is for `signer: true` only"),
+        ("format: flask, id_length: 7", "must be 22 to 256"),
+        (f"format: express, {WHO}, secrets: x, id_length: 7", "must be 8 to 256"),
     ],
-    ids=["serializer", "php", "rails", "subject"],
+    ids=["serializer", "php", "rails", "subject", "signer", "secrets", "flask", "express"],
 )
 def test_values_that_the_format_cannot_have(reading, scheme, message):
     """Each is told at its own key, before anything is served."""

@@ -36,6 +36,15 @@ def test_a_key_says_where_it_belongs():
     ("scheme", "cookie", "prefix", "subject"),
     [
         ("php, identity: {subject: uid}", "PHPSESSID", "PHPREDIS_SESSION:", "uid"),
+        ("django", "sessionid", ":1:django.contrib.sessions.cache", "_auth_user_id"),
+        ("flask", "session", "session:", "_user_id"),
+        ("express, secrets: x, identity: {subject: u}", "connect.sid", "sess:", "u"),
+        (
+            "express, variant: fastify, secrets: x, identity: {subject: u}",
+            "sessionId",
+            "sess:",
+            "u",
+        ),
         ("spring", "SESSION", "spring:session:sessions:", "principal"),
         ("better-auth, secrets: x", "better-auth.session_token", "", "user.id"),
         ("aiohttp-session", "AIOHTTP_SESSION", "AIOHTTP_SESSION_", "session.AIOHTTP_SECURITY"),
@@ -43,7 +52,6 @@ def test_a_key_says_where_it_belongs():
         ("starsessions, identity: {subject: u}", "session", "starsessions.", "u"),
         ("spring, identity: {email: mail}", "SESSION", "spring:session:sessions:", "principal"),
     ],
-    ids=lambda value: value.split(",")[0],
 )
 def test_a_framework_as_it_comes_needs_little(reading, scheme, cookie, prefix, subject):
     """What is not written is what the framework does unless it is told otherwise."""

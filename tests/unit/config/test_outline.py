@@ -95,9 +95,8 @@ def test_required_keys_are_not_optional():
 
 
 def test_later_keys_are_known_by_their_place():
-    """`signer` of a scheme comes later; `limits` of routes and of the server are there."""
+    """Every key of the product is there; `limits` of routes and of the server are."""
     assert not is_later(("routes", 3, "limits"))
-    assert is_later(("schemes", "x", "signer"))
     assert not is_later(("server", "limits"))
     assert not is_later(("upstreams", "login"))
     assert not LATER & {path for path, _ in outline()}

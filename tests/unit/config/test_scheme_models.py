@@ -96,7 +96,7 @@ def test_what_is_no_place_is_refused(value):
         ("{type: basic}", ": `type` must be session or jwt"),
         ("{type: [jwt]}", ": `type` must be session or jwt"),
         ("{type: session}", ".format: is required"),
-        ("{type: session, format: django}", ".format: must be native, json, "),
+        ("{type: session, format: rack}", ".format: must be native, json, "),
         (
             "{type: session, format: nativ}",
             ".format: must be native, json, ",

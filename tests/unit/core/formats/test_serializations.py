@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import lzma
+import pickle
+import tracemalloc
+import zlib
+
+import msgpack
+import pytest
+
+from proxy.core.formats.refusal import BadSession
+from proxy.core.formats.serializations import decompress, read_members
+
+BOUND = 1 << 20
+VALUE = {"user": "zoë", "n": [1, None, True, 2.5], "deep": {"a": {"b": 7}}}
+WRITTEN = {
+    "json": json.dumps(VALUE).encode(),
+    "msgpack": msgpack.packb(VALUE),
+    "pickle": pickle.dumps(VALUE),
+}
+PACKED = {"zlib": zlib.compress, "gzip": gzip.compress, "lzma": lzma.compress}
+
+
+@contextlib.contextmanager
+def little_memory():
+    """Fail where more memory is taken than a few times the bound."""
+    tracemalloc.start()
+    try:
+        yield
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 12 * BOUND  # LZMA alone has a dictionary of 8 MiB
+
+
+@pytest.mark.parametrize("serializer", WRITTEN)
+def test_members_are_read(serializer):
+    """Each way of writing a session says the same."""
+    assert read_members(WRITTEN[serializer], serializer, max_bytes=BOUND) == VALUE
+
+
+@pytest.mark.parametrize("written", WRITTEN)
+@pytest.mark.parametrize("serializer", WRITTEN)
+def test_another_serializer_is_named(serializer, written):
+    """A wrong setting is told with the right one; nothing is tried that was not configured."""
+    if written != serializer:
+        with pytest.raises(BadSession, match=f"it looks like `serializer: {written}`"):
+            read_members(WRITTEN[written], serializer, max_bytes=BOUND)
+
+
+@pytest.mark.parametrize("compressor", PACKED)
+def test_what_was_compressed_is_unpacked(compressor):
+    """Short values that were left as they are, too (django-redis)."""
+    raw = WRITTEN["json"]
+    assert raw == decompress(PACKED[compressor](raw), compressor, max_bytes=BOUND)
+    assert raw == decompress(raw, compressor, max_bytes=BOUND)
+    assert raw == decompress(raw, "none", max_bytes=BOUND)
+
+
+@pytest.mark.parametrize("compressor", PACKED)
+def test_s12_a_bomb_is_not_unpacked(compressor):
+    """S12: a gigabyte in a few bytes takes no more than the bound."""
+    bomb = PACKED[compressor](b"\0" * 50_000_000)
+    with little_memory(), pytest.raises(BadSession, match="when it is unpacked"):
+        decompress(bomb, compressor, max_bytes=BOUND)
+
+
+@pytest.mark.parametrize("compressor", PACKED)
+def test_what_is_cut_off_is_refused(compressor):
+    """The beginning of a session is no session."""
+    packed = PACKED[compressor](WRITTEN["json"])
+    for end in range(6, len(packed) - 8, 3):
+        with pytest.raises(BadSession):
+            decompress(packed[:end], compressor, max_bytes=BOUND)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"\xdf\xff\xff\xff\xff",
+        b"\xdd\xff\xff\xff\xff",
+        b"\xc6\xff\xff\xff\xff",
+        b"\xdb\xff\xff\xff\xff",
+        b"\xc9\xff\xff\xff\xff\x05",
+        b"\x91" * 5000,
+        b"\x81\xa1a" * 2000 + b"\xc0",
+        b"\x82\xa1a\x01\xa1a\x02",
+        b"\x81\xc0\x01",
+        b"\x81\xa1\xff\x01",
+        b"\x80\x80",
+        b"\xc1",
+        b"",
+    ],
+    ids=lambda raw: repr(raw[:12]),
+)
+def test_s12_hostile_messagepack_is_refused(raw):
+    """S12: lengths that are not there, depth, a name twice, something behind it."""
+    with little_memory(), pytest.raises(BadSession):
+        read_members(raw, "msgpack", max_bytes=BOUND)
+
+
+def test_extensions_of_messagepack_say_nothing():
+    """A time stamp or an application's own type is nothing, and makes no object."""
+    raw = msgpack.packb(
+        {"at": msgpack.Timestamp(7), "x": msgpack.ExtType(7, b"x"), "u": 1}
+    )
+    assert read_members(raw, "msgpack", max_bytes=BOUND)["u"] == 1
+
+
+def test_s12_size_is_bounded():
+    """S12: before anything of it is read."""
+    with pytest.raises(BadSession, match="more than 10 bytes"):
+        read_members(WRITTEN["json"], "json", max_bytes=10)
