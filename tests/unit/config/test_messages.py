@@ -39,7 +39,6 @@ def test_what_stands_in_a_secrets_place_is_not_shown():
     [
         (("server", "listn"), "unknown key; did you mean `listen`?"),
         (("schemes", "a", "isuer"), "unknown key; did you mean `issuer`?"),
-        (("schemes", "a", "signer"), "unknown key (not available in this version)"),
         (("server", "jwks_url"), "unknown key here; it belongs to `schemes.*.keys`"),
         (("server", "routes"), "unknown key here; it belongs to `the top level`"),
     ],
@@ -52,7 +51,6 @@ def test_an_unknown_key_is_told_what_was_probably_meant(path, message):
 def test_an_unknown_key_without_a_likeness_is_told_what_is_known():
     """The keys of the place are few enough to be listed."""
     assert unknown_key(("zzzzzz",), ROOT).startswith("unknown key; known here: admin, branding")
-    assert meant_key(("schemes", "a", "signer"), ROOT) is None
 
 
 def test_pydantics_words_are_not_used():

@@ -135,7 +135,6 @@ def test_rules_have_one_form(reading):
             ".mode.report.until: must be a day after which there is another one",
         ),
         ("dpop: never", ".dpop: must be optional, required or nonce"),
-        ("limits: {}", ".limits: unknown key (not available in this version)"),
         ("methods: [GET]", ".methods: unknown key here; it belongs to `routes[].match`"),
     ],
 )

@@ -104,9 +104,7 @@ def test_s12_hostile_messagepack_is_refused(raw):
 
 def test_extensions_of_messagepack_say_nothing():
     """A time stamp or an application's own type is nothing, and makes no object."""
-    raw = msgpack.packb(
-        {"at": msgpack.Timestamp(7), "x": msgpack.ExtType(7, b"x"), "u": 1}
-    )
+    raw = msgpack.packb({"at": msgpack.Timestamp(7), "x": msgpack.ExtType(7, b"x"), "u": 1})
     assert read_members(raw, "msgpack", max_bytes=BOUND)["u"] == 1
 
 
