@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from proxy.config.document import read_document
-from proxy.config.messages import describe, did_you_mean, meant_key, show_path, unknown_key
+from proxy.config.messages import describe, did_you_mean, show_path, unknown_key
 
 ROOT = read_document(b"server: {}\nschemes: {a: {type: jwt}}\nroutes: [{}]\n", {}).root
 
