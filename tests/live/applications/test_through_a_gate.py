@@ -1,0 +1,123 @@
+"""Real applications behind a gate that reads their sessions: signed in there, recognised here.
+
+And ended there, refused here. What cannot run here says why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+
+import aiohttp
+import pytest
+
+from tests import node_provider
+from tests.live.applications.test_readers import (
+    APPLICATIONS,
+    DATABASE,
+    HERE,
+    SECRET,
+    Application,
+    python_application,
+    running,
+)
+
+pytestmark = pytest.mark.slow
+
+
+def express_application():
+    """Return the application in Node. Raises `NotHere`."""
+    place = node_provider.installed(node_provider.APPLICATIONS)
+    shutil.copy(HERE / "node" / "app_express.mjs", place)
+    command = ["node", str(place / "app_express.mjs")]
+    return Application(lambda _port: command, lambda: None, None, None, "", "42")
+
+
+HOW = {"key": None, "members": None, "path": "", "subject": "42"}
+BEHIND = {
+    "express": (express_application, f'format: express, secrets: ["newer", "{SECRET}"], {{}}'),
+    "django": (lambda: python_application("app_django.py", "django", **HOW), "format: django"),
+    "flask": (
+        lambda: python_application("app_flask.py", "flask", "flask_session", **HOW),
+        f'format: flask, signer: true, secrets: "{SECRET}"',
+    ),
+    "php": (
+        lambda: APPLICATIONS["php"],
+        "format: php, id_length: 26, id_bits: 5, identity: {subject: user.id}",
+    ),
+    "aiohttp-session": (
+        lambda: APPLICATIONS["aiohttp-session"],
+        "format: aiohttp-session, max_age: 600s",
+    ),
+    "starsessions": (
+        lambda: APPLICATIONS["starsessions"],
+        "format: starsessions, identity: {subject: user_id}",
+    ),
+}
+WHO = "identity: {subject: passport.user}"
+CONFIG = """\
+upstreams: {{app: {{servers: ["{url}"]}}}}
+schemes: {{app: {{type: session, store: "redis://127.0.0.1:{port}/{database}", {scheme}}}}}
+routes:
+  - {{match: {{path: /login}}, auth: none, upstream: app, forward_credentials: true}}
+  - {{match: {{path: /**}}, auth: app, upstream: app}}
+"""
+TIMES = 20
+
+
+@pytest.mark.parametrize("name", BEHIND)
+async def test_s12_a_session_of_the_application_opens_the_gate_until_it_ends_there(
+    name, start_gate, valkey
+):
+    """S12: whom the application takes for signed in, and for as long, and no longer."""
+    make, scheme = BEHIND[name]
+    try:
+        application = make()
+    except node_provider.NotHere as reason:
+        pytest.skip(str(reason))
+    missing = application.missing()
+    if missing is not None:
+        pytest.skip(missing)
+    async with (
+        running(application, valkey) as url,
+        aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http,
+    ):
+        gate = await start_gate(
+            CONFIG.format(
+                url=url,
+                port=valkey.port,
+                database=DATABASE,
+                scheme=scheme.replace("{}", WHO),
+            )
+        )
+
+        async def ask(path, cookie=None, base=gate.url):
+            headers = {"Cookie": cookie} if cookie else {}
+            async with http.get(base + path, headers=headers) as answer:
+                sent = answer.headers.getall("Set-Cookie", [])
+                told = await answer.json(content_type=None)
+                return answer.status, told, sent
+
+        async def sign_in():
+            _, _, sent = await ask("/login")
+            return sent[-1].partition(";")[0]
+
+        async def refused(cookie):
+            async with asyncio.timeout(5):  # it takes the store's word, which is under way
+                while (await ask("/", cookie))[0] != 401:
+                    pass
+
+        subject = application.subject
+        assert (await ask("/"))[0] == 401
+        cookie = await sign_in()
+        for _ in range(TIMES):
+            status, told, _ = await ask("/touch", cookie)
+            assert (200, subject, subject) == (status, str(told["user"]), told["told"])
+        counters = gate.runtime.coherence.counters
+        assert counters.misses <= TIMES + 1  # one look-up for each time that it was written
+        await ask("/leave", cookie, url)  # there, beside the gate
+        await refused(cookie)
+        again = await sign_in()
+        assert (await ask("/", again))[0] == 200
+        await ask("/logout", again)
+        await refused(again)
