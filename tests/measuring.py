@@ -16,7 +16,8 @@ import pytest
 
 MEASURED_CASES: Final = 4
 """Of one test in one lane."""
-_IS_LEFT_OUT: Final = pytest.StashKey[bool]()
+IS_LEFT_OUT: Final = pytest.StashKey[bool]()
+"""Of a test: it is not measured."""
 
 
 def leave_out(items: Iterable[pytest.Item]) -> None:
@@ -32,14 +33,14 @@ def leave_out(items: Iterable[pytest.Item]) -> None:
         seen[test] += 1
         is_property = getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
         is_slow = item.get_closest_marker("slow") is not None
-        item.stash[_IS_LEFT_OUT] = is_property or is_slow or seen[test] > MEASURED_CASES
+        item.stash[IS_LEFT_OUT] = is_property or is_slow or seen[test] > MEASURED_CASES
 
 
 @contextlib.contextmanager
 def measuring(item: pytest.Item) -> Iterator[None]:
     """Run a test, fixtures included, measured or not."""
     stopped = []
-    if item.stash.get(_IS_LEFT_OUT, False):
+    if item.stash.get(IS_LEFT_OUT, False):
         # A worker of pytest-xdist has two, one below the other, which would go on.
         while (one := coverage.Coverage.current()) is not None:
             one.stop()
