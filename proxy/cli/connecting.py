@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -12,11 +13,11 @@ from proxy.adapters.jwks import FetchFailed, fetch_jwks
 from proxy.adapters.oidc import ProviderClient
 from proxy.adapters.store import StoreAddress, address_of, open_gate_store, open_store
 from proxy.adapters.store.private_directory import PrivateDirectory
-from proxy.adapters.store.trial import try_store
+from proxy.adapters.store.trial import SessionRead, try_store
 from proxy.adapters.upstreams.settings import tls_context
 from proxy.cli.upstream_trial import speaks_tls
 from proxy.config.addresses import UpstreamServer
-from proxy.config.models import Config, UpstreamConfig
+from proxy.config.models import Config, SessionSchemeConfig, UpstreamConfig
 from proxy.config.store_url import StoreUrl
 from proxy.core.keyset import KeySet, KeySetInvalid
 from proxy.errors import ProviderInvalid, ProviderUnavailable, StoreUnavailable
@@ -77,7 +78,8 @@ async def _try_store(config: Config, url: StoreUrl, prefix: str) -> Finding:
         )
     )
     try:
-        trial = await try_store(store, config.store, prefix, is_own=is_own)
+        sessions = list(_sessions_in(config, url))
+        trial = await try_store(store, config.store, prefix, is_own=is_own, sessions=sessions)
     except StoreUnavailable as error:
         if url.kind == "embedded":
             return _not_running(url)
@@ -87,6 +89,15 @@ async def _try_store(config: Config, url: StoreUrl, prefix: str) -> Finding:
     if trial.problem is None:
         return Finding("store", str(url), is_good=True, text=trial.text)
     return Finding("store", str(url), is_good=False, text=f"{trial.text}: {trial.problem}")
+
+
+def _sessions_in(config: Config, url: StoreUrl) -> Iterator[SessionRead]:
+    """Yield how the sessions of applications are read that are in the store at `url`."""
+    for scheme in config.schemes.values():
+        if not isinstance(scheme, SessionSchemeConfig) or scheme.format == "native":
+            continue
+        if url == (scheme.store or config.store.url):
+            yield SessionRead(scheme.prefix, is_hash=scheme.format == "spring")
 
 
 def _not_running(url: StoreUrl) -> Finding:

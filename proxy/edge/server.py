@@ -29,11 +29,12 @@ from proxy.errors import ProxyError
 from proxy.model import AccessRecord, ClientInfo, Peer
 from proxy.services.decision import Answer, Decision, Forward, Own, Refuse
 from proxy.services.gate import new_request_id
+from proxy.services.limits import limited
 
 if TYPE_CHECKING:
     from proxy.edge.passing import PassingConnection
-from proxy.services.limits import limited
-from proxy.services.runtime import Runtime
+    from proxy.services.runtime import Runtime
+
 
 _log: Final = logging.getLogger("latchgate.edge")
 

@@ -25,7 +25,8 @@ _log: Final = logging.getLogger("latchgate.limits")
 
 # KEYS: the key's time. ARGV: now, the period, the distance of two. Returns the seconds to wait, as
 # text (Lua would cut a number). What it computes is `Rate.wait_s` and `Rate.passed`.
-_TAKE: Final = Script("""
+_TAKE: Final = Script(
+    """
 local now, period, step = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local tat = tonumber(redis.call('GET', KEYS[1]) or '') or now
 if tat - now > 2 * period then tat = now end
@@ -34,7 +35,9 @@ if wait > 0 then return string.format('%.6f', wait) end
 tat = math.max(tat, now) + step
 redis.call('SET', KEYS[1], string.format('%.6f', tat), 'PX', math.ceil((tat - now) * 1000) + 1000)
 return '0'
-""")
+""",
+    is_durable=False,  # a count is no revocation: no request waits for the replicas
+)
 
 KeyOf = Callable[[Forward, RequestView], str]
 
@@ -103,14 +106,14 @@ class Limiter:
         rate, table = self._rate, self._table
         assert rate is not None  # noqa: S101 - `admit` has looked
         assert table is not None  # noqa: S101 - it goes with the rate
+        short = digest(self._route, key)  # a header may have 32 KiB, and there are many keys
         if self._store is not None:
-            name = f"{self._prefix}limit:{digest(self._route, key)}"
             try:
                 args = (repr(now), repr(rate.period_s), repr(rate.step_s))
-                return float(await self._store.run(_TAKE, [name], args))
+                return float(await self._store.run(_TAKE, [f"{self._prefix}limit:{short}"], args))
             except StoreUnavailable as down:
                 self._say(down, now)
-        return table.take(key, now)
+        return table.take(short, now)
 
     def _say(self, down: StoreUnavailable, now: float) -> None:
         if now - self._said_at >= _SAY_EVERY_S:

@@ -180,7 +180,7 @@ async def nginx(start):
 
 
 async def test_s13_every_identity_header_is_always_answered(ask):
-    """With an identity, and empty without one: what a client sent under such a name never stays."""
+    """S13: With an identity, and empty without one: what a client sent under such a name never stays."""
     known = await ask("/web/a", await ask.session())
     public = await ask("/public/a")
 
@@ -395,7 +395,7 @@ async def test_methods_are_taken_as_they_are(ask, method):
 
 
 async def test_s13_a_description_of_the_clients_own_is_refused(ask):
-    """Doubled, missing or of another family: 403 whatever credential came with it."""
+    """S13: Doubled, missing or of another family: 403 whatever credential came with it."""
     cookie = await ask.session()
     spoofed = [
         "X-Forwarded-Uri",
@@ -423,7 +423,7 @@ async def test_two_authorizations_are_refused(ask):
 
 
 async def test_s13_a_stranger_is_told_nothing(start):
-    """403, not a word, whatever was asked."""
+    """S13: 403, not a word, whatever was asked."""
     ask = await start("nginx", lambda text: text.replace("from: 127.0.0.1", "from: 192.0.2.1"))
     answer = await ask("/public/a")
 
@@ -458,7 +458,7 @@ async def test_nginx_is_never_answered_with_what_may_pass_now(nginx):
 
 
 async def test_s13_an_outage_is_a_refusal(ask):
-    """A store that is away opens nothing, and its 503 lets nothing pass."""
+    """S13: A store that is away opens nothing, and its 503 lets nothing pass."""
     cookie = await ask.session()
     await ask.gate.runtime.coherence.close()
     answer = await ask("/web/a", cookie)

@@ -444,7 +444,7 @@ def test_an_answer_of_the_application_gets_what_the_gate_adds(rig, name):
 
 
 def test_s13_without_the_gate_nothing_passes(rig, cookies, name):
-    """A proxy whose questions nobody answers refuses, public routes included."""
+    """S13: A proxy whose questions nobody answers refuses, public routes included."""
     port = rig.proxy(name)
     with rig.silent(name):
         answers = [

@@ -136,7 +136,7 @@ async def test_a_tunnel_keeps_of_its_request_what_the_log_says_of_it(through):
 
 
 async def test_f4_no_byte_goes_on_before_the_101(through):
-    """Early bytes of the client wait for the answer; a refusal turns them into a request."""
+    """F4: Early bytes of the client wait for the answer; a refusal turns them into a request."""
     go = asyncio.Event()
     arrived = asyncio.Event()
     gate, server = await through(
@@ -156,7 +156,7 @@ async def test_f4_no_byte_goes_on_before_the_101(through):
 
 
 async def test_f4_a_refused_upgrade_leaves_an_ordinary_connection(through):
-    """After 200 instead of 101 the next request is parsed and answered."""
+    """F4: After 200 instead of 101 the next request is parsed and answered."""
     gate, _ = await through([REQUEST, OK], [REQUEST, OK])
     second = b"GET /2 HTTP/1.1\r\nHost: gate\r\nConnection: close\r\n\r\n"
     raw = await gate.exchange(handshake(*WEBSOCKET) + second)
@@ -208,7 +208,7 @@ async def test_a_half_close_goes_through(through):
 
 
 async def test_f4_another_protocol_only_where_the_route_names_it(through):
-    """`upgrades: []` makes an ordinary request of it."""
+    """F4: `upgrades: []` makes an ordinary request of it."""
     gate, server = await through([REQUEST, OK])
     reader, writer = await gate.connect()
     writer.write(handshake(*WEBSOCKET, target=b"/plain"))
@@ -235,7 +235,7 @@ async def test_f4_another_protocol_only_where_the_route_names_it(through):
     ],
 )
 async def test_f4_what_is_no_websocket_is_an_ordinary_request(through, raw):
-    """h2c never, and nothing that is not a handshake: Upgrade and HTTP2-Settings are removed."""
+    """F4: h2c never, and nothing that is not a handshake: Upgrade and HTTP2-Settings are removed."""
     gate, server = await through([REQUEST, OK])
     reader, writer = await gate.connect()
     writer.write(raw)
@@ -250,7 +250,7 @@ async def test_f4_what_is_no_websocket_is_an_ordinary_request(through, raw):
 
 
 async def test_f4_h2c_is_never_upgraded(through):
-    """A server that would speak HTTP/2 is not asked to, and what it switches to unasked is no tunnel."""
+    """F4: A server that would speak HTTP/2 is not asked to, and what it switches to unasked is no tunnel."""
     switch = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n"
     gate, server = await through([REQUEST, switch + b"smuggled", Close()])
     asked = handshake(b"HTTP2-Settings: AAMAAABkAAQAAP__", token=b"h2c")
@@ -275,7 +275,7 @@ async def test_f4_h2c_is_never_upgraded(through):
     ],
 )
 async def test_f4_a_wrong_101_is_502(through, answer):
-    """A switch to something else, or without the right accept, never becomes a tunnel."""
+    """F4: A switch to something else, or without the right accept, never becomes a tunnel."""
     gate, _ = await through([REQUEST, answer + b"smuggled", Close()])
     raw = await gate.exchange(handshake(*WEBSOCKET).replace(b"keep-alive", b"close"))
 
@@ -284,7 +284,7 @@ async def test_f4_a_wrong_101_is_502(through, answer):
 
 
 async def test_f4_an_unasked_101_is_502(through):
-    """A server cannot turn an ordinary request into a tunnel."""
+    """F4: A server cannot turn an ordinary request into a tunnel."""
     gate, _ = await through([REQUEST, ECHO + b"smuggled", Close()])
     raw = await gate.exchange(b"GET / HTTP/1.1\r\nHost: gate\r\nConnection: close\r\n\r\n")
 
@@ -294,7 +294,7 @@ async def test_f4_an_unasked_101_is_502(through):
 
 
 async def test_f4_a_101_that_does_not_say_for_what_is_502(through):
-    """And the log says what it lacks, in the gate's own words."""
+    """F4: And the log says what it lacks, in the gate's own words."""
     gate, _ = await through([REQUEST, b"HTTP/1.1 101 Switching Protocols\r\n\r\nsmuggled", Close()])
     raw = await gate.exchange(b"GET / HTTP/1.1\r\nHost: gate\r\nConnection: close\r\n\r\n")
 

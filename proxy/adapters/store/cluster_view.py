@@ -13,8 +13,9 @@ from typing import Any, Final
 
 from proxy.adapters.boot_clock import boot_time
 from proxy.adapters.store.address import StoreAddress
+from proxy.adapters.store.asking import answers
 from proxy.adapters.store.link import Link, LinkLost, ReplyError, open_link
-from proxy.adapters.store.sentinel import REST_S, NotConfirmed
+from proxy.adapters.store.sentinel import NotConfirmed
 from proxy.adapters.tasks import spawn
 
 Place = tuple[str, int]
@@ -186,23 +187,8 @@ class ClusterWatch:
         return view
 
     async def _answers(self, places: frozenset[Place]) -> list[Told]:
-        """Return what those say who answer in time; once a majority has, the rest must be quick."""
-        pending = {spawn(self._ask(place), name="a node of the Cluster") for place in places}
-        told: list[Told] = []
-        end = asyncio.get_running_loop().time() + self._timeout_s
-        try:
-            while pending and (left_s := end - asyncio.get_running_loop().time()) > 0:
-                wait_s = min(left_s, REST_S) if len(told) > len(places) / 2 else left_s
-                done, pending = await asyncio.wait(
-                    pending, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED
-                )
-                told += [one for task in done if (one := task.result()) is not None]
-                if not done:
-                    break
-        finally:
-            for task in pending:
-                task.cancel()
-        return told
+        questions = [self._ask(place) for place in places]
+        return await answers(questions, timeout_s=self._timeout_s, name="a node of the Cluster")
 
     async def _ask(self, place: Place) -> Told | None:
         try:

@@ -18,11 +18,10 @@ from typing import Any, Final
 
 from proxy.adapters.boot_clock import boot_time
 from proxy.adapters.store.address import StoreAddress
+from proxy.adapters.store.asking import answers
 from proxy.adapters.store.link import Link, LinkLost, ReplyError, open_link
 from proxy.adapters.tasks import spawn
 
-REST_S: Final = 0.05
-"""How long the others may take once a majority has answered: they may know of a failover."""
 _ASK_S: Final = (0.1, 1.0)
 """Least and most time for one question to all Sentinels; between them a quarter of `max_staleness`."""
 _DOUBTS: Final = frozenset({"s_down", "o_down", "disconnected", "master_down"})
@@ -173,25 +172,9 @@ class Mastership:
         return self.node
 
     async def _answers(self) -> list[Said]:
-        """Return what those say who answer in time; once a majority has, the rest must be quick."""
         name = self.address.master_name
-        pending = {spawn(one.ask(name), name="a Sentinel") for one in self._sentinels}
-        majority = len(self._sentinels) // 2 + 1
-        said: list[Said] = []
-        end = asyncio.get_running_loop().time() + self._timeout_s
-        try:
-            while pending and (left_s := end - asyncio.get_running_loop().time()) > 0:
-                wait_s = min(left_s, REST_S) if len(said) >= majority else left_s
-                done, pending = await asyncio.wait(
-                    pending, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED
-                )
-                said += [one for task in done if (one := task.result()) is not None]
-                if not done:
-                    break
-        finally:
-            for task in pending:
-                task.cancel()
-        return said
+        questions = [one.ask(name) for one in self._sentinels]
+        return await answers(questions, timeout_s=self._timeout_s, name="a Sentinel")
 
 
 async def check_role(link: Link) -> None:

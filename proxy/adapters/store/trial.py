@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,6 +30,21 @@ LIFE_MS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
+class SessionRead:
+    """How the sessions of one application are read."""
+
+    prefix: str
+    """Of their keys."""
+    is_hash: bool = False
+
+    def commands(self, name: str) -> list[Command]:
+        """Return what is sent for a key that ends with `name`; MGET asks whether the store is well."""
+        key = self.prefix + name
+        read: Command = ("HMGET", key, "a") if self.is_hash else ("GETRANGE", key, 0, 1)
+        return [read, ("PTTL", key), ("MGET", key)]
+
+
+@dataclass(frozen=True, slots=True)
 class Trial:
     """What came of a round trip."""
 
@@ -40,28 +55,38 @@ class Trial:
 
 
 async def try_store(
-    store: RedisStore, settings: StoreConfig, prefix: str, *, is_own: bool
+    store: RedisStore,
+    settings: StoreConfig,
+    prefix: str,
+    *,
+    is_own: bool,
+    sessions: Collection[SessionRead] = (),
 ) -> Trial:
     """Try `store`, with keys below `prefix`. Raises `StoreUnavailable` where there is no answer.
 
-    `is_own`: it is the gate's own, and not an application's.
+    `is_own`: it is the gate's own, and not an application's. `sessions`: what is read there of
+    applications; where it is not the gate's own there is one at least.
     """
     info = await store.probe()
     text = _what(info)
     if (problem := _unfit(info, is_cluster=bool(store.address.nodes))) is not None:
         return Trial(text, problem)
     key = f"{prefix}{{check-{secrets.token_hex(8)}}}"
-    missing = await _missing(store, _own_commands(key) if is_own else _foreign_commands(key))
+    name = key.removeprefix(prefix)
+    reads = [command for one in sessions for command in one.commands(name)]
+    missing = await _missing(store, [*(_own_commands(key) if is_own else ()), *reads])
     if missing:
         names = " ".join(f"+{name}" for name in missing)
-        return Trial(text, f"its user may not, with keys under {prefix}: {names}")
+        under = ", ".join(dict.fromkeys([prefix, *(one.prefix for one in sessions)]))
+        return Trial(text, f"its user may not, with keys under {under}: {names}")
     if is_own and (problem := eviction_problem(info, settings.eviction)) is not None:
         return Trial(text, problem)
-    parts = [text, await _round_trip(store, key)]
+    read = ("MGET", key) if is_own else reads[0]
+    parts = [text, await _round_trip(store, read)]
     if is_own and settings.durability != "none":
         await store.put(key, b"1", ttl_s=LIFE_MS / 1000)  # raises where the replicas lack it
         parts.append("the replicas have what is written")
-    parts.append(await _tracking(store, settings, key, is_own=is_own))
+    parts.append(await _tracking(store, settings, read, is_own=is_own))
     parts.append(await _table(store, info))
     return Trial("; ".join(parts))
 
@@ -116,10 +141,6 @@ def _own_commands(key: str) -> list[Command]:
     ]
 
 
-def _foreign_commands(key: str) -> list[Command]:
-    return [("MGET", key), ("PTTL", key)]
-
-
 async def _missing(store: RedisStore, commands: Sequence[Command]) -> list[str]:
     """Return which of `commands` the user may not send. Raises `StoreUnavailable`."""
     missing: dict[str, None] = {}
@@ -133,18 +154,21 @@ async def _missing(store: RedisStore, commands: Sequence[Command]) -> list[str]:
     return list(missing)
 
 
-async def _round_trip(store: RedisStore, key: str) -> str:
+async def _round_trip(store: RedisStore, read: Command) -> str:
     began = time.perf_counter()
-    await store.fetch([key])
+    await store.look(*read)
     return f"answers in {_ms(time.perf_counter() - began)}"
 
 
-async def _tracking(store: RedisStore, settings: StoreConfig, key: str, *, is_own: bool) -> str:
+async def _tracking(
+    store: RedisStore, settings: StoreConfig, read: Command, *, is_own: bool
+) -> str:
     """Say whether the server tells what changes, and how soon."""
+    key = str(read[1])
     source = Source("check", max_staleness_s=settings.max_staleness)
     tracked = open_tracked(store.address, source, timeout_s=settings.timeout)
     try:
-        await tracked.ask([("MGET", key)], lambda _replies, _sent_at: None)
+        await tracked.ask([read], lambda _replies, _sent_at: None)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(settings.max_staleness):
                 # One node of a Cluster has answered, and the others may not tell yet.

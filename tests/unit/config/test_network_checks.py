@@ -318,7 +318,7 @@ NGINX = "{from: 10.0.0.1, dialect: nginx}"
     ],
 )
 def test_s13_callers_are_known_and_speak_one_dialect(reading, listen, callers, expected):
-    """Nobody asks who is not named, nobody is everybody, and no address has two dialects."""
+    """S13: Nobody asks who is not named, nobody is everybody, and no address has two dialects."""
     assert expected == messages(reading, DECISION.format(listen=listen, callers=callers))
 
 

@@ -215,7 +215,7 @@ def test_an_absent_match_is_every_request(reading):
 
 @pytest.mark.parametrize("name", ["h2c", "H2C", "h2", "HTTP/2.0", "tls/1.3"])
 def test_f4_http_itself_is_no_protocol_to_change_to(reading, name):
-    """No route can name HTTP/2 or TLS among its upgrades, however it is spelt."""
+    """F4: No route can name HTTP/2 or TLS among its upgrades, however it is spelt."""
     (mistake,) = reading.mistakes(
         reading.good.replace("auth: web", f"auth: web, upgrades: ['{name}']")
     )

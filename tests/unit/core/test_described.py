@@ -72,7 +72,7 @@ def test_every_dialect_describes_the_same_request(dialect):
     ("dialect", "header"), [case for case in CASES if case != ("caddy", "Host")]
 )
 def test_s13_a_missing_header_is_a_refusal(dialect, header):
-    """Without any one part of the description nothing is decided."""
+    """S13: Without any one part of the description nothing is decided."""
     if (dialect, header) in [("traefik", "Host"), ("caddy", "Host")]:
         pytest.skip("the host of the gate's own listener says nothing")
 
@@ -82,7 +82,7 @@ def test_s13_a_missing_header_is_a_refusal(dialect, header):
 
 @pytest.mark.parametrize(("dialect", "header"), CASES)
 def test_s13_a_doubled_header_is_a_refusal(dialect, header):
-    """A client that adds a header of the description does not choose which one counts."""
+    """S13: A client that adds a header of the description does not choose which one counts."""
     if (dialect, header) in [("traefik", "Host"), ("caddy", "Host")]:
         pytest.skip("the host of the gate's own listener says nothing")
 
@@ -92,7 +92,7 @@ def test_s13_a_doubled_header_is_a_refusal(dialect, header):
 
 @pytest.mark.parametrize(("dialect", "header"), CASES)
 def test_s13_an_empty_header_is_a_refusal(dialect, header):
-    """An empty word describes nothing."""
+    """S13: An empty word describes nothing."""
     if (dialect, header) in [("traefik", "Host"), ("caddy", "Host")]:
         pytest.skip("the host of the gate's own listener says nothing")
 
@@ -102,7 +102,7 @@ def test_s13_an_empty_header_is_a_refusal(dialect, header):
 
 @pytest.mark.parametrize(("dialect", "header"), CASES)
 def test_s13_another_spelling_is_a_refusal(dialect, header):
-    """What some server folds into a header of the description is not silently the client's own."""
+    """S13: What some server folds into a header of the description is not silently the client's own."""
     if header == "Host":
         pytest.skip("it has no other spelling")
 
@@ -113,7 +113,7 @@ def test_s13_another_spelling_is_a_refusal(dialect, header):
 
 @pytest.mark.parametrize("dialect", SPOKEN)
 def test_s13_a_second_family_is_a_refusal(dialect):
-    """Headers by which another proxy would describe the request were sent by a client."""
+    """S13: Headers by which another proxy would describe the request were sent by a client."""
     own = {header.lower() for header in SPOKEN[dialect][2]}
     others = {*ORIGINAL, *FORWARDED} - {"Host"}
     tried = [header for header in sorted(others) if header.lower() not in own]
@@ -140,7 +140,7 @@ def test_s13_a_second_family_is_a_refusal(dialect):
     ],
 )
 def test_s13_what_cannot_be_read_is_a_refusal(dialect, header, value):
-    """A target that is no path, a method, scheme or address that is none: nothing is guessed."""
+    """S13: A target that is no path, a method, scheme or address that is none: nothing is guessed."""
     with pytest.raises(Misdescribed):
         asked(dialect, (header, value), without=[header])
 
@@ -167,14 +167,14 @@ def test_a_body_is_no_question():
     "target", ["/checks", "/check/", "/check//x", "/answer/x", "/a", "/check?x"]
 )
 def test_s13_an_unknown_place_is_a_refusal(target):
-    """The path of a question is one of those that are written down."""
+    """S13: The path of a question is one of those that are written down."""
     with pytest.raises(Misdescribed, match="unknown path"):
         asked("nginx", target=target)
 
 
 @pytest.mark.parametrize("target", ["/a", "/checks/a", "/check"])
 def test_s13_envoy_asks_below_its_prefix(target):
-    """Without the prefix nobody can tell a question from a request."""
+    """S13: Without the prefix nobody can tell a question from a request."""
     with pytest.raises(Misdescribed, match="unknown path"):
         asked("envoy", target=target)
 
@@ -201,7 +201,7 @@ def test_s3_a_websocket_handshake_is_seen_by_its_key(dialect):
     "name", ["X-Latchgate-Decision", "x_latchgate.upstream", "X-Latchgate-Any"]
 )
 def test_s13_nobody_speaks_for_the_gate(name):
-    """What a client says in the gate's own words is left out, and noted."""
+    """S13: What a client says in the gate's own words is left out, and noted."""
     found = asked("nginx", (name, "forward"))
 
     assert (name.encode(),) == found.claimed

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from proxy.adapters.store import StoreAddress, open_store
+from proxy.adapters.store import StoreAddress, open_gate_store, open_store
+from proxy.config.store_models import StoreConfig
 from proxy.core.rate import Rate
 from proxy.errors import TooManyAtOnce
 from proxy.model import Peer, RequestView
@@ -115,3 +116,27 @@ def test_only_so_many_are_under_way():
     limiter.enter()
 
     assert 2 == limiter.busy
+
+
+async def test_a_key_takes_little_memory_however_long_the_header_is():
+    """A client chooses the header's value: of many long ones a worker keeps no more than of short ones."""
+    limiter = Limiter("r", rate=Rate(1, 60.0), key_of=by_header(b"x-key"))
+    for number in range(100):
+        view = RequestView("GET", b"/", [(b"X-Key", b"%d" % number * 10_000)], VIEW.peer)
+        await limiter.admit(Asked(), view, 100.0)
+
+    assert {64} == {len(key) for key in limiter._table._times}
+
+
+async def test_no_request_waits_for_the_replicas(valkey):
+    """A count is no revocation: with `durability` and no replica at all workers still count together."""
+    address = StoreAddress(socket_path=str(valkey.socket_path))
+    settings = StoreConfig(durability={"replicas": "all", "timeout": "50ms"})
+    store = open_gate_store(address, settings)
+    one, two = (Limiter("r", rate=Rate(1, 60.0), is_shared=True) for _ in range(2))
+    for limiter in (one, two):
+        limiter.bind(store, "t:")
+    asked = [await refused(limiter, Asked()) for limiter in (one, two)]
+    await store.close()
+
+    assert [False, True] == asked

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from proxy.adapters.store import StoreAddress, open_gate_store
-from proxy.adapters.store.trial import try_store
+from proxy.adapters.store.trial import SessionRead, try_store
 from proxy.config.store_models import StoreConfig
 from proxy.errors import StoreUnavailable
 
@@ -27,7 +27,7 @@ def rights():
 def attempt(mortal_valkey):
     """Return what tries the store as a user with the given rights."""
 
-    async def attempt(rights, *, is_own=True, keys="~latchgate:*", **settings):
+    async def attempt(rights, *, is_own=True, keys="~latchgate:*", sessions=(), **settings):
         with mortal_valkey.client() as admin:
             admin.execute_command("ACL", "SETUSER", "gate", "reset", "on", ">pw", keys, *rights)
         address = StoreAddress(
@@ -36,7 +36,7 @@ def attempt(mortal_valkey):
         made = StoreConfig(**settings)
         store = open_gate_store(address, made)
         try:
-            return await try_store(store, made, PREFIX, is_own=is_own)
+            return await try_store(store, made, PREFIX, is_own=is_own, sessions=sessions)
         finally:
             await store.close()
 
@@ -75,12 +75,36 @@ async def test_what_the_user_may_not_is_named(attempt, rights):
 
 async def test_nothing_is_written_to_an_applications_store(attempt, mortal_valkey):
     """Two reads and tracking are what such a store is used for."""
-    allowed = ["+mget", "+pttl", "+ping", "+select", "+hello", "+client|tracking", "+info"]
-    trial = await attempt(allowed, is_own=False)
+    allowed = [
+        "+getrange",
+        "+mget",
+        "+pttl",
+        "+ping",
+        "+select",
+        "+hello",
+        "+client|tracking",
+        "+info",
+    ]
+    how = {"is_own": False, "keys": "~sess:*", "sessions": [SessionRead("sess:")]}
+    trial = await attempt(allowed, **how)
     assert trial.problem is None
     assert "tells what changes;" in trial.text
-    trial = await attempt([*allowed, "-pttl"], is_own=False)
-    assert trial.problem.endswith("+pttl")
+    for right in ("pttl", "getrange", "mget"):
+        trial = await attempt([*allowed, f"-{right}"], **how)
+        assert trial.problem == f"its user may not, with keys under latchgate:, sess:: +{right}"
+
+
+async def test_what_each_format_reads_is_tried(attempt):
+    """A hash is read by another command than a string, and under another prefix."""
+    allowed = [
+        *("+getrange", "+mget", "+pttl", "+ping", "+select", "+hello"),
+        *("+client|tracking", "+info"),
+    ]
+    how = {"is_own": False, "keys": "~*", "sessions": [SessionRead("a:"), SessionRead("b:", True)]}
+    assert (await attempt(allowed, **how)).problem.endswith("+hmget")
+    assert (await attempt([*allowed, "+hmget"], **how)).problem is None
+    how["keys"] = "~a:*"
+    assert (await attempt([*allowed, "+hmget"], **how)).problem.endswith("+hmget +pttl +mget")
 
 
 async def test_replicas_that_are_to_confirm_are_tried(attempt, rights):

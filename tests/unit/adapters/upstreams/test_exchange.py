@@ -321,7 +321,7 @@ async def test_a_body_for_a_server_that_is_gone_is_an_error(serve, reach):
 
 
 async def test_f4_a_101_that_was_asked_for_opens_a_tunnel(serve, reach):
-    """Bytes flow both ways from the first one behind the head on, and the end is told."""
+    """F4: Bytes flow both ways from the first one behind the head on, and the end is told."""
     server = await serve([REQUEST, SWITCH + b"hi", Until(b"ping"), b"pong", HalfClose()])
     upstream = reach(server)
     exchange = await upstream.open(WEBSOCKET)
@@ -354,7 +354,7 @@ UNASKED = {
 
 @pytest.mark.parametrize(("head", "answer"), UNASKED.values(), ids=UNASKED.keys())
 async def test_f4_any_other_101_is_invalid(head, answer, serve, reach):
-    """502, and the connection is closed."""
+    """F4: 502, and the connection is closed."""
     server = await serve([REQUEST, answer])
     with await reach(server).open(head) as exchange, pytest.raises(UpstreamInvalid) as caught:
         await exchange.head()
@@ -364,7 +364,7 @@ async def test_f4_any_other_101_is_invalid(head, answer, serve, reach):
 
 
 async def test_f4_a_refused_upgrade_is_an_ordinary_response(serve, reach):
-    """It is read as such; the connection is not trusted any further."""
+    """F4: It is read as such; the connection is not trusted any further."""
     server = await serve([REQUEST, b"HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno"])
     upstream = reach(server)
     with await upstream.open(WEBSOCKET) as exchange:
