@@ -1,6 +1,7 @@
 # The gate in a small image: nothing to compile, nobody to log in, no package manager in its path.
 #
 #   docker build -t latchgate .
+#   docker buildx build --platform linux/amd64,linux/arm64 -t registry.example.com/latchgate:0.1.0 --push .
 #   docker run --read-only --cap-drop ALL -p 8080:8080 -v ./latchgate.yaml:/etc/latchgate/latchgate.yaml:ro latchgate
 #
 # docs/deploy.md says what may be written, and how to run it in compose, Kubernetes and behind nginx.
@@ -23,7 +24,7 @@ COPY proxy ./proxy
 RUN pip wheel --quiet --no-deps --wheel-dir wheel . \
  && pip --python /opt/latchgate/bin/python install --quiet --no-compile --no-deps wheel/*.whl \
  # Sources of extension modules, which nothing reads.
- && find /opt/latchgate -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' -o -name '*.c' -o -name '*.h' | xargs rm -f \
+ && find /opt/latchgate -type f \( -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' -o -name '*.c' -o -name '*.h' \) -delete \
  # The image never writes bytecode, so it is all here; no time stamp can make it stale.
  && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/latchgate/lib
 
