@@ -29,92 +29,67 @@ def seconds(duration):
 
 
 @pytest.fixture
-def pod():
-    """Give the Kubernetes example's pod."""
-    (manifest,) = [
-        yaml(block)
-        for block in re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
-        if "kind: Deployment" in block
-    ]
-    return manifest["spec"]["template"]["spec"]
+def unit():
+    """Give the unit's sections; of a name that occurs twice all values."""
+    parser = configparser.RawConfigParser(strict=False, dict_type=Several, delimiters=("=",))
+    parser.optionxform = str  # type: ignore[assignment,method-assign]  # names keep their case
+    parser.read(UNIT)
+    return {name: dict(parser[name]) for name in parser.sections()}
 
 
-@pytest.fixture
-def gate(pod):
-    """Give the gate's container."""
-    (container,) = [one for one in pod["containers"] if one["name"] == "latchgate"]
-    return container
+class Several(dict):
+    """Keeps every value of a name that is set more than once, as systemd does with lists."""
 
-
-@pytest.fixture
-def sidecar():
-    """Give the sample that the example mounts."""
-    return yaml((ROOT / "config" / "sidecar.yaml").read_text())
+    def __setitem__(self, name, value):
+        if isinstance(value, list) and isinstance(self.get(name), list):
+            value = [*self[name], *value]
+        super().__setitem__(name, value)
 
 
 def test_the_page_names_every_sample():
     """Each file of config/ stands in the table, but the schema and the full example."""
-    named = set(re.findall(r"`([a-z-]+\.(?:yaml|conf|service))`", PAGE))
+    named = set(re.findall(r"`([a-z-]+\.(?:yaml|conf|service)|kubernetes)`", PAGE))
     there = {path.name for path in (ROOT / "config").iterdir()}
 
     assert there - named == {"latchgate.schema.json", "latchgate.yaml"} - named
 
 
-def test_the_probes_reach_the_health_listener(gate, sidecar):
-    """The kubelet asks from outside: the sample listens there, on the port that the pod names."""
-    ports = {port["name"]: port["containerPort"] for port in gate["ports"]}
-
-    assert f"0.0.0.0:{ports['health']}" == sidecar["health"]["listen"]
-    assert [f"0.0.0.0:{ports['http']}"] == sidecar["server"]["listen"]
-    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-        assert "health" == gate[probe]["httpGet"]["port"]
-    assert "/healthz" == gate["livenessProbe"]["httpGet"]["path"]
-
-
-def test_the_pod_gives_the_gate_time_to_drain(pod, gate, sidecar):
-    """The application outlives the drain, and the kubelet waits for both."""
-    drain_s = seconds(sidecar["server"]["drain"])
-    pause_s = gate["lifecycle"]["preStop"]["sleep"]["seconds"]
-    (application,) = [one for one in pod["containers"] if one is not gate]
-
-    assert application["lifecycle"]["preStop"]["sleep"]["seconds"] > pause_s + drain_s
-    assert pod["terminationGracePeriodSeconds"] > pause_s + drain_s + GRACE_S
-
-
-def test_the_pod_has_no_more_rights_than_it_needs(pod, gate):
-    """Not root, read-only, without capabilities; every variable of the sample is given."""
-    wanted = set(re.findall(r"\$\{(\w+)\}", (ROOT / "config" / "sidecar.yaml").read_text()))
-
-    assert pod["securityContext"]["runAsNonRoot"]
-    assert gate["securityContext"] == {
-        "readOnlyRootFilesystem": True,
-        "allowPrivilegeEscalation": False,
-        "capabilities": {"drop": ["ALL"]},
-    }
-    assert wanted == {variable["name"] for variable in gate["env"]}
-
-
-def test_the_unit_drains_before_it_kills():
+def test_the_unit_drains_before_it_kills(unit):
     """SIGTERM goes to the supervisor alone, and there is time for the default drain of 30 s."""
-    unit = configparser.ConfigParser(strict=False, interpolation=None)
-    unit.optionxform = str  # type: ignore[assignment,method-assign]  # names keep their case
-    unit.read(UNIT)
+    service = unit["Service"]
 
-    assert "mixed" == unit["Service"]["KillMode"]
-    assert int(unit["Service"]["TimeoutStopSec"]) > 30 + GRACE_S
-    assert "2" == unit["Service"]["RestartPreventExitStatus"]
+    assert "mixed" == service["KillMode"]
+    assert int(service["TimeoutStopSec"]) > 30 + GRACE_S
+    assert "2" == service["RestartPreventExitStatus"]
 
 
-def test_the_default_store_is_where_the_unit_may_write():
+def test_the_default_store_is_where_the_unit_may_write(unit):
     """`embedded:var/store` beside the configuration leads into the state directory, by a link."""
-    unit = configparser.ConfigParser(strict=False, interpolation=None)
-    unit.optionxform = str  # type: ignore[assignment,method-assign]  # names keep their case
-    unit.read(UNIT)
     commands = re.findall(r"(?m)^ln -s (\S+) (\S+)$", PAGE)
 
     assert [(f"/var/lib/{unit['Service']['StateDirectory']}", "/etc/latchgate/var")] == commands
     assert "LATCHGATE_CONFIG=/etc/latchgate/latchgate.yaml" in UNIT.read_text()
     assert {"url": "embedded:var/store"} == yaml(render(Draft()))["store"]
+
+
+def test_the_unit_has_the_credentials_and_the_user_that_the_page_speaks_of(unit):
+    """The page makes the key that the unit loads, and its commands share the unit's user and state."""
+    service = unit["Service"]
+    name, _, path = service["LoadCredential"].partition(":")
+
+    assert f"> {path})" in PAGE
+    assert f"${{CREDENTIALS_DIRECTORY}}/{name}" in PAGE
+    for setting in ("DynamicUser", "User", "StateDirectory", "LoadCredential"):
+        assert f"-p {setting}={service[setting]} " in PAGE.replace("\\\n", " ")
+
+
+def test_the_unit_speaks_no_protocol_that_the_gate_does_not(unit):
+    """`Type=notify` would wait for a word that the gate never says."""
+    speaking = [
+        path for path in (ROOT / "proxy").rglob("*.py") if "NOTIFY_SOCKET" in path.read_text()
+    ]
+
+    assert ("notify" in unit["Service"]["Type"]) == bool(speaking)
 
 
 def test_systemd_understands_the_unit():
@@ -128,3 +103,20 @@ def test_systemd_understands_the_unit():
     lines = [line for line in told.splitlines() if UNIT.name in line]
 
     assert [] == [line for line in lines if "is not executable" not in line]
+
+
+def test_systemd_calls_the_unit_hardened():
+    """Its own measure, ten for a unit that may do anything, is what the page says, and below 1.5."""
+    checker = shutil.which("systemd-analyze")
+    if checker is None:
+        pytest.skip("systemd-analyze is not installed")
+    told = subprocess.run(
+        [checker, "security", "--offline=true", "--threshold=15", str(UNIT)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "unrecognized option" in told.stderr:
+        pytest.skip("this systemd-analyze looks at running units only")
+
+    assert 0 == told.returncode, told.stdout

@@ -32,6 +32,7 @@ SHOWN_ELSEWHERE = {
     "docs/sessions.md",
     # Commands for other machines: tests/container looks at the page.
     "docs/deploy.md",
+    "docs/kubernetes.md",
 }
 KINDS = {"sh", "text", "yaml", "json", "js", "console", "ctrl-c"}
 CONFIGURATIONS = [
