@@ -15,6 +15,7 @@ SECTIONS: Final = {
         "serve": Place("serve", "Run the gate until SIGTERM or Ctrl-C.", "serve"),
         "health": Place("health", "Ask the running gate whether it is ready.", "health"),
         "upstreams": Place("upstreams", "Show how the servers of each upstream fare.", "upstreams"),
+        "top": Place("top", "Watch what the running gate does.", "top"),
         "demo": Place("demo", "Run two guarded applications, and print commands to try.", "demo"),
     },
     "Its configuration": {
