@@ -35,11 +35,13 @@ bench: $(VENV)/.installed ## what docs/benchmarks.md promises, measured (ARGS=--
 	$(BIN)/python benchmarks/comparison.py $(ARGS)
 	$(BIN)/python benchmarks/memory.py $(ARGS)
 	$(BIN)/python benchmarks/many_sessions.py
+	$(BIN)/python benchmarks/store_costs.py $(ARGS)
 	$(BIN)/python benchmarks/store_link.py
 	$(BIN)/python benchmarks/routing.py
 	$(BIN)/python benchmarks/metrics.py
 	$(BIN)/python benchmarks/login_storm.py $(ARGS)
 	$(BIN)/python benchmarks/peers.py --install $(ARGS)
+	$(BIN)/python benchmarks/scale.py $(ARGS)
 
 bench-peers: $(VENV)/.installed ## Latchgate beside nginx, HAProxy, Envoy and others (ARGS=--quick)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --prefer-binary -e '.[bench]'
