@@ -115,8 +115,8 @@ def _count_verdicts(tally: Tally, coherence: Coherence) -> None:
 
 def _count_stores(tally: Tally, coherence: Coherence) -> None:
     for store, counters in coherence.counters.sources.items():
-        lookups = [counters.lookups, nanoseconds(counters.lookup_s)]
-        put(tally, "latchgate_store_lookup_seconds", store, values=lookups)
+        name = "latchgate_store_lookup_seconds"
+        put(tally, name, store, values=_histogram(counters.looked_up))
         pings = [counters.pings, nanoseconds(counters.ping_s)]
         put(tally, "latchgate_store_heartbeat_seconds", store, values=pings)
         name = "latchgate_store_invalidation_lag_seconds"

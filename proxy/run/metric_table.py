@@ -200,9 +200,10 @@ _ROWS: Final = (
     ),
     Metric(
         "latchgate_store_lookup_seconds",
-        "summary",
+        "histogram",
         "Look-ups that were answered, and how long that took.",
         ("store",),
+        bounds=NOTICE_BOUNDS,
     ),
     Metric(
         "latchgate_store_lookups_failed_total",

@@ -224,8 +224,7 @@ class TrackedStore:
             _log.error("%s: a record could not be read: %s", self.address, type(bug).__name__)
             self._refuse(question, "holds a record that could not be read")
             return
-        counters.lookups += 1
-        counters.lookup_s += link.received_at - question.sent_at
+        counters.looked_up.count(link.received_at - question.sent_at)
         if not future.done():
             # A process that was stopped finds replies from before, and its timers have not run yet.
             # They fill the cache in (what has changed stands behind them), but they are no answer;

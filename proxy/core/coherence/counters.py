@@ -12,7 +12,7 @@ NOTICE_BOUNDS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.0
 
 @dataclass(slots=True)
 class Notices:
-    """How long the store's word of a change took, in buckets."""
+    """How long a word of the store took, in buckets."""
 
     buckets: list[int] = field(default_factory=lambda: [0] * (len(NOTICE_BOUNDS) + 1))
     total_s: float = 0.0
@@ -27,10 +27,8 @@ class Notices:
 class SourceCounters:
     """Of one store node, as one worker's tracked connection sees it. Times are seconds, summed."""
 
-    lookups: int = 0
-    """Look-ups that were answered."""
-    lookup_s: float = 0.0
-    """From sending a look-up to its last reply."""
+    looked_up: Notices = field(default_factory=Notices)
+    """Look-ups that were answered: from sending one to its last reply."""
     lookups_failed: int = 0
     """Look-ups without a good answer: too late, lost, refused, or voided three times (R5)."""
     lookups_voided: int = 0
@@ -51,6 +49,11 @@ class SourceCounters:
     """Connections on which tracking was switched on."""
     untracked: int = 0
     """Connections on which it could not be (R10)."""
+
+    @property
+    def lookups(self) -> int:
+        """Look-ups that were answered."""
+        return sum(self.looked_up.buckets)
 
 
 @dataclass(slots=True)

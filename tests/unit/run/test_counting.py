@@ -107,21 +107,21 @@ def test_every_number_of_the_verdicts_stands_under_its_own_name(tmp_path):
 
 
 def test_every_number_of_a_store_stands_under_its_own_name(tmp_path):
-    """Counts as they are, times as a summary of count and nanoseconds."""
+    """Counts as they are, times as a summary of count and nanoseconds, or in buckets."""
     worker = Worker(tmp_path)
     worker.coherence.track("store", StoreAddress(socket_path="/nowhere"))
     counters = worker.coherence.counters.sources["store"]
     values = numbered(counters, at=1000)
     counters.notices.count(0.003)
+    counters.looked_up.count(0.002)
+    counters.looked_up.count(0.002)
     tally = worker.tally()
     lag = tally["latchgate_store_invalidation_lag_seconds", ("store",)]
     assert [*[0] * 5, 1, *[0] * 6, 3_000_000] == lag
-    second = 1_000_000_000
-    summaries = {"lookup": "lookups", "heartbeat": "pings"}
-    times = {"lookup": "lookup_s", "heartbeat": "ping_s"}
-    for name, count in summaries.items():
-        expected = [values.pop(count), values.pop(times[name]) * second]
-        assert expected == tally[f"latchgate_store_{name}_seconds", ("store",)]
+    lookups = tally["latchgate_store_lookup_seconds", ("store",)]
+    assert [*[0] * 4, 2, *[0] * 7, 4_000_000] == lookups
+    heartbeats = [values.pop("pings"), values.pop("ping_s") * 1_000_000_000]
+    assert heartbeats == tally["latchgate_store_heartbeat_seconds", ("store",)]
     modes = {"connections": "tracked", "untracked": "untracked"}
     told = {
         name: one(tally, "store_connections_total", "store", modes[name])

@@ -14,7 +14,7 @@ from proxy.run.metric_table import METRICS
 TALLY = {
     ("latchgate_decisions_total", ('r"\n', "web", "forward", "")): [7],
     ("latchgate_request_duration_seconds", ("r",)): [1, 2, *[0] * 9, 4, 1_500_000_000],
-    ("latchgate_store_lookup_seconds", ("store",)): [4, 2_000_000],
+    ("latchgate_store_heartbeat_seconds", ("store",)): [4, 2_000_000],
     ("latchgate_store_invalidation_lag_seconds", ("store",)): [1, 2, *[0] * 9, 4, 1_500_000_000],
     ("latchgate_tunnels", ()): [3],
     ("latchgate_jwks_age_seconds", ("api",)): [2_500_000_000],
@@ -49,8 +49,8 @@ def test_every_kind_is_told_in_both_formats(accept):
     lag = "latchgate_store_invalidation_lag_seconds"
     assert 1 == samples[f"{lag}_bucket", ("le", "0.0001"), ("store", "store")]
     assert 3 == samples[f"{lag}_bucket", ("le", "2.0"), ("store", "store")]
-    assert 4 == samples["latchgate_store_lookup_seconds_count", ("store", "store")]
-    assert 0.002 == samples["latchgate_store_lookup_seconds_sum", ("store", "store")]
+    assert 4 == samples["latchgate_store_heartbeat_seconds_count", ("store", "store")]
+    assert 0.002 == samples["latchgate_store_heartbeat_seconds_sum", ("store", "store")]
     assert 3 == samples["latchgate_tunnels",]
     assert 2.5 == samples["latchgate_jwks_age_seconds", ("scheme", "api")]
     assert 1 == samples["latchgate_build_info", ("python", "3.13.0"), ("version", "1.2.3")]
