@@ -105,6 +105,40 @@ def why_not_passed(name: str) -> str | None:
     return "it is not removed, so that it need not be named"
 
 
+_ANSWERED: Final = frozenset(
+    {
+        "allow", "date", "dpop-nonce", "location", "ratelimit", "ratelimit-policy", "retry-after",
+        "vary", "www-authenticate",
+    }
+)  # fmt: skip
+"""What the gate itself writes into answers, or adds to."""
+_CACHING: Final = frozenset(
+    {"cache-control", "cdn-cache-control", "expires", "surrogate-control", "x-accel-expires"}
+)
+
+
+def why_not_dressed(name: str) -> str | None:
+    """Return why `response_headers` must not name the header `name`, or `None`."""
+    folded = fold(name)
+    if folded in _FRAMING:
+        return "it belongs to the message's framing or body"
+    if folded in _CREDENTIALS or folded == "set-cookie2":
+        return "it carries credentials"
+    if folded == "strict-transport-security":
+        return "write `server.hsts`"
+    if folded.startswith("access-control-"):
+        return "write `cors`"
+    if folded in _ANSWERED or folded in FORWARDING or folded.startswith("x-auth-"):
+        return "the gate sets it itself"
+    return None
+
+
+def is_about_caches(name: str) -> bool:
+    """Tell whether the header `name` says what caches in between may keep (security.md, H8)."""
+    folded = fold(name)
+    return folded in _CACHING or folded.endswith("-cdn-cache-control")
+
+
 def _is_forwarding(folded: str) -> bool:
     is_family = folded.startswith("x-forwarded-")
     return is_family or folded in FORWARDING or folded in _CLIENT_ADDRESS

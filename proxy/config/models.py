@@ -12,6 +12,7 @@ from proxy.config.decision_models import CallerConfig, DecisionConfig, DialectNa
 from proxy.config.login_models import LoginConfig, LoginSessionsConfig
 from proxy.config.policy_models import PolicyActor, PolicyTest
 from proxy.config.provider_models import ProviderConfig, ProviderIdentityMapping
+from proxy.config.response_models import HstsConfig, ResponseHeadersConfig
 from proxy.config.route_models import (
     ClaimRule,
     CorsConfig,
@@ -73,6 +74,7 @@ __all__ = [
     "DialectName",
     "HashBalance",
     "HealthConfig",
+    "HstsConfig",
     "IdentityMapping",
     "JwtSchemeConfig",
     "KeysConfig",
@@ -86,6 +88,7 @@ __all__ = [
     "ProviderConfig",
     "ProviderIdentityMapping",
     "RequireConfig",
+    "ResponseHeadersConfig",
     "RolesRule",
     "RouteConfig",
     "RouteIdentityConfig",

@@ -18,6 +18,7 @@ from pydantic import (
 
 from proxy.config.addresses import HostPattern, OriginValue
 from proxy.config.limit_models import RouteLimitsConfig
+from proxy.config.response_models import ResponseHeadersConfig
 from proxy.config.strict import Section
 from proxy.config.upstream_models import OTHER, WORD, word_or_other
 from proxy.config.values import (
@@ -398,6 +399,8 @@ class RouteConfig(Section):
     """What becomes of open connections when the credential's time is over."""
     cache: Literal["private", "shared"] = "private"
     """private: caches in between are told to keep nothing; shared: they are left alone."""
+    response_headers: ResponseHeadersConfig = ResponseHeadersConfig()
+    """Headers of answers on this route, in the place of server.response_headers of the same name."""
     mode: Annotated[
         Annotated[Literal["enforce"], Tag(WORD)] | Annotated[ModeConfig, Tag(OTHER)],
         Discriminator(word_or_other),

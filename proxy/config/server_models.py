@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
 
 from proxy.config.addresses import Address, AddressValue, PublicUrl, TrustedValue
+from proxy.config.response_models import HstsConfig, ResponseHeadersConfig
 from proxy.config.secret import SecretValue
 from proxy.config.strict import Section
 from proxy.config.values import (
@@ -93,6 +94,10 @@ class ServerConfig(Section):
     """The origin that people see, where it is one; used by redirects and the same-origin check."""
     tls: TlsServerConfig | None = None
     """Certificate and key of the TCP listeners; without it they speak plain HTTP."""
+    hsts: HstsConfig | None = None
+    """Strict-Transport-Security for clients that use https; absent: the application's own passes."""
+    response_headers: ResponseHeadersConfig = ResponseHeadersConfig()
+    """Headers of every answer, where its route does not say otherwise."""
     trusted_proxies: list[TrustedValue] = []
     """Networks (or unix) whose forwarding headers are believed."""
     forwarded: Literal["x-forwarded", "forwarded"] = "x-forwarded"

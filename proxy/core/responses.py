@@ -95,10 +95,11 @@ class ResponsePlan:
     `protected_cookies`: names that this upstream may not set: those of native schemes and of login
     state whose `issued_by` does not name it. `identity_names`: every header that the file sets
     anywhere. `replaces_cors`: the gate answers for `cors:` itself. `passed`: the route's compiled
-    `pass_headers`, which the application may use in its answers as well.
+    `pass_headers`, which the application may use in its answers as well. `dropped`: further names,
+    folded; `added`: what the operator sets (proxy.core.dressing).
     """
 
-    __slots__ = ("_is_private", "_names", "_protected")
+    __slots__ = ("_added", "_is_private", "_names", "_protected")
 
     def __init__(
         self,
@@ -109,11 +110,14 @@ class ResponsePlan:
         cache: Cache = "private",
         replaces_cors: bool = False,
         passed: frozenset[bytes] = frozenset(),
+        dropped: frozenset[bytes] = frozenset(),
+        added: tuple[Header, ...] = (),
     ) -> None:
         self._protected = protected_cookies
+        self._added = added
         self._is_private = is_guarded and cache == "private"
         folded = frozenset(fold(name.encode("utf-8", "surrogatepass")) for name in identity_names)
-        self._names = _names(folded, self._is_private, replaces_cors, passed)
+        self._names = _names(folded | dropped, self._is_private, replaces_cors, passed)
 
     def apply(self, headers: Sequence[Header], extra: Sequence[Header] = ()) -> list[Header]:
         """Return the end-to-end headers for the client, in order, and `extra` behind them.
@@ -144,6 +148,7 @@ class ResponsePlan:
             kept = [header for header in kept if header[0].lower() not in nominated]
         if self._is_private:
             kept.append((b"Cache-Control", private_cache_control(cache)))
+        kept.extend(self._added)
         return _merge(kept, extra) if extra else kept
 
     def informational(self, headers: Iterable[Header]) -> list[Header]:

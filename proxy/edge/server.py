@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.adapters.telemetry import AccessLog
 from proxy.codes import CODES
-from proxy.edge.answers import Answers
+from proxy.edge.answers import Answers, OwnAnswer
 from proxy.edge.connection import GateConnection
 from proxy.edge.counters import RequestCounters
 from proxy.edge.forward import CLIENT_CLOSED, Forwarder, Passage
@@ -27,6 +27,7 @@ from proxy.edge.turns import Turns
 from proxy.edge.under_way import TakenBack, break_off
 from proxy.errors import ProxyError
 from proxy.model import AccessRecord, ClientInfo, Peer
+from proxy.services.compile import compile_dressing
 from proxy.services.decision import Answer, Decision, Forward, Own, Refuse
 from proxy.services.gate import new_request_id
 from proxy.services.limits import limited
@@ -76,6 +77,7 @@ class GateServer:
         )
         runtime.vigil.on_reported = self.counters.report
         self._answers = Answers(Pages.from_config(runtime.config.branding))
+        self._dressing = compile_dressing(runtime.config)
         self._portal = Portal(runtime.own, runtime.tokens)
         self._turns = Turns()
         is_json = isinstance(access_log, AccessLog) and access_log.is_json
@@ -166,7 +168,12 @@ class GateServer:
                 await self._forward(connection, incoming, decision, passage)
             case Answer():
                 passage.status = decision.status
-                connection.answer(incoming, decision.status, list(decision.headers), decision.body)
+                self._answer(
+                    connection,
+                    incoming,
+                    decision,
+                    (decision.status, list(decision.headers), decision.body),
+                )
             case Own():
                 await self._answer_for_itself(connection, incoming, decision, passage)
             case Refuse(refusal=refusal):
@@ -197,11 +204,28 @@ class GateServer:
         """Answer with a refusal, and note its status."""
         refusal = refuse.refusal
         headers = (*refusal.headers, *refuse.response_headers)
-        status, lines, body = self._answers.refuse(
+        answer = self._answers.refuse(
             incoming.view, refusal.code, refuse.request_id, headers, sign_in=refuse.sign_in
         )
-        passage.status = status
-        connection.answer(incoming, status, lines, body)
+        passage.status = answer[0]
+        self._answer(connection, incoming, refuse, answer)
+
+    def _answer(
+        self,
+        connection: GateConnection,
+        incoming: Incoming | None,
+        decision: Decision | None,
+        answer: OwnAnswer,
+    ) -> None:
+        """Write an answer of the gate's own, with what the operator sets on all of them."""
+        dressing, client = self._dressing, None
+        if decision is not None:
+            client = decision.client
+            if decision.route is not None and decision.route.dressing is not None:
+                dressing = decision.route.dressing
+        is_secure = connection.peer.is_tls if client is None else client.scheme == "https"
+        status, headers, body = answer
+        connection.answer(incoming, status, dressing.own(headers, is_secure=is_secure), body)
 
     async def _answer_for_itself(
         self, connection: GateConnection, incoming: Incoming, own: Own, passage: Passage
@@ -219,7 +243,7 @@ class GateServer:
             passage.detail = reply.detail
             status, lines, body = reply.status, reply.lines(), reply.body
         passage.status = status
-        connection.answer(incoming, status, lines, body)
+        self._answer(connection, incoming, own, (status, lines, body))
 
     def fail(
         self,
@@ -240,20 +264,20 @@ class GateServer:
             passage.request_id = decision.request_id if decision else new_request_id()
         request_id = passage.request_id
         cors = decision.response_headers if isinstance(decision, (Forward, Refuse)) else ()
-        status, headers, body = self._answers.refuse(incoming.view, code, request_id, cors)
+        answer = self._answers.refuse(incoming.view, code, request_id, cors)
         try:
-            connection.answer(incoming, status, headers, body)
+            self._answer(connection, incoming, decision, answer)
         except ClientLeft:
             passage.status = CLIENT_CLOSED
 
     async def serve_error(self, connection: GateConnection, error: HeadError) -> None:
         """Answer what is not a request, with one log line; the connection then closes (F1)."""
         request_id = new_request_id()
-        status, headers, body = self._answers.refuse(None, error.code, request_id)
-        connection.answer(None, status, headers, body)
+        answer = self._answers.refuse(None, error.code, request_id)
+        self._answer(connection, None, None, answer)
         self.counters.request(("deny", "", "", error.code), None)
         if self._access_log is not None:
-            self._access_log(_error_record(request_id, status, error, connection.peer))
+            self._access_log(_error_record(request_id, answer[0], error, connection.peer))
 
     def record(self, incoming: Incoming, decision: Decision | None, passage: Passage) -> None:
         """Count a request that is over, and log it: exactly one line says what happened."""

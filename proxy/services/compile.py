@@ -27,7 +27,9 @@ from proxy.core.cookies import find_cookie, parse_cookies
 from proxy.core.cors import CorsPolicy
 from proxy.core.cross_site import CrossSitePolicy
 from proxy.core.dpop import ALGORITHMS as PROOF_ALGORITHMS
+from proxy.core.dressing import Dressing
 from proxy.core.freshness import Freshness, challenge
+from proxy.core.headers import fold
 from proxy.core.identity import PROVIDER_TOKEN, IdentityPlan
 from proxy.core.jose import TokenVerifier, assertion_issuer
 from proxy.core.keyset import KeySet
@@ -202,6 +204,18 @@ def compile_cors(route: RouteConfig, exposed: Sequence[str] = ()) -> CorsPolicy 
         methods=route.match.methods or (),
         exposed=exposed,
     )
+
+
+def compile_dressing(config: Config, route: RouteConfig | None = None) -> Dressing:
+    """Return what is set on answers, those of no route where there is none; raises ValueError."""
+    server = config.server
+    own = None if route is None else route.response_headers
+    dressing = Dressing.compile(server.response_headers, own, server.hsts)
+    taken = {fold(name.encode()) for name in identity_names(config)}
+    for name, _ in dressing.added:
+        if fold(name) in taken:
+            raise ValueError(f"{name.decode()} tells the application who comes, and nobody else")
+    return dressing
 
 
 def compile_cross_site(

@@ -30,6 +30,7 @@ from proxy.core.templates import parse_template
 from proxy.errors import Problem, ProxyError
 from proxy.services.compile import (
     compile_cors,
+    compile_dressing,
     compile_identity,
     compile_requirements,
     compile_verifier,
@@ -109,12 +110,18 @@ def _route_problems(config: Config) -> Iterator[Problem]:
         yield from _attempt((*path, "cors"), partial(compile_cors, route))
     if not sound:
         return
+    yield from _attempt(("server", "response_headers", "set"), partial(compile_dressing, config))
     rules = HeaderRules(identity_names(config))
     for index, route in enumerate(config.routes):
         yield from _attempt(
             ("routes", index, "pass_headers"),
             partial(compile_pass_headers, route.pass_headers, rules),
         )
+        if route.response_headers.set:
+            yield from _attempt(
+                ("routes", index, "response_headers", "set"),
+                partial(compile_dressing, config, route),
+            )
 
 
 def _match_problems(config: Config) -> Iterator[Problem]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from proxy.adapters.upstreams import Upstream
     from proxy.core.cors import CorsPolicy
     from proxy.core.cross_site import CrossSitePolicy
+    from proxy.core.dressing import Dressing
     from proxy.core.freshness import Freshness
     from proxy.core.identity import IdentityPlan
     from proxy.core.responses import ResponsePlan
@@ -97,8 +98,15 @@ class Route:
     local_responses: ResponsePlan | None = None
     """What becomes of answers on http://localhost, where the login's cookie has another name (S5)."""
 
+    secure_responses: ResponsePlan | None = None
+    """What becomes of answers to clients that use https, where `server.hsts` says so."""
+    dressing: Dressing | None = None
+    """What the operator sets on answers of the gate's own; `None`: nothing."""
+
     def responses_for(self, client: ClientInfo) -> ResponsePlan:
         """Return what becomes of the upstream's answer to `client`."""
+        if self.secure_responses is not None and client.scheme == "https":
+            return self.secure_responses
         if self.local_responses is not None and is_plain_local(client):
             return self.local_responses
         return self.responses

@@ -179,7 +179,9 @@ class _RouteBuilder:
         cors = compiling.compile_cors(route, _NEXT_PROOF if proof else ())
         passed = compile_pass_headers(route.pass_headers, self._rules)
 
-        def plan(cookies: frozenset[bytes]) -> ResponsePlan:
+        dressing = compiling.compile_dressing(config, route)
+
+        def plan(cookies: frozenset[bytes], *, is_secure: bool = False) -> ResponsePlan:
             return ResponsePlan(
                 protected_cookies=cookies,
                 identity_names=self._identity_names | _own_words(route),
@@ -187,6 +189,8 @@ class _RouteBuilder:
                 cache=route.cache,
                 replaces_cors=cors is not None,
                 passed=passed,
+                dropped=dressing.dropped,
+                added=dressing.to(is_secure=is_secure),
             )
 
         protected = self._protected_cookies(route.upstream)
@@ -233,6 +237,8 @@ class _RouteBuilder:
             report_until=until,
             unopened=self._credentials(route, schemes, is_opened=False) if until else None,
             local_responses=local,
+            secure_responses=plan(protected, is_secure=True) if dressing.hsts else None,
+            dressing=dressing,
             limiter=_limiter(route),
             body_size=route.limits.body_size,
         )

@@ -8,10 +8,12 @@ import shutil
 from xml.etree import ElementTree as ET
 
 import pytest
+from cryptography.x509 import DNSName
 from ruamel.yaml import YAML
 
 from proxy.codes import CODES
 from proxy.run.loading import load
+from tests.certificates import Authority
 from tests.reader import NOT_RUN, ROOT, SAVED, blocks
 from tests.token_workshop import pem
 
@@ -58,6 +60,9 @@ def test_every_configuration_loads(block, tmp_path):
     (tmp_path / "partner.pem").write_bytes(pem("Ed25519"))
     (tmp_path / "report.secret").write_text("s" * 32)
     (tmp_path / "users.yaml").write_text("users: {}")
+    authority = Authority(tmp_path, "clients")
+    authority.issue("gate", "gate", DNSName("shop.example.com"))
+    authority.issue("second", "second", DNSName("*.partner.example.com"))
     file = tmp_path / "latchgate.yaml"
     file.write_text(completed(block))
 

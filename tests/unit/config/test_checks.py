@@ -6,6 +6,7 @@ from proxy.config.decision_checks import CHECKS as DECISION
 from proxy.config.login_checks import CHECKS as LOGIN
 from proxy.config.network_checks import CHECKS as NETWORK
 from proxy.config.provider_checks import CHECKS as PROVIDERS
+from proxy.config.response_checks import CHECKS as RESPONSES
 from proxy.config.route_checks import CHECKS as ROUTES
 from proxy.config.scheme_checks import CHECKS as SCHEMES
 from proxy.config.store_checks import CHECKS as STORE
@@ -19,6 +20,7 @@ def test_every_check_runs():
         *SCHEMES,
         *ROUTES,
         *NETWORK,
+        *RESPONSES,
         *DECISION,
         *STORE,
         *LOGIN,
