@@ -10,7 +10,7 @@ EXTRAS ?= dev
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench bench-peers check format clean
+.PHONY: help demo test docs bench bench-peers check format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ demo: $(VENV)/.installed ## two guarded applications on 127.0.0.1:8080 (PORT=…
 
 test: $(VENV)/.installed ## all tests, on a real store and real sockets
 	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+
+docs: $(VENV)/.installed ## the documentation as a site, in build/site; strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(VENV)/.installed ## what docs/benchmarks.md promises, measured (ARGS=--write keeps the results)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --prefer-binary -e '.[bench]'

@@ -32,9 +32,11 @@ SHOWN_ELSEWHERE = {
     # Commands that go on until Ctrl-C, or many people: tests/unit/cli runs them.
     "docs/admin.md",
     "docs/sessions.md",
-    # Commands for other machines: tests/container looks at the page.
+    # Commands for other machines: tests/unit/test_operations_page.py knows them, tests/container the files.
     "docs/deploy.md",
     "docs/kubernetes.md",
+    "docs/operations.md",
+    "docs/upgrade.md",
 }
 KINDS = {"sh", "text", "yaml", "json", "js", "console", "ctrl-c"}
 CONFIGURATIONS = [
