@@ -33,7 +33,7 @@ Made from the models that read the file, so it is complete. The same with exampl
 [configuration](configuration.md). `${VAR}` may stand for any value.
 """
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)\s#]+)")
-LANGUAGES = {".yaml": "yaml", ".json": "json", ".conf": "nginx", ".service": "ini"}
+LANGUAGES = {".yaml": "yaml", ".yml": "yaml", ".json": "json", ".conf": "nginx", ".service": "ini"}
 WORDS = {
     r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)$|\$\{": "duration",
     r"^[0-9]+(B|KiB|MiB|GiB|TiB)$|\$\{": "size",
