@@ -60,6 +60,7 @@ THROUGH_OTHERS = {
     "edge/forward.py",
     "edge/incoming.py",
     "edge/manager.py",
+    "edge/serving.py",
     # Through the requests that test_open_connections holds open.
     "edge/under_way.py",
 }

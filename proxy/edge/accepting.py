@@ -45,6 +45,16 @@ class Listener:
         self._pause: asyncio.TimerHandle | None = None
         self._is_open = True
 
+    def renew(self, context: ssl.SSLContext | None, handshake_s: float) -> ssl.SSLContext | None:
+        """Take TLS connections from now on with another context; return the one before.
+
+        A plain listener stays plain.
+        """
+        before = self._context
+        if before is not None and context is not None:
+            self._context, self._handshake_s = context, handshake_s
+        return before
+
     def start(self) -> None:
         """Accept connections from now on."""
         self._pause = None

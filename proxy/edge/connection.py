@@ -138,6 +138,12 @@ class GateConnection(RequestHandler):
         self._watcher = spawn(self._watch_for_leaving(), name="client-left?")
         return True
 
+    def adopt(self, limits: ConnectionLimits, lane: Any) -> None:
+        """Serve what comes from now on under another configuration (see `GateServer.adopt`)."""
+        del lane
+        self._limits = limits
+        self._meter.adopt(limits)
+
     def begin_drain(self) -> None:
         """Close when idle; else after the response in progress."""
         self.is_draining = True

@@ -135,6 +135,11 @@ class RequestCounters:
         self._settle()
         return self._bytes_out
 
+    def add_upstreams(self, names: Iterable[str]) -> None:
+        """Count for these upstreams too: those of another configuration."""
+        for name in names:
+            self._upstreams.setdefault(name, UpstreamCounters())
+
     def _settle(self) -> None:
         for tally in self._tallies.values():
             self._bytes_out += tally.settle()

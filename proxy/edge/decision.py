@@ -24,6 +24,7 @@ from proxy.edge.incoming import ClientLeft, ConnectionLimits, HeadError, Incomin
 from proxy.edge.logged import logged_host, logged_path
 from proxy.edge.manager import ConnectionManager
 from proxy.edge.pages import Pages
+from proxy.edge.pending import Pending
 from proxy.model import AccessRecord, Header, Peer, Refusal
 from proxy.services.decision import Answer, Decision, Forward, Refuse
 from proxy.services.gate import new_request_id
@@ -68,20 +69,17 @@ class Callers:
         return self._known[key]
 
 
-class DecisionServer:
-    """Tells proxies what becomes of requests, until it is drained."""
-
-    lane: Lane | None = None
-    """Questions are decided in the request loop: each has an answer of its own to be put together."""
+class _Judge:
+    """What answers questions under one configuration; a question keeps the one that it began with."""
 
     def __init__(
         self,
         runtime: Runtime,
         config: DecisionConfig,
         counters: RequestCounters,
-        access_log: Callable[[AccessRecord], None] | None = None,
+        access_log: Callable[[AccessRecord], None] | None,
     ) -> None:
-        self._runtime = runtime
+        self._gate = runtime.gate
         self._callers = Callers(config)
         self._counters = counters
         self._access_log = access_log
@@ -95,22 +93,8 @@ class DecisionServer:
             write_timeout=limits.write_timeout,
             keepalive=limits.keepalive,
         )
-        self._manager = ConnectionManager(self)
-        self._is_draining = False
-
-    async def start(self, sockets: Sequence[socket.socket]) -> None:
-        """Accept connections on `sockets`, which the caller has bound."""
-        await self._manager.listen(sockets)
-
-    async def drain(self, timeout_s: float) -> None:
-        """Accept no more, answer what was asked, then close."""
-        self._is_draining = True
-        await self._manager.drain(timeout_s)
-
-    def admits(self, peer: Peer) -> bool:
-        """Tell whether one more connection is taken."""
-        del peer
-        return not self._is_draining and self._manager.count <= MAX_CONNECTIONS
+        self.pending = Pending()
+        """Questions that still have to be decided."""
 
     async def serve(self, connection: GateConnection, incoming: Incoming) -> None:
         """Answer one question; one log line says what was decided."""
@@ -123,8 +107,9 @@ class DecisionServer:
         passage, asked, decision = Passage(), None, None
         try:
             asked = describe(incoming.view, dialect)
-            decision = await self._runtime.gate.decide(asked.view, time.time(), client=asked.client)
-            decision = await limited(decision, asked.view, time.time())
+            with self.pending:
+                decision = await self._gate.decide(asked.view, time.time(), client=asked.client)
+                decision = await limited(decision, asked.view, time.time())
             told = self._tell(asked, decision, dialect, passage)
         except Misdescribed as unclear:
             told = self._refuse(dialect, asked, unclear.code, unclear.detail, passage)
@@ -142,11 +127,6 @@ class DecisionServer:
             connection.answer(incoming, *told)
         except ClientLeft:
             return
-
-    async def serve_error(self, connection: GateConnection, error: HeadError) -> None:
-        """Refuse what is not a request."""
-        _log.warning("a question that is no request: %s %s", error.code, error.detail)
-        connection.answer(None, 403, list(_NOBODY), b"")
 
     # What is told
 
@@ -241,6 +221,62 @@ class DecisionServer:
                 reported=reported.code if reported else None,
             )
         )
+
+
+class DecisionServer:
+    """Tells proxies what becomes of requests, until it is drained."""
+
+    lane: Lane | None = None
+    """Questions are decided in the request loop: each has an answer of its own to be put together."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        config: DecisionConfig,
+        counters: RequestCounters,
+        access_log: Callable[[AccessRecord], None] | None = None,
+    ) -> None:
+        self._counters = counters
+        self._access_log = access_log
+        self._judge = _Judge(runtime, config, counters, access_log)
+        self._manager = ConnectionManager(self)
+        self._is_draining = False
+
+    @property
+    def limits(self) -> ConnectionLimits:
+        """What holds for connections now."""
+        return self._judge.limits
+
+    async def start(self, sockets: Sequence[socket.socket]) -> None:
+        """Accept connections on `sockets`, which the caller has bound."""
+        await self._manager.listen(sockets)
+
+    async def drain(self, timeout_s: float) -> None:
+        """Accept no more, answer what was asked, then close."""
+        self._is_draining = True
+        await self._manager.drain(timeout_s)
+
+    def admits(self, peer: Peer) -> bool:
+        """Tell whether one more connection is taken."""
+        del peer
+        return not self._is_draining and self._manager.count <= MAX_CONNECTIONS
+
+    async def serve(self, connection: GateConnection, incoming: Incoming) -> None:
+        """Answer one question; one log line says what was decided."""
+        await self._judge.serve(connection, incoming)
+
+    def adopt(self, runtime: Runtime, config: DecisionConfig) -> Pending:
+        """Answer under another configuration from now on; return what the one before still decides."""
+        before = self._judge
+        self._judge = _Judge(runtime, config, self._counters, self._access_log)
+        for connection in self._manager.connections:
+            connection.adopt(self.limits, None)
+        return before.pending
+
+    async def serve_error(self, connection: GateConnection, error: HeadError) -> None:
+        """Refuse what is not a request."""
+        _log.warning("a question that is no request: %s %s", error.code, error.detail)
+        connection.answer(None, 403, list(_NOBODY), b"")
 
 
 def _in(dialect: Dialect, asked: Described | None, told: Told) -> Told:

@@ -51,11 +51,12 @@ class ExpressConnection(ReceivingConnection):
 
     # From the client
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def _change_lane(self, lane: Lane) -> None:
         """Take the memory that fits the peer and the listener."""
-        super().connection_made(transport)
-        self._address, self._memo = self._lane.of_peer(self.peer)
+        super()._change_lane(lane)
+        self._address, self._memo = lane.of_peer(self.peer)
         self._find = self._memo.find
+        self._kept = b""
 
     # hot: every request
     def data_received(self, data: bytes) -> None:
@@ -327,8 +328,10 @@ class ExpressConnection(ReceivingConnection):
 
     def _go_on(self, flight: asyncio.Future[Any]) -> None:
         incoming = self._current
+        if incoming is None or incoming.fresh is None or incoming.fresh[1] is not flight:
+            return  # the client has left, or another configuration is asked meanwhile
         failed = flight.cancelled() or flight.exception() is not None
-        if not self._is_busy or incoming is None or self._ready is not None:
+        if not self._is_busy or self._ready is not None:
             return  # the client has left
         if not failed:
             decision = self._lane.gate.decide_now(incoming.view, time.time(), incoming.fresh)
@@ -344,6 +347,7 @@ class ExpressConnection(ReceivingConnection):
     def _hand(self, incoming: Incoming, decision: Any) -> None:
         """Let the request loop go on with a request."""
         incoming.decision = decision
+        incoming.under = self._lane
         self._is_busy = False
         self._current = None
         self._handed = incoming

@@ -21,8 +21,9 @@ from proxy.edge.under_way import UnderWay
 from proxy.errors import ProxyError, UpstreamError, UpstreamInvalid
 from proxy.model import Header, RequestView
 from proxy.services.decision import Forward
+from proxy.services.endings import Ending
 from proxy.services.outgoing import outgoing_headers
-from proxy.services.vigil import Ending, Vigil
+from proxy.services.vigil import Vigil
 
 if TYPE_CHECKING:
     from proxy.edge.connection import GateConnection

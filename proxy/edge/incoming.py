@@ -95,6 +95,8 @@ class Incoming:
     """What was decided of it already, where somebody did."""
     fresh: Fresh | None = None
     """A credential that was looked up for it already (R9)."""
+    under: object = None
+    """Whose word `decision` and `fresh` are: a lane, and so a configuration."""
     waited_s: float = field(default=0.0, repr=False)
     """Time spent waiting for the client's body; what `body_rate` is measured over."""
 

@@ -1,4 +1,4 @@
-"""What the express lanes of one server share: memories, clocks, counters, and the sweep.
+"""What the express lanes of one configuration share: memories, clocks, counters, and the sweep.
 
 What never belongs here: bytes of requests.
 """
@@ -24,7 +24,7 @@ from proxy.services.request_ids import request_ids
 if TYPE_CHECKING:
     from proxy.edge.connection import GateConnection
     from proxy.edge.passing import PassingConnection
-    from proxy.edge.server import GateServer
+    from proxy.edge.serving import Serving
 
 Express = Literal["on", "warm", "cold", "off"]
 """`warm`: everything is remembered at once, for tests; `cold`: nothing is, every request is parsed;
@@ -55,9 +55,9 @@ def express_mode() -> Express:
 
 
 class Lane:
-    """Made once for each server."""
+    """Made once for each configuration."""
 
-    def __init__(self, server: GateServer, mode: Express) -> None:
+    def __init__(self, server: Serving, mode: Express) -> None:
         runtime = server.runtime
         self._server = server
         self._verdicts = runtime.coherence.counters

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 import ssl
+import weakref
 from collections import Counter
 from collections.abc import Sequence
 from operator import methodcaller
@@ -31,8 +32,13 @@ _log: Final = logging.getLogger("latchgate.edge")
 class Serving(Protocol):
     """What connections are made for."""
 
-    limits: ConnectionLimits
-    lane: Lane | None
+    @property
+    def limits(self) -> ConnectionLimits:
+        """What holds for a new connection."""
+
+    @property
+    def lane(self) -> Lane | None:
+        """Its express lane."""
 
     async def serve(self, connection: GateConnection, incoming: Incoming) -> None:
         """Answer one request."""
@@ -54,6 +60,8 @@ class ConnectionManager(web.Server):
         self._empty = asyncio.Event()
         self._empty.set()
         self._listeners: list[Listener] = []
+        self._obsolete: weakref.WeakSet[ssl.SSLContext] = weakref.WeakSet()
+        """Contexts with which a handshake may still be under way, and nobody is let in any more."""
 
     async def listen(
         self, sockets: Sequence[socket.socket], ssl_context: ssl.SSLContext | None = None
@@ -65,6 +73,16 @@ class ConnectionManager(web.Server):
             listener = Listener(sock, self, ssl_context, self._gate.limits.keepalive)
             listener.start()
             self._listeners.append(listener)
+
+    def renew(self, ssl_context: ssl.SSLContext | None, *, is_trust_new: bool) -> None:
+        """Take connections that are still to come with this context, where there is TLS.
+
+        `is_trust_new`: whose handshake is under way with the one before is not let in by it.
+        """
+        for listener in self._listeners:
+            before = listener.renew(ssl_context, self._gate.limits.keepalive)
+            if is_trust_new and before is not None and before is not ssl_context:
+                self._obsolete.add(before)
 
     async def drain(self, timeout_s: float) -> None:
         """Accept no more, let requests in progress end for `timeout_s`, then cut them off."""
@@ -123,7 +141,12 @@ class ConnectionManager(web.Server):
         await self._empty.wait()
 
     def connection_made(self, handler: Any, transport: asyncio.Transport) -> None:
-        """Count a connection in."""
+        """Count a connection in, as one of the configuration of now: its handshake took time."""
+        handler.adopt(self._gate.limits, self._gate.lane)
+        if self._obsolete:
+            tls = transport.get_extra_info("ssl_object")
+            if tls is not None and tls.context in self._obsolete:
+                transport.abort()
         self._connections[handler] = transport
         self._empty.clear()
         if handler.peer.address is not None:

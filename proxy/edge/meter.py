@@ -34,6 +34,10 @@ class Meter:
         """True while a head has begun and not ended."""
         return self._handle is not None
 
+    def adopt(self, limits: ConnectionLimits) -> None:
+        """Measure with other limits from now on."""
+        self._limits = limits
+
     def count_head(self, size: int) -> None:
         """Take so many bytes of a head that has not ended; the first of them start the timer."""
         self._head += size

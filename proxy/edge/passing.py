@@ -20,7 +20,7 @@ from proxy.adapters.upstreams.connection import Connection
 from proxy.edge.connection import GateConnection
 from proxy.edge.forward import Passage
 from proxy.edge.heads import Framing
-from proxy.edge.incoming import ClientLeft, Incoming
+from proxy.edge.incoming import ClientLeft, ConnectionLimits, Incoming
 from proxy.edge.ready import Ready, Way, headers_of
 from proxy.edge.strangers import Stranger
 from proxy.edge.under_way import break_off
@@ -28,7 +28,8 @@ from proxy.model import AccessRecord, ClientInfo, Header, RequestView
 from proxy.services.authenticate import Held
 from proxy.services.challenges import taken_back
 from proxy.services.decision import Forward
-from proxy.services.vigil import Ending, Stream
+from proxy.services.endings import Ending
+from proxy.services.vigil import Stream
 
 if TYPE_CHECKING:
     from proxy.edge.lane import Lane
@@ -54,6 +55,7 @@ class PassingConnection(GateConnection):
         "_link",
         "_log",
         "_logged_client",
+        "_next_lane",
         "_out",
         "_ready",
         "_repeat",
@@ -72,6 +74,8 @@ class PassingConnection(GateConnection):
     def __init__(self, manager: Any, lane: Lane, **options: Any) -> None:
         super().__init__(manager, **options)
         self._lane = lane
+        self._next_lane: Lane | None = None
+        """The lane of another configuration, for when the request in this one is over."""
         self._is_resting = False
         """True where the next bytes, if they are a whole request, may take the lane."""
         self._is_careful = False
@@ -213,9 +217,11 @@ class PassingConnection(GateConnection):
             Held(one.scheme, replace(one.found, address=client.address))
             for one in ready.decision.held
         )
-        return replace(
-            ready.decision, request_id=self._rid.decode("ascii"), client=client, held=held
-        )
+        asked, way = ready.decision.asked, self._way
+        if asked is not None and way is not None:
+            asked = (asked[0], way.target.partition(b"?")[0], way.method)
+        rid = self._rid.decode("ascii")
+        return replace(ready.decision, request_id=rid, client=client, held=held, asked=asked)
 
     def _incoming(self) -> Incoming:
         """Return the request as the ordinary way would have it."""
@@ -250,6 +256,33 @@ class PassingConnection(GateConnection):
         return self._current
 
     # What happens meanwhile
+
+    def adopt(self, limits: ConnectionLimits, lane: Lane | None) -> None:
+        """Take the lane of another configuration: at once, or behind the request in this one."""
+        super().adopt(limits, lane)
+        if lane is None:
+            return
+        if self._is_busy and self._ready is not None:
+            self._next_lane = lane
+            self._is_careful = True
+            return
+        waiting = self._waiting_for() if self._is_busy else None
+        self._change_lane(lane)
+        if waiting is not None:  # it is looked up for the other configuration
+            self._stranger = None
+            waiting.fresh = None
+            self._hand(waiting, None)
+
+    def _change_lane(self, lane: Lane) -> None:
+        self._next_lane = None
+        self._lane = lane
+        self._log = lane.log
+        self._told_key = None
+        self._client = None
+
+    def _hand(self, incoming: Incoming, decision: Any) -> None:
+        """Let the request loop go on with a request."""
+        raise NotImplementedError
 
     def look(self, now: float) -> None:
         """Watch a request that takes long (R7), and give up a client that takes nothing."""

@@ -261,6 +261,8 @@ class ReceivingConnection(PassingConnection):
         """Rest, unless something has happened meanwhile."""
         self._forget()
         self._current = None
+        if self._next_lane is not None:
+            self._change_lane(self._next_lane)
         transport = self.transport
         if transport is None or transport.is_closing():
             return

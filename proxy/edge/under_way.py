@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Self
 from proxy.adapters.upstreams import Exchange
 from proxy.services.challenges import taken_back
 from proxy.services.decision import Forward, Refuse
-from proxy.services.vigil import Ending, Vigil
+from proxy.services.endings import Ending
+from proxy.services.vigil import Vigil
 
 if TYPE_CHECKING:
     from proxy.edge.connection import GateConnection

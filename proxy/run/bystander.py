@@ -37,9 +37,9 @@ from proxy.services.decision import Decision
 from proxy.services.keyrings import SECRET_FILE, open_nonces, open_signing_keys
 from proxy.services.proofs import open_prover
 from proxy.services.rehearsal import assemble_rehearsal
-from proxy.services.runtime import StoreHealth
 from proxy.services.schemes.build import SchemeBuilder
 from proxy.services.signing import SigningKeys
+from proxy.services.store_health import StoreHealth
 from proxy.services.trace import Trace
 
 NO_KEYS: Final = "no gate has made signing keys yet"

@@ -5,10 +5,8 @@ The parts differ (real schemes or stand-ins, connected stores or none); what is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from proxy.adapters.upstreams import Upstream
 from proxy.config.models import Config
 from proxy.core.destination import Destinations
 from proxy.core.forwarding import ForwardingPolicy
@@ -17,10 +15,7 @@ from proxy.core.routing import Router
 from proxy.services import compile as compiling
 from proxy.services.asked import Payload
 from proxy.services.gate import Gate
-from proxy.services.proofs import Prover
-from proxy.services.route import ProviderToken
-from proxy.services.routes import Minter, build_router
-from proxy.services.schemes.port import Scheme
+from proxy.services.routes import Parts, build_router
 from proxy.services.sign_in import SignIn, leads_to
 
 
@@ -37,28 +32,11 @@ class Assembly:
     """Where a browser may be sent on to."""
 
 
-def assemble(
-    config: Config,
-    schemes: Mapping[str, Scheme],
-    upstreams: Mapping[str, Upstream],
-    *,
-    minter: Minter | None,
-    published: Callable[[], bytes],
-    gate_id: str,
-    provider_token: ProviderToken | None = None,
-    prover: Prover | None = None,
-) -> Assembly:
-    """Return the gate of `config` over these schemes and upstreams.
-
-    `minter` signs the assertions of the routes that want them, `published` gives the key set,
-    `provider_token` the access tokens of the providers that people signed in with; `prover` checks
-    what tokens are bound to, and without it no bound token is good.
-    """
+def assemble(config: Config, parts: Parts, gate_id: str) -> Assembly:
+    """Return the gate of `config` made of `parts`."""
     rules = HeaderRules(compiling.identity_names(config))
     forwarding = ForwardingPolicy(config.server.trusted_proxies, config.server.forwarded)
-    router = build_router(
-        config, schemes, upstreams, rules, minter, published, provider_token, prover
-    )
+    router = build_router(config, rules, parts)
     destinations = open_destinations(config, router)
     gate = Gate(
         router=router,

@@ -105,20 +105,25 @@ class Coherence:
         *,
         generation: int = 0,
         clock: Callable[[], float] = boot_time,
+        before: Coherence | None = None,
     ) -> None:
-        """Make an empty cache for `config`; `generation` numbers the configuration (R1)."""
+        """Make an empty cache for `config`; `generation` numbers the configuration (R1).
+
+        `before`: of the configuration before it, whose counters, and memory of those who guess,
+        go on.
+        """
         self._store = config.store
         self.clock = clock
         self.max_staleness_s = config.store.max_staleness
         self.generation = generation
-        self.counters = CoherenceCounters()
-        self.streams = StreamCounters()
+        self.counters: CoherenceCounters = before.counters if before else CoherenceCounters()
+        self.streams: StreamCounters = before.streams if before else StreamCounters()
         self.cache = VerdictCache(
             entries=config.verdicts.entries, size=config.verdicts.bytes, counters=self.counters
         )
         self.flights: dict[Key, asyncio.Future[Finding]] = {}
-        self.guessed_sessions = Attempts()
-        self.forged_tokens = Attempts()
+        self.guessed_sessions: Attempts = before.guessed_sessions if before else Attempts()
+        self.forged_tokens: Attempts = before.forged_tokens if before else Attempts()
         self.forgeries = Forgeries()
         self.tracked: dict[StoreAddress, TrackedStore] = {}
         """One for each store node."""
@@ -152,8 +157,9 @@ class Coherence:
             tracked.start()
 
     async def close(self) -> None:
-        """Close every connection; never raises."""
+        """Close every connection and forget every verdict; never raises."""
         await asyncio.gather(*(tracked.close() for tracked in self.tracked.values()))
+        self.cache.forget_all()
 
 
 class Ledger:

@@ -41,6 +41,8 @@ class Forward:
     """Why it would have been refused, where the route only reports (security.md, S14)."""
     may_be_stale: bool = False
     """True where an outage may be bridged, if the configuration says so (security.md, R8)."""
+    asked: tuple[str | None, bytes, str] | None = None
+    """Host, path and method as they came: what leads to its route under another configuration."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,6 +166,13 @@ class Gate:
             return None
         return found.payload, join(found.path, parsed.query)
 
+    def route_again(self, host: str | None, path: bytes, method: str) -> Route | None:
+        """Return the route of a request that another configuration let in (`Forward.asked`)."""
+        found = self._router.match(host, path, method)
+        if not isinstance(found, FoundRoute) or not isinstance(found.payload, Route):
+            return None
+        return found.payload
+
     # What is asked?
 
     def _read(
@@ -447,6 +454,7 @@ class Gate:
             may_be_stale=changes_nothing(view)
             and route.may_be_stale
             and (identity is None or identity.jkt is None),
+            asked=(asked.host, asked.target.path, view.method),
         )
 
 

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from typing import Final
 
 from proxy.adapters.store.port import Script, Store
+from proxy.config.limit_models import parse_rate
+from proxy.config.models import Config, RouteConfig
 from proxy.core.coherence.attempts import network_of
 from proxy.core.rate import Rate, RateTable, rate_headers
 from proxy.core.revocation import digest
@@ -145,6 +147,48 @@ def by_header(name: bytes) -> KeyOf:
         return f"header {value.decode('latin-1')}"
 
     return key_of
+
+
+class Limiters:
+    """The limiters of one configuration, by route."""
+
+    def __init__(self, config: Config, before: Limiters | None = None) -> None:
+        """Take those of `before` over whose limits are the same, with what they have counted."""
+        self.limits = {route.name: route.limits for route in config.routes}
+        self._limiters: dict[str, Limiter | None] = {}
+        for route in config.routes:
+            is_same = before is not None and before.limits.get(route.name) == route.limits
+            found = before.of(route.name) if before is not None and is_same else None
+            self._limiters[route.name] = found or _limiter(route)
+
+    def of(self, route: str) -> Limiter | None:
+        """Return what counts a route's requests; `None` where nothing is counted."""
+        return self._limiters.get(route)
+
+    def bind(self, store: Store | None, prefix: str) -> None:
+        """Count in `store` from now on, where that is wanted."""
+        for limiter in self._limiters.values():
+            if limiter is not None:
+                limiter.bind(store, prefix)
+
+
+def _limiter(route: RouteConfig) -> Limiter | None:
+    """Return what counts a route's requests; `None` where nothing is counted."""
+    limits = route.limits
+    if limits.rate is None and limits.parallel is None:
+        return None
+    key_of: KeyOf = by_address
+    if limits.per == "subject":
+        key_of = by_subject
+    elif limits.per != "address":
+        key_of = by_header(limits.per.header.lower().encode("ascii"))
+    return Limiter(
+        route.name,
+        rate=None if limits.rate is None else Rate(*parse_rate(limits.rate)),
+        key_of=key_of,
+        is_shared=limits.in_ == "store",
+        parallel=limits.parallel,
+    )
 
 
 async def limited(decision: Decision, view: RequestView, now: float) -> Decision:

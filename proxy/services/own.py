@@ -99,10 +99,11 @@ class OwnServices:
     oidc: OidcLogin | None = None
     """Logins with OpenID Connect providers; `None` where there are none."""
 
-    async def close(self) -> None:
-        """End the process that checks passwords."""
-        if self.login.users is not None:
-            await self.login.users.close()
+    async def close(self, other: OwnServices | None = None) -> None:
+        """End the process that checks passwords, unless `other` goes on with the same users."""
+        users = self.login.users
+        if users is not None and (other is None or other.login.users is not users):
+            await users.close()
 
 
 def own_endpoints(config: Config) -> Iterator[OwnEndpoint]:

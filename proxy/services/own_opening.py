@@ -33,8 +33,13 @@ def open_own_services(
     destinations: Destinations,
     audit: Audit,
     oidc: OidcLogin | None,
+    before: OwnServices | None = None,
 ) -> OwnServices | None:
-    """Return what the endpoints work with; `None` where there are none. `close` ends it."""
+    """Return what the endpoints work with; `None` where there are none. `close` ends it.
+
+    `before`: of the configuration before it, whose users go on where their file is the same: what
+    has changed in it meanwhile is not missed (R6).
+    """
     login = config.login
     if login is None:
         return None
@@ -42,8 +47,10 @@ def open_own_services(
         raise StoreUnavailable("the gate's own endpoints need a store, and none was opened")
     users = None
     if login.users is not None:
-        users = Users(WatchedUsers(login.users.file), Passwords())
-        users.load()
+        users = None if before is None else before.login.users
+        if users is None or users.file != login.users.file:
+            users = Users(WatchedUsers(login.users.file), Passwords())
+            users.load()
     otp = open_otp(config, store)
     second_step = open_second_step(config, store, otp)
     service = LoginService(

@@ -16,6 +16,7 @@ from proxy.config.request_line import RequestLine
 from proxy.model import Header, Identity, Peer, RequestView
 from proxy.services.assembly import Assembly, assemble
 from proxy.services.proofs import Prover
+from proxy.services.routes import Parts
 from proxy.services.schemes.port import Scheme
 
 STRANGER: Final = Peer("192.0.2.1", 49152, is_unix=False, is_tls=False)
@@ -44,15 +45,8 @@ def assemble_rehearsal(
         for name, upstream in config.upstreams.items()
     }
     configured = config.server.id
-    return assemble(
-        config,
-        schemes,
-        upstreams,
-        minter=UnsignedMinter(),
-        published=lambda: b"",
-        gate_id=GATE_ID if configured == "random" else configured,
-        prover=prover,
-    )
+    parts = Parts(schemes, upstreams, lambda: b"", UnsignedMinter(), prover=prover)
+    return assemble(config, parts, GATE_ID if configured == "random" else configured)
 
 
 def request_view(

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from proxy.adapters.upstreams import Upstream
-from proxy.config.limit_models import parse_rate
 from proxy.config.login_models import bare_name
 from proxy.config.models import Config, RouteConfig, SessionSchemeConfig
 from proxy.core.cross_site import CrossSitePolicy
 from proxy.core.headers import HeaderRules, compile_pass_headers
 from proxy.core.login_state import cookie_names
 from proxy.core.own_cookies import SECOND_STEP, STATE
-from proxy.core.rate import Rate
 from proxy.core.responses import ResponsePlan
 from proxy.core.routing import Router, RouteSpec
 from proxy.model import Header, Identity
@@ -21,7 +20,7 @@ from proxy.services import compile as compiling
 from proxy.services.asked import Page, Payload, Reserved
 from proxy.services.credentials import CredentialPlan
 from proxy.services.issuing import metadata
-from proxy.services.limits import KeyOf, Limiter, by_address, by_header, by_subject
+from proxy.services.limits import Limiters
 from proxy.services.own import own_endpoints
 from proxy.services.proofs import Prover
 from proxy.services.route import Assertions, ProviderToken, Route
@@ -39,20 +38,29 @@ class Minter(Protocol):
         ...
 
 
-def build_router(
-    config: Config,
-    schemes: Mapping[str, Scheme],
-    upstreams: Mapping[str, Upstream],
-    rules: HeaderRules,
-    minter: Minter | None,
-    published: Callable[[], bytes],
-    provider_token: ProviderToken | None = None,
-    prover: Prover | None = None,
-) -> Router[Payload]:
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a gate is put together from: real schemes or stand-ins, connected stores or none."""
+
+    schemes: Mapping[str, Scheme]
+    upstreams: Mapping[str, Upstream]
+    published: Callable[[], bytes]
+    """Gives the key set."""
+    minter: Minter | None = None
+    """Signs the assertions of the routes that want them."""
+    provider_token: ProviderToken | None = None
+    """Gives the access tokens of the providers that people signed in with."""
+    prover: Prover | None = None
+    """Checks what tokens are bound to; without it no bound token is good."""
+    limiters: Limiters | None = None
+    """Count requests; `None`: new ones."""
+
+
+def build_router(config: Config, rules: HeaderRules, parts: Parts) -> Router[Payload]:
     """Return the router over every route, and the gate's own paths under every host it serves."""
-    builder = _RouteBuilder(config, schemes, upstreams, rules, minter, provider_token, prover)
+    builder = _RouteBuilder(config, rules, parts)
     specs: list[RouteSpec[Payload]] = compiling.route_specs(config, builder.build)
-    keys = Reserved(Page(b"application/jwk-set+json", published, b"public, max-age=300"))
+    keys = Reserved(Page(b"application/jwk-set+json", parts.published, b"public, max-age=300"))
     base = compiling.own_path(config)
     for host in compiling.reserved_hosts(config):
         specs.append(_reserved("latchgate: reserved", host, f"{base}/**", Reserved()))
@@ -123,45 +131,19 @@ def _own_words(route: RouteConfig) -> frozenset[str]:
     return frozenset({"DPoP-Nonce"} if route.dpop == "nonce" else ())
 
 
-def _limiter(route: RouteConfig) -> Limiter | None:
-    """Return what counts a route's requests; `None` where nothing is counted."""
-    limits = route.limits
-    if limits.rate is None and limits.parallel is None:
-        return None
-    key_of: KeyOf = by_address
-    if limits.per == "subject":
-        key_of = by_subject
-    elif limits.per != "address":
-        key_of = by_header(limits.per.header.lower().encode("ascii"))
-    return Limiter(
-        route.name,
-        rate=None if limits.rate is None else Rate(*parse_rate(limits.rate)),
-        key_of=key_of,
-        is_shared=limits.in_ == "store",
-        parallel=limits.parallel,
-    )
-
-
 class _RouteBuilder:
     """Compiles routes of one configuration."""
 
-    def __init__(
-        self,
-        config: Config,
-        schemes: Mapping[str, Scheme],
-        upstreams: Mapping[str, Upstream],
-        rules: HeaderRules,
-        minter: Minter | None,
-        provider_token: ProviderToken | None,
-        prover: Prover | None,
-    ) -> None:
+    def __init__(self, config: Config, rules: HeaderRules, parts: Parts) -> None:
+        schemes = parts.schemes
         self._config = config
         self._schemes = schemes
-        self._upstreams = upstreams
+        self._upstreams = parts.upstreams
         self._rules = rules
-        self._minter = minter
-        self._provider_token = provider_token
-        self._prover = prover
+        self._minter = parts.minter
+        self._provider_token = parts.provider_token
+        self._prover = parts.prover
+        self._limiters = parts.limiters or Limiters(config)
         self._native_cookies = frozenset[bytes]().union(
             *(_cookies_of(scheme) for scheme in schemes.values() if scheme.is_native)
         )
@@ -239,7 +221,7 @@ class _RouteBuilder:
             local_responses=local,
             secure_responses=plan(protected, is_secure=True) if dressing.hsts else None,
             dressing=dressing,
-            limiter=_limiter(route),
+            limiter=self._limiters.of(route.name),
             body_size=route.limits.body_size,
         )
 

@@ -13,7 +13,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from proxy.adapters.tasks import spawn
@@ -24,6 +24,7 @@ from proxy.model import Authenticated, Identity, Refusal
 from proxy.services.authenticate import Held
 from proxy.services.coherence import Coherence
 from proxy.services.decision import Forward
+from proxy.services.endings import OVER, UNCONFIRMED, Ending
 from proxy.services.gate import decide_again
 from proxy.services.route import Route
 
@@ -42,25 +43,8 @@ PARALLEL: Final = 64
 """Credentials that are decided again at a time: more would make the store's answers late."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """Why a connection has to end. `code` is for the log and, in a close frame, for the client."""
-
-    code: str
-    """`stream_revoked`, `stream_expired` or `stream_unconfirmed`."""
-    detail: str
-    refusal: Refusal
-    """What a client is told that has had no answer yet."""
-
-
-_UNCONFIRMED: Final = Ending(
-    "stream_unconfirmed",
-    "not confirmed in max_staleness",
-    Refusal("store_unavailable", "not confirmed in max_staleness"),
-)
-
-_OVER: Final = Refusal("session_unknown", "it was taken back while the route only reported")
-
+Renew = Callable[[Forward], Forward | Refusal]
+"""Says what another configuration makes of a decision; must not wait."""
 End = Callable[[Ending], None]
 """Ends one connection. Called at most once; must not wait, and may close its stream."""
 Activity = Callable[[], int]
@@ -70,7 +54,9 @@ Activity = Callable[[], int]
 class Stream:
     """One open connection that hangs on a verdict."""
 
-    __slots__ = ("_decision", "_entered_at", "_group", "_seen", "_vigil", "activity", "end")
+    __slots__ = (
+        "_decision", "_entered_at", "_group", "_refused", "_seen", "_vigil", "activity", "end",
+    )  # fmt: skip
 
     def __init__(self, vigil: Vigil, decision: Forward, activity: Activity, end: End) -> None:
         self._vigil = vigil
@@ -78,6 +64,8 @@ class Stream:
         self._group: _Group | None = None
         self._entered_at = 0.0
         self._seen = 0
+        self._refused: Refusal | None = None
+        """Why another configuration lets it in no more: it ends if it takes long."""
         self.activity = activity
         self.end = end
 
@@ -139,6 +127,10 @@ class Vigil:
         """Told route and code where report mode lets go on what would have ended (S14)."""
         self._reported: dict[Stream, None] = {}
         """Streams that only report mode keeps open: they end with it."""
+        self._open: dict[Stream, None] = {}
+        """Streams that nothing is asked of, as long as the configuration stays."""
+        self._successor: Vigil | None = None
+        self._renew: Renew
         self._young: dict[Stream, None] = {}
         """Exchanges in the order of their beginning."""
         self._groups: dict[object, _Group] = {}
@@ -150,28 +142,57 @@ class Vigil:
         self._is_closed = False
 
     def tunnel(self, decision: Forward, activity: Activity, end: End) -> Stream | None:
-        """Watch a tunnel from now on; `None` on a public route, where nothing is to be watched."""
-        if decision.reported is not None:
-            return self._tolerate(Stream(self, decision, activity, end))
-        if not decision.held or decision.identity is None:
-            return None
+        """Watch a tunnel from now on; `None` where it had to end at once."""
         stream = Stream(self, decision, activity, end)
-        self._watch(stream)
+        if self._successor is not None:
+            self._successor.inherit(stream, self._renew)
+            return stream if stream._refused is None else None  # noqa: SLF001 - the two are one unit
+        self._admit(stream)
         return stream
 
     # hot: every guarded request; nearly all of them are over before the first look
     def exchange(self, decision: Forward, activity: Activity, end: End) -> Stream | None:
-        """Watch a request and its answer, once they take long; `None` on a public route."""
-        if decision.reported is not None:
-            return self._tolerate(Stream(self, decision, activity, end))
-        if not decision.held or decision.identity is None:
-            return None
+        """Watch a request and its answer, once they take long."""
         stream = Stream(self, decision, activity, end)
         stream._entered_at = self._mono()  # noqa: SLF001 - the two are one unit
-        self._young[stream] = None
-        if self._timer is None:
-            self._arm(self.after_s)
+        if self._successor is not None:
+            self._successor.inherit(stream, self._renew, is_young=True)
+        elif decision.held and decision.identity is not None and decision.reported is None:
+            self._grow(stream)
+        else:
+            self._admit(stream)
         return stream
+
+    def succeed(self, successor: Vigil, renew: Renew) -> None:
+        """Leave every stream to the vigil of another configuration, those still to come as well (R7).
+
+        `renew` says what that configuration makes of a decision; whoever it refuses is ended, if
+        not at once then when it takes long.
+        """
+        self._successor, self._renew = successor, renew
+        watched = [stream for group in self._groups.values() for stream in group.streams]
+        young = dict(self._young)
+        for stream in (*young, *self._reported, *self._open, *watched):
+            self._closed(stream)
+            successor.inherit(stream, renew, is_young=stream in young)
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def inherit(self, stream: Stream, renew: Renew, *, is_young: bool = False) -> None:
+        """Watch a stream that another configuration let in."""
+        if self._successor is not None:
+            self._successor.inherit(stream, self._renew, is_young=is_young)
+            return
+        stream._vigil = self  # noqa: SLF001 - the two are one unit
+        renewed = renew(stream._decision)  # noqa: SLF001 - the two are one unit
+        if isinstance(renewed, Refusal):
+            stream._refused = renewed  # noqa: SLF001 - the two are one unit
+        else:
+            stream._decision = renewed  # noqa: SLF001 - the two are one unit
+        if is_young:
+            self._grow(stream)
+        else:
+            self._admit(stream)
 
     async def close(self) -> None:
         """Watch nothing any more; never raises."""
@@ -184,24 +205,44 @@ class Vigil:
             await asyncio.wait(self._workers)
         self._young.clear()
         self._reported.clear()
+        self._open.clear()
         for group in tuple(self._groups.values()):
             self._release(group)
 
     # Streams
 
-    def _tolerate(self, stream: Stream) -> Stream:
+    def _grow(self, stream: Stream) -> None:
+        """Look at a request again when it is old enough: nearly all of them are over by then."""
+        self._young[stream] = None
+        if self._timer is None:
+            self._arm(self.after_s)
+
+    def _admit(self, stream: Stream) -> None:
+        """Begin to watch a stream, or end it if it may not stay."""
+        decision, refused = stream._decision, stream._refused  # noqa: SLF001 - the two are one unit
+        if refused is not None:
+            detail = f"after a reload: {refused.code}: {refused.detail}"
+            self.counters.ended_revoked += 1
+            stream.end(Ending("stream_revoked", detail, refused))
+        elif decision.reported is not None:
+            self._tolerate(stream)
+        elif decision.held and decision.identity is not None:
+            self._watch(stream)
+        else:
+            self._open[stream] = None
+
+    def _tolerate(self, stream: Stream) -> None:
         """Let a stream go on that would be refused, until its route enforces (S14)."""
         self._reported[stream] = None
         if self._timer is None:
             self._arm(LOOK_S)
-        return stream
 
     def _end_reported(self, now: float) -> None:
         """End what was open only because its route did not enforce yet."""
         over = [stream for stream in self._reported if not stream._decision.route.reports(now)]  # noqa: SLF001 - the two are one unit
         for stream in over:
             self._reported.pop(stream, None)
-            refusal = stream._decision.reported or _OVER  # noqa: SLF001 - the two are one unit
+            refusal = stream._decision.reported or OVER  # noqa: SLF001 - the two are one unit
             self.counters.ended_expired += 1
             stream.end(Ending("stream_expired", f"report mode is over: {refusal.code}", refusal))
 
@@ -251,6 +292,7 @@ class Vigil:
     def _closed(self, stream: Stream) -> None:
         self._young.pop(stream, None)
         self._reported.pop(stream, None)
+        self._open.pop(stream, None)
         group, stream._group = stream._group, None  # noqa: SLF001 - the two are one unit
         if group is None:
             return
@@ -300,7 +342,7 @@ class Vigil:
             if not self._is_grown(stream, mono):
                 break
             del self._young[stream]
-            self._watch(stream)
+            self._admit(stream)
         due_at = mono + LOOK_S
         for group in tuple(self._groups.values()):
             self._look_at(group, mono, now)
@@ -316,7 +358,7 @@ class Vigil:
         self._note_use(group, now)
         match group.watch.look(mono, now):
             case "end":
-                self._end(group, _UNCONFIRMED)
+                self._end(group, UNCONFIRMED)
             case "ask":
                 self._ask(group)
             case "check":
@@ -367,7 +409,7 @@ class Vigil:
     async def _settled(self, stream: Stream) -> None:
         if stream in self._young and self._is_grown(stream, self._mono()):
             del self._young[stream]
-            self._watch(stream)
+            self._admit(stream)
         group = stream._group  # noqa: SLF001 - the two are one unit
         while group is not None and group.is_busy and not self._is_closed:
             if group.settled is None:

@@ -45,6 +45,23 @@ class RunningGate:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    async def reload(self, path: Path, text: str) -> None:
+        """Serve another configuration on the connections that are open."""
+        await self.replace(await self.prepare(path, text))
+
+    async def prepare(self, path: Path, text: str) -> Runtime:
+        path.write_text(text)
+        return await Runtime.start(load(path), before=self.runtime, watches_revocations=True)
+
+    async def replace(self, after: Runtime) -> None:
+        before, self.runtime = self.runtime, after
+        pending = self.server.adopt(after)
+        await pending.ended()
+        await before.close(None, after=after)
+
+    async def close(self) -> None:
+        await self.runtime.close()
+
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", self.port)
 
@@ -100,9 +117,9 @@ async def start_gate(
             loaded = load(path)
             options.setdefault("watches_revocations", True)
             runtime = await Runtime.start(loaded, **options)
-            stack.push_async_callback(runtime.close)
             sock = bind()
             gate = RunningGate(sock.getsockname()[1], runtime)
+            stack.push_async_callback(gate.close)
             gate.server = GateServer(runtime, access_log=gate.log, express=lane)
             gate.lane = lane
             await gate.server.start([sock])

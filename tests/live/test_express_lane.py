@@ -406,7 +406,8 @@ async def test_s15_an_id_that_a_trusted_peer_chose_stays_text_in_the_log(before,
     log = AccessLog(
         lambda data: written.write(data) and None, Clock(time.time), "test", is_json=True
     )
-    gate.server._access_log = gate.server._json_log = log
+    serving = gate.server._serving
+    serving._access_log = serving._json_log = log
     chosen = 'a","subject":"root"'
     line = await connect(gate)
     await line.ask(get(b"/api", bearer(), b"X-Request-Id: " + chosen.encode()))
@@ -424,7 +425,7 @@ async def test_a_log_that_fails_costs_no_request(before, connect, caplog):
     def broken(_record):
         raise OSError("no space left")
 
-    gate.server._access_log = broken
+    gate.server._serving._access_log = broken
     line = await connect(gate)
     for _ in range(3):
         assert (await line.ask(get())).startswith(b"HTTP/1.1 200 ")

@@ -22,10 +22,10 @@ from aiohttp.test_utils import TestServer
 
 from proxy.core.revocation import RevocationKeys
 from proxy.model import Refusal
+from proxy.services.endings import Ending
 from proxy.services.revocations import Revocations
 from proxy.services.schemes.build import open_sessions
 from proxy.services.sessions import Login
-from proxy.services.vigil import Ending
 
 SECRET = "s" * 64
 ISSUER = "https://id.test"

@@ -137,16 +137,21 @@ async def open_link(
     Raises `LinkLost` or `ReplyError`; on cancellation nothing stays open.
     """
     loop = asyncio.get_running_loop()
+    link = make()
     try:
         if address.socket_path:
-            _, link = await loop.create_unix_connection(make, address.socket_path)
+            await loop.create_unix_connection(lambda: link, address.socket_path)
         else:
-            transport, link = await loop.create_connection(
-                make, address.host, address.port, ssl=context
+            transport, _ = await loop.create_connection(
+                lambda: link, address.host, address.port, ssl=context
             )
             _keep_alive(transport)
     except (OSError, ssl.SSLError) as error:
         raise LinkLost(reason_of(error)) from None
+    except asyncio.CancelledError:
+        await asyncio.sleep(0)  # in which the transport that was made already is told of
+        await link.close()
+        raise
     try:
         replies = [link.send(*command) for command in _greeting(address)]
         await _settled(replies)

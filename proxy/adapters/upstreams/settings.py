@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
 
 from proxy.config.addresses import UpstreamServer
 from proxy.config.upstream_models import HashBalance, UpstreamConfig, UpstreamTlsConfig
@@ -46,8 +48,10 @@ class UpstreamSettings:
     """Life of an unused connection."""
     tunnel_s: float | None = None
     """Without a byte in a tunnel, in either direction; `None`: no bound."""
-    tls: ssl.SSLContext | None = field(default=None, repr=False)
+    tls: ssl.SSLContext | None = field(default=None, repr=False, compare=False)
     """Needed where a server is https."""
+    tls_files: bytes = field(default=b"", repr=False)
+    """Digest of what `tls` was made of: two contexts are never equal."""
     server_name: str | None = None
     """The name asked for and checked in TLS; default the server's host."""
     own_addresses: frozenset[OwnAddress] = frozenset()
@@ -81,6 +85,7 @@ class UpstreamSettings:
             keepalive_s=config.timeouts.keepalive,
             tunnel_s=config.timeouts.tunnel,
             tls=tls_context(config.tls) if has_tls else None,
+            tls_files=_digest(config.tls) if has_tls else b"",
             server_name=config.tls.server_name,
             own_addresses=own_addresses,
             ejection=_ejection(config),
@@ -110,6 +115,13 @@ def _check(config: UpstreamConfig) -> HealthCheck | None:
         failures=health.failures,
         host=config.host.encode("ascii") if is_named else None,
     )
+
+
+def _digest(config: UpstreamTlsConfig) -> bytes:
+    found = sha256()
+    for file in (config.ca, config.cert, config.key):
+        found.update(b"-" if file is None else sha256(Path(file).read_bytes()).digest())
+    return found.digest()
 
 
 def tls_context(config: UpstreamTlsConfig) -> ssl.SSLContext:

@@ -103,8 +103,11 @@ class Upstream:
             exchange.attach(connection, None)
         return exchange
 
-    async def close(self, drain_s: float) -> None:
-        """Take no more requests, give those in flight `drain_s` seconds, then close everything."""
+    async def close(self, drain_s: float | None) -> None:
+        """Take no more requests, give those in flight `drain_s` seconds, then close everything.
+
+        `None`: as long as they take; a tunnel may take days.
+        """
         self.is_closing = True
         for check in self._checks:
             check.cancel()
@@ -118,7 +121,7 @@ class Upstream:
             self._timer.cancel()
             self._timer = None
 
-    async def _wait_until_empty(self, bound_s: float) -> None:
+    async def _wait_until_empty(self, bound_s: float | None) -> None:
         if not self._connections:
             return
         self._emptied = asyncio.get_running_loop().create_future()

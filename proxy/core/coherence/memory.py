@@ -103,6 +103,12 @@ class Memory(Generic[T]):
         while len(self._table) > self._entries or self.size > self._size:
             self._evict()
 
+    def clear(self) -> None:
+        """Forget everything, and tell nobody."""
+        self._table.clear()
+        self._index.clear()
+        self.size = 0
+
     def discard(self, key: Key, cause: Cause) -> None:
         """Forget what is remembered under `key`, if anything is."""
         entry = self._table.pop(key, None)

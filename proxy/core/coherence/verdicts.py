@@ -167,6 +167,11 @@ class VerdictCache:
         self._refusals.discard(key, cause)
         self._pins.discard(key)
 
+    def forget_all(self) -> None:
+        """Be empty: nobody asks it any more."""
+        self._verdicts.clear()
+        self._refusals.clear()
+
     def _evicted(self, cause: Cause) -> None:
         name = f"evicted_{cause}"
         setattr(self.counters, name, getattr(self.counters, name) + 1)

@@ -233,9 +233,14 @@ async def test_what_was_closed_is_not_ended(bench):
 
 async def test_a_public_route_is_not_watched(bench):
     """`auth: none`: no credential is evaluated, so none can be lost."""
-    assert await bench.open(b"/open", []) is None
+    stream = await bench.open(b"/open", [])
     decision = await bench.decide(b"/open", [])
-    assert bench.vigil.exchange(decision, lambda: 0, bench.ended.append) is None
+    other = bench.vigil.exchange(decision, lambda: 0, bench.ended.append)
+    assert bench.counters.watched == 0
+    assert not bench.vigil._young
+    stream.close()
+    other.close()
+    assert not bench.vigil._open
 
 
 async def test_a_short_response_is_never_watched(bench):
