@@ -12,6 +12,7 @@ from proxy.config.decision_models import CallerConfig, DecisionConfig, DialectNa
 from proxy.config.login_models import LoginConfig, LoginSessionsConfig
 from proxy.config.policy_models import PolicyActor, PolicyTest
 from proxy.config.provider_models import ProviderConfig, ProviderIdentityMapping
+from proxy.config.redirect_models import RedirectConfig
 from proxy.config.response_models import HstsConfig, ResponseHeadersConfig
 from proxy.config.route_models import (
     ClaimRule,
@@ -87,6 +88,7 @@ __all__ = [
     "PolicyTest",
     "ProviderConfig",
     "ProviderIdentityMapping",
+    "RedirectConfig",
     "RequireConfig",
     "ResponseHeadersConfig",
     "RolesRule",
@@ -124,6 +126,8 @@ class Config(Section):
     """The listener of the admin API; absent: there is none."""
     decision: DecisionConfig | None = None
     """The listener that other proxies ask; absent: there is none."""
+    redirect: RedirectConfig | None = None
+    """The listener that sends clients from http to https; absent: there is none."""
     store: StoreConfig = StoreConfig()
     """Where sessions and revocations are kept."""
     upstreams: dict[Name, UpstreamConfig] = Field(default={})

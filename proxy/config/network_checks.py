@@ -31,6 +31,9 @@ def listeners(survey: Survey) -> Iterator[tuple[tuple[str | int, ...], Address]]
         yield ("admin", "listen"), survey.config.admin.listen
     if survey.config.decision is not None:
         yield ("decision", "listen"), survey.config.decision.listen
+    if survey.config.redirect is not None:
+        for index, address in enumerate(survey.config.redirect.listen):
+            yield ("redirect", "listen", index), address
 
 
 def check_listeners(survey: Survey) -> Iterator[Problem]:

@@ -34,6 +34,12 @@ def announce(
     yield from public_lines(config)
 
 
+def redirect_lines(addresses: Iterable[Address]) -> Iterator[str]:
+    """Yield where clients are sent on to https."""
+    for address in addresses:
+        yield f"redirects to https on {_url(address, has_tls=False)}"
+
+
 def public_lines(config: Config) -> Iterator[str]:
     """Yield which routes let anybody in: the first thing to know about a gate."""
     public = [route for route in config.routes if not route.auth]

@@ -47,6 +47,8 @@ class Boot:
     port]`, or a path."""
     decision_sockets: list[int] = field(default_factory=list)
     """Descriptors of the decision listener's sockets, which it inherits likewise."""
+    redirect_sockets: list[int] = field(default_factory=list)
+    """Descriptors of the sockets of the listener that leads to https."""
     log_format: LogFormat = "auto"
     """What `log.format` says, or the command line instead of it."""
     store: dict[str, Any] | None = field(default=None, repr=False)

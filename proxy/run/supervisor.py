@@ -19,7 +19,7 @@ from proxy.adapters.upstreams import OwnAddress
 from proxy.config.addresses import Address
 from proxy.config.loader import LoadedConfig
 from proxy.run import messages
-from proxy.run.announce import announce
+from proxy.run.announce import announce, redirect_lines
 from proxy.run.channel import ChannelError, Message
 from proxy.run.control import ControlError, ControlSocket, served_file
 from proxy.run.cores import usable_cores
@@ -75,6 +75,7 @@ class Supervisor:
         self._own_addresses: list[OwnAddress] = []
         self._listeners: Listeners
         self._asked: Listeners
+        self._led: Listeners
         self._beside = beside
         self._ready = asyncio.Event()
         self._stop = asyncio.Event()
@@ -120,9 +121,14 @@ class Supervisor:
         self._asked = bind_all([] if decision is None else [decision.listen], self._crew.size)
         stack.callback(self._asked.remove_files)
         stack.callback(self._asked.close)
+        redirect = self._config.redirect
+        self._led = bind_all([] if redirect is None else redirect.listen, self._crew.size)
+        stack.callback(self._led.remove_files)
+        stack.callback(self._led.close)
         health, admin = self._shared.bind(), self._shared.bind_admin()
         self._say_start(health, admin)
-        for address in (*self._listeners.addresses, *self._asked.addresses, *health, *admin):
+        worked = (*self._listeners.addresses, *self._asked.addresses, *self._led.addresses)
+        for address in (*worked, *health, *admin):
             is_tcp = address.path is None
             self._own_addresses.append(
                 (address.host, address.port) if is_tcp else str(address.path)
@@ -184,7 +190,7 @@ class Supervisor:
             decision=self._asked.addresses,
             has_store=needs_store(self._config),
         )
-        for line in lines:
+        for line in (*lines, *redirect_lines(self._led.addresses)):
             _log.info("%s", line)
         for state in report_states(self._config, time.time()):
             _log.warning("%s", state)
@@ -221,9 +227,9 @@ class Supervisor:
         """Start one worker and stay with it until its process is gone."""
         self._crew.started(number)
         try:
-            process = await WorkerProcess.start(
-                self._boot(number), [*self._listeners.of(number), *self._asked.of(number)]
-            )
+            listening = (self._listeners, self._asked, self._led)
+            sockets = [sock for each in listening for sock in each.of(number)]
+            process = await WorkerProcess.start(self._boot(number), sockets)
         except (OSError, ValueError, ChannelError) as error:
             _log.error("worker %d cannot be started: %s", number, error)
             return
@@ -253,6 +259,7 @@ class Supervisor:
             base=str(self._loaded.base),
             sockets=[sock.fileno() for sock in self._listeners.of(number)],
             decision_sockets=[sock.fileno() for sock in self._asked.of(number)],
+            redirect_sockets=[sock.fileno() for sock in self._led.of(number)],
             own_addresses=self._own_addresses,
             log_format=self._log_format,
             store=None if address is None else address.to_json(),
@@ -310,6 +317,7 @@ class Supervisor:
         # Each worker now has the only copy of its sockets: when it closes them they are closed.
         self._listeners.close()
         self._asked.close()
+        self._led.close()
         everybody = spawn(_all(tending), name="end of the workers")
         hurry = spawn(self._hurry.wait(), name="second signal")
         for number, process in list(self._processes.items()):

@@ -26,6 +26,7 @@ from proxy.adapters.upstreams import OwnAddress
 from proxy.config.models import Config
 from proxy.core.revocation import Believed
 from proxy.edge.decision import DecisionServer
+from proxy.edge.redirect import RedirectServer
 from proxy.edge.server import GateServer
 from proxy.edge.tls import server_context
 from proxy.errors import ProxyError
@@ -65,6 +66,7 @@ class Worker:
         self._runtime: Runtime
         self._server: GateServer
         self._decision: DecisionServer | None = None
+        self._redirect: RedirectServer | None = None
         self._drain_at = asyncio.Event()
         self._drain_s = self._loaded.config.server.drain
         self._hurried = asyncio.Event()
@@ -116,6 +118,7 @@ class Worker:
         await self._server.start([sock for sock in sockets if sock not in unix], self._tls())
         await self._server.start(unix)
         await self._start_decision(telemetry)
+        await self._start_redirect(telemetry)
         gc.collect()
         gc.freeze()  # what was loaded stays, and need not be looked through again and again
         gc.set_threshold(*GC_THRESHOLDS)
@@ -128,6 +131,15 @@ class Worker:
         self._decision = DecisionServer(self._runtime, config, counters, telemetry.access)
         await self._decision.start(
             [socket.socket(fileno=descriptor) for descriptor in self._boot.decision_sockets]
+        )
+
+    async def _start_redirect(self, telemetry: Telemetry) -> None:
+        config = self._loaded.config
+        if config.redirect is None:
+            return
+        self._redirect = RedirectServer(config, self._server.counters, telemetry.access)
+        await self._redirect.start(
+            [socket.socket(fileno=descriptor) for descriptor in self._boot.redirect_sockets]
         )
 
     def _tls(self) -> ssl.SSLContext | None:
@@ -183,10 +195,9 @@ class Worker:
             _log.warning("connections to stores or upstreams did not close in time")
 
     async def _end(self, timeout_s: float) -> None:
-        """Drain both listeners at once."""
-        decision = self._decision
-        ends = [self._server.drain(timeout_s)]
-        ends += [] if decision is None else [decision.drain(timeout_s)]
+        """Drain all listeners at once."""
+        servers = (self._server, self._decision, self._redirect)
+        ends = [server.drain(timeout_s) for server in servers if server is not None]
         await asyncio.gather(*ends)
 
     def _accept_keys(self, scheme: str, document: dict[str, object]) -> None:

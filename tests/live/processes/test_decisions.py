@@ -1,4 +1,4 @@
-"""The decision listener of a whole gate: every worker answers there, and it ends with them."""
+"""The decision and redirect listeners of a whole gate: every worker answers there, and they end with them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ CONFIG = """
 server: {{listen: "127.0.0.1:0", workers: 2}}
 health: none
 decision: {{listen: "unix:{socket}", callers: [{{from: unix, dialect: haproxy}}]}}
+redirect: {{listen: "unix:{led}", hosts: [a.test]}}
 upstreams: {{app: {{servers: ["http://127.0.0.1:{port}"]}}}}
 routes: [{{match: {{path: "/**"}}, auth: none, upstream: app}}]
 """
@@ -19,10 +20,15 @@ QUESTION = (
 
 
 async def test_the_workers_of_a_gate_answer_questions(serve, application, tmp_path):
-    """The supervisor binds the socket, the workers answer on it, and its file goes with the gate."""
-    socket = tmp_path / "d.sock"
-    gate = await serve(CONFIG.format(socket=socket, port=application.port))
+    """The supervisor binds the sockets, the workers answer on them, and their files go with the gate."""
+    socket, led = tmp_path / "d.sock", tmp_path / "r.sock"
+    gate = await serve(CONFIG.format(socket=socket, led=led, port=application.port))
     await gate.ready()
+    reader, writer = await asyncio.open_unix_connection(str(led))
+    writer.write(b"GET /a HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n")
+    async with asyncio.timeout(20):
+        assert b"\r\nLocation: https://a.test/a\r\n" in await reader.read()
+    writer.close()
     reader, writer = await asyncio.open_unix_connection(str(socket))
     writer.write(QUESTION)
     async with asyncio.timeout(20):
@@ -34,3 +40,4 @@ async def test_the_workers_of_a_gate_answer_questions(serve, application, tmp_pa
     gate.send(signal.SIGTERM)
     assert await gate.exit() == 0
     assert not socket.exists()
+    assert not led.exists()

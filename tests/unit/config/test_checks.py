@@ -6,6 +6,7 @@ from proxy.config.decision_checks import CHECKS as DECISION
 from proxy.config.login_checks import CHECKS as LOGIN
 from proxy.config.network_checks import CHECKS as NETWORK
 from proxy.config.provider_checks import CHECKS as PROVIDERS
+from proxy.config.redirect_checks import CHECKS as REDIRECT
 from proxy.config.response_checks import CHECKS as RESPONSES
 from proxy.config.route_checks import CHECKS as ROUTES
 from proxy.config.scheme_checks import CHECKS as SCHEMES
@@ -20,6 +21,7 @@ def test_every_check_runs():
         *SCHEMES,
         *ROUTES,
         *NETWORK,
+        *REDIRECT,
         *RESPONSES,
         *DECISION,
         *STORE,

@@ -114,5 +114,5 @@ def test_the_nearest_word_is_found():
 def test_a_misplaced_key_is_found():
     """Some keys have one place only, wherever they were written."""
     assert places_of("jwks_url") == ("schemes.*.keys.jwks_url",)
-    assert len(places_of("listen")) == 4
+    assert len(places_of("listen")) == 5
     assert places_of("nonsense") == ()

@@ -3,7 +3,7 @@ from __future__ import annotations
 from proxy import __version__
 from proxy.config.addresses import Address
 from proxy.config.models import Config
-from proxy.run.announce import announce, public_lines
+from proxy.run.announce import announce, public_lines, redirect_lines
 
 UPSTREAM = {"app": {"servers": ["http://127.0.0.1:9001"]}}
 OPEN = {"name": "landing", "match": {"path": "/"}, "auth": "none", "upstream": "app"}
@@ -33,6 +33,13 @@ def test_the_start_says_where_how_many_which_store_and_what_is_public():
         "store: none needed",
         "public (auth: none): any method */ -> app (landing)",
     ] == list(lines)
+
+
+def test_the_start_says_where_clients_are_sent_to_https():
+    """The listener is there for one thing."""
+    assert list(redirect_lines([Address("0.0.0.0", 80)])) == [
+        "redirects to https on http://0.0.0.0:80"
+    ]
 
 
 def test_a_store_is_named_without_its_password():
