@@ -48,7 +48,7 @@ class Several(dict):
 
 def test_the_page_names_every_sample():
     """Each file of config/ stands in the table, but the schema and the full example."""
-    named = set(re.findall(r"`([a-z-]+\.(?:ya?ml|conf|service|json)|kubernetes)`", PAGE))
+    named = set(re.findall(r"`([a-z-]+\.(?:ya?ml|conf|service|json)|kubernetes|sentinel)`", PAGE))
     there = {path.name for path in (ROOT / "config").iterdir()}
 
     assert there - named == {"latchgate.schema.json", "latchgate.yaml"} - named

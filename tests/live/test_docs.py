@@ -35,6 +35,7 @@ SHOWN_ELSEWHERE = {
     # Commands for other machines: tests/unit/test_operations_page.py knows them, tests/container the files.
     "docs/deploy.md",
     "docs/kubernetes.md",
+    "docs/two-gates.md",  # tests/live/test_two_gates.py
     "docs/operations.md",
     "docs/upgrade.md",
 }
