@@ -36,6 +36,7 @@ from proxy.config.secret import Secret
 from proxy.config.server_models import (
     AdminConfig,
     BrandingConfig,
+    CertificateConfig,
     HealthConfig,
     LimitsConfig,
     LogConfig,
@@ -66,6 +67,7 @@ __all__ = [
     "AdminConfig",
     "BrandingConfig",
     "CallerConfig",
+    "CertificateConfig",
     "ClaimRule",
     "ClientConfig",
     "Config",

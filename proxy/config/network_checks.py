@@ -100,6 +100,8 @@ def check_server_tls(survey: Survey) -> Iterator[Problem]:
         return
     path = ("server", "tls")
     yield from _check_pair(path, tls.cert, tls.key)
+    for index, pair in enumerate(tls.certificates):
+        yield from _check_pair((*path, "certificates", index), pair.cert, pair.key)
     if tls.client_ca is not None:
         yield from _check_authorities((*path, "client_ca"), tls.client_ca)
     if all(address.is_unix for address in survey.config.server.listen):
@@ -144,7 +146,7 @@ def _unreadable(path: Path) -> str | None:
     return "the file is empty" if is_empty else None
 
 
-def _check_pair(path: tuple[str, ...], cert: Path, key: Path) -> Iterator[Problem]:
+def _check_pair(path: tuple[str | int, ...], cert: Path, key: Path) -> Iterator[Problem]:
     reasons = [(name, _unreadable(file)) for name, file in (("cert", cert), ("key", key))]
     for name, reason in reasons:
         if reason is not None:

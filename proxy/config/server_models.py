@@ -55,6 +55,15 @@ class LimitsConfig(Section):
     """Open client connections of one address, in one worker."""
 
 
+class CertificateConfig(Section):
+    """A further certificate, for the hosts that it names."""
+
+    cert: FilePath
+    """Certificate chain in PEM, the gate's own certificate first; its SAN says for which hosts it is."""
+    key: FilePath
+    """Private key in PEM, without a pass phrase."""
+
+
 class TlsServerConfig(Section):
     """TLS on the gate's TCP listeners."""
 
@@ -62,6 +71,8 @@ class TlsServerConfig(Section):
     """Certificate chain in PEM, the gate's own certificate first."""
     key: FilePath
     """Private key in PEM, without a pass phrase."""
+    certificates: list[CertificateConfig] = []
+    """Further certificates: a client gets the one for the name that it asks for (SNI), else `cert`."""
     client_ca: FilePath | None = None
     """Authorities in PEM; a client certificate of theirs is required. It gives no identity."""
 

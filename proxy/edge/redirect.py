@@ -49,6 +49,14 @@ class RedirectServer:
         counters: RequestCounters,
         access_log: Callable[[AccessRecord], None] | None = None,
     ) -> None:
+        self._counters = counters
+        self._access_log = access_log
+        self._is_draining = False
+        self.adopt(config)
+        self._manager = ConnectionManager(self)
+
+    def adopt(self, config: Config) -> None:
+        """Lead clients as `config` says from now on; those who are connected too."""
         limits = config.server.limits
         self.limits = ConnectionLimits(
             header_size=min(limits.header_size, MAX_HEAD),
@@ -61,10 +69,6 @@ class RedirectServer:
         self._redirect = HttpsRedirect.from_config(config)
         self._dressing = compile_dressing(config)
         self._answers = Answers(Pages.from_config(config.branding))
-        self._counters = counters
-        self._access_log = access_log
-        self._manager = ConnectionManager(self)
-        self._is_draining = False
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Accept connections on `sockets`, which the caller has bound."""

@@ -1,13 +1,47 @@
-"""TLS on the listener: the certificate, and which client certificates are asked for."""
+"""TLS on the listener: the certificates, and which client certificates are asked for.
+
+The one place where contexts are made: whoever reads files again calls `listener_context` again.
+"""
 
 from __future__ import annotations
 
+import logging
 import ssl
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
+
+from proxy.config.models import TlsServerConfig
+from proxy.core.certificates import dns_names
+
+_log: Final = logging.getLogger("latchgate.edge")
+
+
+def listener_context(tls: TlsServerConfig) -> ssl.SSLContext:
+    """Return the context of `server.tls`, with a certificate for each name that clients ask for.
+
+    Reads every file anew. Raises OSError, ssl.SSLError and ValueError for those that cannot be used.
+    """
+    context = server_context(tls.cert, tls.key, tls.client_ca)
+    others: dict[str, ssl.SSLContext] = {}
+    for pair in tls.certificates:
+        other = server_context(pair.cert, pair.key, tls.client_ca)
+        for name in dns_names(pair.cert.read_bytes()):
+            others.setdefault(name, other)
+    if others:
+        context.sni_callback = _Chooser(others)
+    return context
+
+
+def listener_files(tls: TlsServerConfig) -> tuple[Path, ...]:
+    """Return every file that `listener_context` reads."""
+    pairs = ((tls.cert, tls.key), *((pair.cert, pair.key) for pair in tls.certificates))
+    files = [file for pair in pairs for file in pair]
+    return (*files, tls.client_ca) if tls.client_ca is not None else tuple(files)
 
 
 def server_context(cert: Path, key: Path, client_ca: Path | None = None) -> ssl.SSLContext:
-    """Return the listener's context: TLS 1.2 or newer, HTTP/1.1 only.
+    """Return the context of one certificate: TLS 1.2 or newer, HTTP/1.1 only.
 
     With `client_ca` a client certificate of that authority is required (reference.md, tls).
     Raises OSError or ssl.SSLError for files that cannot be used.
@@ -20,3 +54,29 @@ def server_context(cert: Path, key: Path, client_ca: Path | None = None) -> ssl.
         context.load_verify_locations(client_ca)
         context.verify_mode = ssl.CERT_REQUIRED
     return context
+
+
+class _Chooser:
+    """Gives a connection the certificate for the name that the client asks for (RFC 6066 §3).
+
+    The name chooses that and nothing else: what is asked of the client is the same in each context, and
+    who may pass hangs on the request's Host.
+    """
+
+    def __init__(self, contexts: Mapping[str, ssl.SSLContext]) -> None:
+        self._contexts = contexts
+
+    def __call__(
+        self, connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, _: ssl.SSLContext
+    ) -> None:
+        """Choose; a name that is unknown, and none, leave the default certificate."""
+        try:
+            found = None if name is None else self._find(name.lower().rstrip("."))
+            if found is not None:
+                connection.context = found
+        except Exception:  # noqa: BLE001 - the handshake goes on with the default certificate
+            _log.exception("a certificate could not be chosen")
+
+    def _find(self, name: str) -> ssl.SSLContext | None:
+        """Return the context for a name; a wildcard stands for one label (RFC 6125 §6.4.3)."""
+        return self._contexts.get(name) or self._contexts.get("*." + name.partition(".")[2])

@@ -28,7 +28,7 @@ from proxy.core.revocation import Believed
 from proxy.edge.decision import DecisionServer
 from proxy.edge.redirect import RedirectServer
 from proxy.edge.server import GateServer
-from proxy.edge.tls import server_context
+from proxy.edge.tls import listener_context
 from proxy.errors import ProxyError
 from proxy.run import loop, messages
 from proxy.run.channel import Channel, ChannelError, Message
@@ -144,7 +144,7 @@ class Worker:
 
     def _tls(self) -> ssl.SSLContext | None:
         tls = self._loaded.config.server.tls
-        return None if tls is None else server_context(tls.cert, tls.key, tls.client_ca)
+        return None if tls is None else listener_context(tls)
 
     async def _listen(self, telemetry: Telemetry) -> None:
         """Take the supervisor's messages; its end is this process's end."""

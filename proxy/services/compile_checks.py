@@ -20,6 +20,7 @@ from proxy.config.models import (
     SessionSchemeConfig,
     UpstreamConfig,
 )
+from proxy.core.certificates import dns_names
 from proxy.core.formats.native import native_origin
 from proxy.core.headers import HeaderRules, compile_pass_headers
 from proxy.core.overlaps import overlaps
@@ -65,9 +66,28 @@ def compile_problems(config: Config) -> Iterator[Problem]:
         yield from _mapping_problems(("login", "providers", name, "identity"), provider.identity)
     if config.branding.logo is not None:
         yield from _attempt(("branding", "logo"), partial(read_logo, config.branding.logo))
+    yield from _certificate_problems(config)
     yield from _origin_problems(config)
     yield from _route_problems(config)
     yield from _match_problems(config)
+
+
+def _certificate_problems(config: Config) -> Iterator[Problem]:
+    """Find certificates that nobody could ask for, or that another one stands before."""
+    taken: set[str] = set()
+    tls = config.server.tls
+    for index, pair in enumerate(() if tls is None else tls.certificates):
+        path = ("server", "tls", "certificates", index, "cert")
+        try:
+            names = dns_names(pair.cert.read_bytes())
+        except (OSError, ValueError):
+            continue  # which is said where cert and key are tried together
+        if not names:
+            yield Problem(path, "names no host in its SAN, so no client could ask for it")
+        elif taken.issuperset(names):
+            message = "is never shown: certificates before it have all of its names"
+            yield Problem(path, message, is_warning=True)
+        taken.update(names)
 
 
 def _origin_problems(config: Config) -> Iterator[Problem]:

@@ -1,0 +1,26 @@
+"""What certificates say of their holders."""
+
+from __future__ import annotations
+
+import pytest
+from cryptography.x509 import DNSName
+
+from proxy.core.certificates import dns_names
+from tests.certificates import Authority
+
+
+def test_the_hosts_of_a_certificate_are_those_of_its_san(tmp_path):
+    """In lower case, each once; the CN is none of them (RFC 6125 §6.4.4)."""
+    names = (DNSName("Shop.Test"), DNSName("*.shop.test"), DNSName("shop.test"))
+    cert, _ = Authority(tmp_path).issue("a", "other.test", *names)
+
+    assert dns_names(cert.read_bytes()) == ("shop.test", "*.shop.test")
+
+
+def test_a_certificate_may_name_no_host(tmp_path):
+    """Then nobody can ask for it."""
+    cert, _ = Authority(tmp_path).issue("a", "shop.test")
+
+    assert dns_names(cert.read_bytes()) == ()
+    with pytest.raises(ValueError, match="PEM"):
+        dns_names(b"nothing")
