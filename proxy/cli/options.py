@@ -46,6 +46,14 @@ SchemeName = Annotated[
 ]
 
 
+ForeignScheme = Annotated[
+    str | None,
+    typer.Option(
+        "--scheme", metavar="NAME", help="Of an application, if it is one that names them."
+    ),
+]
+
+
 def config_path(text: str) -> Path | Literal["-"]:
     """Return what `load` takes."""
     return "-" if text == "-" else Path(text)

@@ -1,12 +1,15 @@
-"""`latchgate user remove-otp`: for somebody who has lost their app and their recovery codes."""
+"""`latchgate user add-otp` and `remove-otp`: an app for somebody, and for who has lost theirs."""
 
 from __future__ import annotations
 
 import time
+from typing import Annotated
 
-from proxy.cli import report
+import typer
+
+from proxy.cli import foreign_otp, report
 from proxy.cli.opening import load_or_fail, open_store_of
-from proxy.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile
+from proxy.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, ForeignScheme
 from proxy.cli.user import UserName, app
 from proxy.config.models import Config
 from proxy.config.user_models import normal_name, read_users
@@ -18,17 +21,54 @@ from proxy.services.schemes.build import open_subjects
 __all__ = ["app"]
 
 
+@app.command("add-otp")
+def add_otp(
+    subject: Annotated[str, typer.Argument(metavar="SUBJECT", show_default=False)],
+    scheme: Annotated[str, typer.Option("--scheme", metavar="NAME", help="Of the application.")],
+    config: ConfigFile = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    """Set an app up for somebody whom an application names; print its secret and recovery codes, once.
+
+    The gate asks them for its codes on routes with mfa_within. Give both to nobody else.
+    """
+    settings = load_or_fail(config, runs_tests=False).config
+    foreign_otp.check_scheme(settings, scheme)
+    made = report.complete(foreign_otp.enrol(settings, scheme, subject))
+    if made is None:
+        report.fail(f"{subject} has a one-time password already: remove-otp takes it away")
+    if as_json:
+        codes = list(made.recovery_codes)
+        report.say_json({"subject": subject, "scheme": scheme, "uri": made.uri, "codes": codes})
+        return
+    report.say(f"{subject}, of scheme {scheme}. Their app takes\n  {made.uri}\nor, typed,")
+    report.say(f"  {made.secret}\nRecovery codes, each good once:")
+    for code in made.recovery_codes:
+        report.say(f"  {code}")
+
+
 @app.command("remove-otp")
 def remove_otp(
     name: UserName,
+    scheme: ForeignScheme = None,
     config: ConfigFile = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
     """Take somebody's one-time password and recovery codes away, and end their sessions and tokens.
 
-    Somebody of a provider is named by their subject.
+    Somebody of a provider is named by their subject, and somebody of an application by --scheme and
+    their subject: their sessions are the application's, and what they have proved beside them is gone.
     """
     settings = load_or_fail(config, runs_tests=False).config
+    if scheme is not None:
+        foreign_otp.check_scheme(settings, scheme)
+        if not report.complete(foreign_otp.remove(settings, scheme, name)):
+            report.fail(f"{name}, of scheme {scheme}, has no one-time password")
+        if as_json:
+            report.say_json({"subject": name, "scheme": scheme})
+            return
+        report.say(f"{name}, of scheme {scheme}: one-time password removed")
+        return
     if settings.login is None:
         report.fail("the configuration has no `login:`", report.EXIT_USAGE)
     subject = _subject_of(settings, name)

@@ -85,17 +85,19 @@ def check_requirements(survey: Survey) -> Iterator[Problem]:
 
 
 def check_freshness(survey: Survey) -> Iterator[Problem]:
-    """Find routes that ask when somebody signed in of a scheme that never says (S7)."""
+    """Find routes that ask when somebody signed in of a scheme that never says (S7).
+
+    Beside an application's session the gate keeps a factor of its own, for `mfa_within`.
+    """
     config = survey.config
     for index, route in enumerate(config.routes):
         silent = [name for name in route.auth if _is_silent(config.schemes.get(name))]
-        for key in ("mfa_within", "login_within"):
-            if getattr(route.require, key) is not None and silent:
-                message = (
-                    f"scheme `{silent[0]}` does not say when somebody signed in, so it could never"
-                    " pass: only the gate's own sessions and tokens with auth_time and amr do"
-                )
-                yield Problem(("routes", index, "require", key), message)
+        if route.require.login_within is not None and silent:
+            message = (
+                f"scheme `{silent[0]}` does not say when somebody signed in, so it could never pass: only"
+                " the gate's own sessions and tokens with auth_time and amr do. `mfa_within` asks for a code"
+            )
+            yield Problem(("routes", index, "require", "login_within"), message)
 
 
 def check_proofs(survey: Survey) -> Iterator[Problem]:

@@ -289,6 +289,10 @@ def _check_local(
         yield Problem((*path, "max_lifetime"), "is shorter than tokens.access")
 
 
+def _is_foreign(scheme: object) -> bool:
+    return isinstance(scheme, SessionSchemeConfig) and scheme.format != "native"
+
+
 def _needing_secrets(config: Config) -> Iterator[tuple[tuple[str | int, ...], str]]:
     kept = "since its secrets are kept in a store of others"
     if config.login is not None and config.login.providers:
@@ -300,6 +304,10 @@ def _needing_secrets(config: Config) -> Iterator[tuple[tuple[str | int, ...], st
     for index, route in enumerate(config.routes):
         if route.identity.assertion:
             yield ("routes", index, "identity", "assertion"), kept
+        elif route.require.mfa_within is not None and any(
+            _is_foreign(config.schemes.get(name)) for name in route.auth
+        ):
+            yield ("routes", index, "require", "mfa_within"), kept
         elif route.identity.bearer:
             yield ("routes", index, "identity", "bearer"), kept
         elif route.dpop == "nonce":

@@ -20,6 +20,10 @@ SECOND_STEP: Final = "__Host-latchgate-step"
 """Names a sign-in that waits for a code."""
 
 
+FACTOR: Final = "__Host-latchgate-factor"
+"""Begin of the names of cookies for factors that were proved beside an application's session."""
+
+
 def host_name(host: str) -> str:
     """Return a Host without its port."""
     if host.startswith("["):
@@ -95,6 +99,11 @@ class OwnCookie:
             return plain
         is_below = host == self.domain or host.endswith(f".{self.domain}")
         return f"{plain}; Domain={self.domain}" if is_below else plain
+
+
+def factor_cookie(scheme: str) -> OwnCookie:
+    """Return the cookie of factors that were proved beside sessions of `scheme`."""
+    return OwnCookie(f"{FACTOR}-{scheme}")
 
 
 def _header(pair: str, attributes: str) -> Header:

@@ -77,7 +77,7 @@ class Serving:
         runtime.vigil.on_reported = counters.report
         self._answers = Answers(Pages.from_config(runtime.config.branding))
         self._dressing = compile_dressing(runtime.config)
-        self._portal = Portal(runtime.own, runtime.tokens)
+        self._portal = Portal(runtime.own, runtime.tokens, runtime.foreign)
         is_json = isinstance(access_log, AccessLog) and access_log.is_json
         self._json_log = access_log if isinstance(access_log, AccessLog) and is_json else None
         self.express_log: Log | None = None if access_log is None else self._log_express

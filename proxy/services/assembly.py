@@ -65,10 +65,12 @@ def _open_sign_in(
     config: Config, router: Router[Payload], destinations: Destinations
 ) -> SignIn | None:
     login = config.login
-    if login is None and all(route.login_url is None for route in config.routes):
+    foreign = compiling.stepped_up_schemes(config)
+    has_page = login is not None or bool(foreign)
+    if not has_page and all(route.login_url is None for route in config.routes):
         return None
     host = None
     if login is not None and login.cookie_domain is not None and login.hosts is not None:
         host = next((name for name in login.hosts if "*" not in name), None)
     scheme = None if login is None else login.scheme
-    return SignIn(router, destinations, compiling.own_path(config), host, scheme)
+    return SignIn(router, destinations, compiling.own_path(config), host, scheme, foreign)

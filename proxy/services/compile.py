@@ -51,6 +51,8 @@ def needs_store(config: Config) -> bool:
         return True
     if any(route.dpop != "optional" for route in config.routes):
         return True
+    if stepped_up_schemes(config):
+        return True
     if any(route.limits.in_ == "store" and route.limits.rate for route in config.routes):
         return True
     return any(
@@ -59,6 +61,23 @@ def needs_store(config: Config) -> bool:
         else scheme.format == "native" or scheme.store is None
         for scheme in config.schemes.values()
     )
+
+
+def longest_factor_s(config: Config, scheme: str) -> float | None:
+    """Return how old a factor beside a session of `scheme` may be, in seconds, where any route takes it.
+
+    `None` for the gate's own sessions, which say so themselves, for tokens, and where no route asks.
+    """
+    settings = config.schemes[scheme]
+    if not isinstance(settings, SessionSchemeConfig) or settings.format == "native":
+        return None
+    limits = [route.require.mfa_within for route in config.routes if scheme in route.auth]
+    return max((limit for limit in limits if limit is not None), default=None)
+
+
+def stepped_up_schemes(config: Config) -> frozenset[str]:
+    """Return the schemes beside whose sessions the gate keeps factors."""
+    return frozenset(name for name in config.schemes if longest_factor_s(config, name) is not None)
 
 
 def needs_nonces(config: Config) -> bool:

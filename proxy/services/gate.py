@@ -375,13 +375,11 @@ class Gate:
         return self._sent_to_step_up(asked, identity.scheme) or refused
 
     def _sent_to_step_up(self, asked: Asked, scheme: str | None) -> Decision | None:
-        """Return the way to the page that asks for a factor: of page loads with the login's session."""
+        """Return the way to the page that asks for a factor: of page loads with a session."""
         way = self._sign_in
-        if way is None or way.scheme is None or way.scheme != scheme:
+        if way is None or scheme is None or navigation(asked.view) is not Navigation.LOAD:
             return None
-        if navigation(asked.view) is not Navigation.LOAD:
-            return None
-        location = way.step_up(asked.route, asked.host, asked.raw_target)
+        location = way.step_up(asked.route, scheme, asked.host, asked.raw_target)
         return None if location is None else send_to(location, asked)
 
     def _refuse_authentication(self, asked: Asked, refusal: Refusal) -> Decision:

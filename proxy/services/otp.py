@@ -155,6 +155,24 @@ class OneTimePasswords:
         after = replace(after, holder="")
         return await self._run(_CONFIRM, [key, pending_key], [found[0], self._sealed(key, after)])
 
+    async def enrol(
+        self, subject: str, now: float, *, account: str | None = None
+    ) -> Enrolment | None:
+        """Put a secret in force for whoever is given it; `None` where one is in force already.
+
+        For an operator, who knows the person: nothing says that they have an app with the secret.
+        """
+        record, codes = otp.new_record(subject, now)
+        key = self.record_key(subject)
+        await self._store.delete(self.pending_key(subject))
+        if not await self._store.put(key, self._sealed(key, record), only="new"):
+            return None
+        return self._enrolment(record, codes, account)
+
+    def opened(self, subject: str, sealed: bytes | None) -> OtpRecord | None:
+        """Return the record that `sealed` is; `None` for what was not sealed for `subject` (S10)."""
+        return None if sealed is None else self._opened(self.record_key(subject), sealed, subject)
+
     async def renew_recovery(self, subject: str) -> tuple[str, ...] | None:
         """Return new recovery codes, told once; the old ones are worth nothing. `None`: no record."""
         key = self.record_key(subject)
@@ -188,8 +206,12 @@ class OneTimePasswords:
         (sealed,) = await self._store.fetch([key])
         if sealed is None:
             return None
+        record = self._opened(key, sealed, subject)
+        return None if record is None else (sealed, record)
+
+    def _opened(self, key: str, sealed: bytes, subject: str) -> OtpRecord | None:
         try:
-            return sealed, otp.decode(self._box.open(sealed, key), subject)
+            return otp.decode(self._box.open(sealed, key), subject)
         except (SecretsError, NoOtpRecord) as planted:
             _log.critical("a one-time password in the store is not accepted: %s: %s", key, planted)
             return None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.config.models import BrandingConfig, Config, SessionSchemeConfig
 from proxy.core.own_cookies import OwnCookie
+from proxy.services.compile import stepped_up_schemes
 from proxy.services.keyrings import can_keep_secrets
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class OwnEndpoint:
     of its own, as OAuth clients do."""
     is_for_good: bool = False
     """True where something is asked to be ended: it ends, whether or not anybody waits to hear so."""
+    is_everywhere: bool = False
+    """True where it answers under the host of every route, as an application's cookie is for that host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,9 @@ def own_endpoints(config: Config) -> Iterator[OwnEndpoint]:
     if config.login is not None:
         for part in _PARTS:
             yield from part(config)
+    if stepped_up_schemes(config):
+        methods = frozenset({"GET", "POST"})
+        yield OwnEndpoint("foreign-step-up", "/step-up/{scheme}", methods, is_everywhere=True)
     yield from _oauth(config)
 
 

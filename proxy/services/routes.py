@@ -12,7 +12,7 @@ from proxy.config.models import Config, RouteConfig, SessionSchemeConfig
 from proxy.core.cross_site import CrossSitePolicy
 from proxy.core.headers import HeaderRules, compile_pass_headers
 from proxy.core.login_state import cookie_names
-from proxy.core.own_cookies import SECOND_STEP, STATE
+from proxy.core.own_cookies import SECOND_STEP, STATE, factor_cookie
 from proxy.core.responses import ResponsePlan
 from proxy.core.routing import Router, RouteSpec
 from proxy.model import Header, Identity
@@ -25,6 +25,7 @@ from proxy.services.own import own_endpoints
 from proxy.services.proofs import Prover
 from proxy.services.route import Assertions, ProviderToken, Route
 from proxy.services.schemes.port import Scheme
+from proxy.services.schemes.stepped import stepped
 
 _NEXT_PROOF: Final = ("WWW-Authenticate", "DPoP-Nonce")
 """What a page of another origin has to read where its token is bound to a key (RFC 9449 §8, §9)."""
@@ -73,13 +74,14 @@ def build_router(config: Config, rules: HeaderRules, parts: Parts) -> Router[Pay
             for host in compiling.own_hosts(config)
         )
     strict = CrossSitePolicy("refuse", public_url=config.server.public_url)
+    hosts, everywhere = compiling.own_hosts(config), compiling.reserved_hosts(config)
     for endpoint in own_endpoints(config):
         cross_site = strict if endpoint.leans_on_cookies else None
         payload = Reserved(endpoint=endpoint, cross_site=cross_site)
         name, path = f"latchgate: {endpoint.name}", base + endpoint.path
         specs.extend(
             _reserved(name, host, path, payload, endpoint.methods)
-            for host in compiling.own_hosts(config)
+            for host in (everywhere if endpoint.is_everywhere else hosts)
         )
     return Router(specs)
 
@@ -109,14 +111,19 @@ def _cookies_of(scheme: Scheme) -> frozenset[bytes]:
 
 
 def _login_cookies(config: Config) -> tuple[frozenset[bytes], frozenset[bytes]]:
-    """Return what the login's cookie is called on http://localhost, and the cookies of its state."""
+    """Return what the login's cookie is called on http://localhost, and the cookies of its state.
+
+    Those of factors that were proved beside applications' sessions are of the latter kind.
+    """
     login = config.login
+    cookies = [factor_cookie(name) for name in compiling.stepped_up_schemes(config)]
+    factors = frozenset(name.encode() for one in cookies for name in (one.name, one.bare))
     scheme = None if login is None else config.schemes.get(login.scheme)
     if not isinstance(scheme, SessionSchemeConfig):
-        return frozenset(), frozenset()
+        return frozenset(), factors
     names = [name for each in (STATE, SECOND_STEP) for name in (each, bare_name(each))]
     state = frozenset(name.encode() for name in (*names, *cookie_names()))
-    return frozenset({bare_name(scheme.cookie).encode()}), state
+    return frozenset({bare_name(scheme.cookie).encode()}), state | factors
 
 
 def _by_proof(challenges: tuple[Header, ...], *, wanted: bool) -> tuple[Header, ...]:
@@ -157,6 +164,8 @@ class _RouteBuilder:
         upstream = config.upstreams[route.upstream]
         names = {name: config.schemes[name] for name in route.auth}
         schemes = tuple(self._schemes[name] for name in route.auth)
+        if route.require.mfa_within is not None:
+            schemes = tuple(stepped(scheme) for scheme in schemes)
         proof = compiling.proof_challenges_of(names) if self._prover is not None else ()
         cors = compiling.compile_cors(route, _NEXT_PROOF if proof else ())
         passed = compile_pass_headers(route.pass_headers, self._rules)

@@ -36,6 +36,7 @@ from proxy.services.beginning import make_watch, own_address, pick_gate_id
 from proxy.services.canary import time_notices
 from proxy.services.coherence import Coherence
 from proxy.services.compile_checks import compile_problems
+from proxy.services.foreign_step_up import ForeignServices, open_foreign_services
 from proxy.services.gate import Gate
 from proxy.services.issuing import open_token_service
 from proxy.services.keyrings import open_nonces, open_signing_keys
@@ -83,6 +84,8 @@ class Runtime:
     token_keys: SigningKeys | None
     own: OwnServices | None
     """What the gate's own endpoints work with; `None` without `login:`."""
+    foreign: ForeignServices | None
+    """What asks people with sessions of applications for a factor; `None` where no route wants one."""
     tokens: TokenService | None
     """What answers OAuth clients; `None` where nobody gets a token by HTTP."""
     health: StoreHealth
@@ -194,6 +197,7 @@ class Runtime:
             if own is not None:
                 undo.push_async_callback(own.close, None if before is None else before.own)
                 tasks.extend(watch_users(own, clock))
+            foreign = open_foreign_services(config, schemes, store, assembly.destinations, audit)
             tokens = open_token_service(config, keys, store, builder, own, unfit=health.unfit)
             if tokens is not None:
                 tokens.audit = audit
@@ -207,6 +211,7 @@ class Runtime:
                 store=store,
                 token_keys=keys.tokens,
                 own=own,
+                foreign=foreign,
                 tokens=tokens,
                 health=health,
                 coherence=coherence,

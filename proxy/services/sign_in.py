@@ -43,6 +43,8 @@ class SignIn:
     """With one login for several hosts: one that has the gate's endpoints."""
     scheme: str | None = None
     """`login.scheme`: whose sessions can be stepped up."""
+    foreign: frozenset[str] = frozenset()
+    """Schemes of applications whose sessions can be stepped up, each on a page of its own."""
 
     def location(self, route: Route, host: str | None, target: bytes) -> str | None:
         """Return where a page load of `target` on `host` is sent; `None`: it gets the refusal."""
@@ -51,9 +53,15 @@ class SignIn:
             return None  # a page that itself wants a sign-in would send people round for ever
         return self._with_next(page, host, target.decode("latin-1"))
 
-    def step_up(self, route: Route, host: str | None, target: bytes) -> str | None:
-        """Return where somebody who is signed in proves a factor, on the way to a page load's `target`."""
-        page = self._own_page(STEP_UP, host)
+    def step_up(self, route: Route, scheme: str, host: str | None, target: bytes) -> str | None:
+        """Return where somebody with a session of `scheme` proves a factor, on the way to a page load's `target`.
+
+        `None` where there is no such place.
+        """
+        if scheme in self.foreign:
+            wanted = self.destinations.checked(target.decode("latin-1"), host)
+            return f"{self.path}/{STEP_UP}/{scheme}?next={quote(wanted, safe='')}"
+        page = self._own_page(STEP_UP, host) if scheme == self.scheme else None
         if page is None:
             return None
         if route.freshness is not None and route.freshness.mfa_within is not None:

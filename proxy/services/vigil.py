@@ -27,6 +27,7 @@ from proxy.services.decision import Forward
 from proxy.services.endings import OVER, UNCONFIRMED, Ending
 from proxy.services.gate import decide_again
 from proxy.services.route import Route
+from proxy.services.schemes.stepped import keys_of
 
 _log: Final = logging.getLogger("latchgate.coherence")
 
@@ -251,7 +252,7 @@ class Vigil:
         told = decision.identity
         assert told is not None  # noqa: S101 - who holds a credential is somebody
         held = tuple(Held(one.scheme, one.found.held()) for one in decision.held)
-        keys = tuple(one.scheme.key(one.found) for one in held)
+        keys = tuple(key for one in held for key in keys_of(one.scheme, one.found))
         key = (decision.route, keys, told.origin, told.subject, decision.may_be_stale)
         group = self._groups.get(key)
         if group is None:

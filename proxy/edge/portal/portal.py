@@ -18,6 +18,7 @@ from proxy.edge.portal import (
     account,
     administration,
     factors,
+    foreign_factors,
     login,
     oauth,
     providers,
@@ -29,6 +30,7 @@ from proxy.edge.portal.visit import MAX_BODY_BYTES, Visit
 from proxy.errors import LoginBusy, ProxyError
 from proxy.services.attempts import retry_after
 from proxy.services.decision import Own
+from proxy.services.foreign_step_up import ForeignServices
 from proxy.services.oauth import TokenService
 from proxy.services.own import OwnServices
 from proxy.services.schemes.port import Ambiguous
@@ -54,11 +56,18 @@ _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 class Portal:
     """Answers for the gate itself: to people where it has `login:`, to OAuth clients. The endpoints' names are those of proxy.services.own."""
 
-    def __init__(self, services: OwnServices | None, tokens: TokenService | None = None) -> None:
+    def __init__(
+        self,
+        services: OwnServices | None,
+        tokens: TokenService | None = None,
+        foreign: ForeignServices | None = None,
+    ) -> None:
         self._endpoints: dict[str, Endpoint] = {}
         if services is not None:
             for part in _PARTS:
                 self._endpoints.update(part(services))
+        if foreign is not None:
+            self._endpoints.update(foreign_factors.endpoints(foreign))
         if tokens is not None:
             self._endpoints.update(oauth.endpoints(tokens))
 

@@ -12,12 +12,15 @@ from proxy.adapters.store.tracked_store import TrackedStore
 from proxy.config.login_models import bare_name
 from proxy.config.models import Config, JwtSchemeConfig, KeysConfig, SessionSchemeConfig
 from proxy.core.formats.native import native_origin
+from proxy.core.formats.port import Format
 from proxy.core.revocation import History, RevocationKeys
 from proxy.errors import KeysUnavailable, StoreUnavailable
 from proxy.services import compile as compiling
 from proxy.services.audit import Audit
 from proxy.services.coherence import Coherence
 from proxy.services.deny_list import DenyList, common_keys
+from proxy.services.foreign_people import foreign_prefix, open_foreign_otp
+from proxy.services.keyrings import open_box
 from proxy.services.marker_lives import longest_marker_life_s
 from proxy.services.revocations import Revocations
 from proxy.services.schemes.foreign_formats import format_of
@@ -26,6 +29,7 @@ from proxy.services.schemes.jwt import JwtScheme
 from proxy.services.schemes.port import Place, Scheme
 from proxy.services.schemes.records import NativeRecords, SessionRecords
 from proxy.services.schemes.session import SessionScheme
+from proxy.services.session_factors import SessionFactors
 from proxy.services.session_reading import session_key
 from proxy.services.sessions import Sessions
 from proxy.services.subjects import Subjects
@@ -144,8 +148,33 @@ class SchemeBuilder:
         login = self._config.login
         is_login = login is not None and login.scheme == name
         local = Place("cookie", bare_name(scheme.cookie)) if is_login else None
+        factors = None
+        if isinstance(records, ForeignRecords):
+            factors = self._factors(name, records.form)
         return SessionScheme(
-            name, compiling.places_of(scheme), is_native, records, local_place=local
+            name,
+            compiling.places_of(scheme),
+            is_native,
+            records,
+            local_place=local,
+            factors=factors,
+        )
+
+    def _factors(self, name: str, form: Format) -> SessionFactors | None:
+        """Return the factors beside a scheme's sessions; `None` where no route asks for one."""
+        longest_s = compiling.longest_factor_s(self._config, name)
+        if longest_s is None:
+            return None
+        store = self._own_store()
+        return SessionFactors(
+            ledger=self._coherence.ledger(f"{name}: factors", self._own_tracked()),
+            store=store,
+            box=open_box(self._config),
+            otp=open_foreign_otp(self._config, store),
+            prefix=foreign_prefix(self._config),
+            scheme=name,
+            form=form,
+            longest_s=longest_s,
         )
 
     def _native(self, name: str, scheme: SessionSchemeConfig) -> SessionRecords:

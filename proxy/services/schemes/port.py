@@ -85,6 +85,8 @@ class Found:
     """False where an open connection is decided again: no use of the session, and no guess."""
     fresh: Fresh | None = None
     """As in `Carried`."""
+    beside: bytes = b""
+    """The cookie of a factor that was proved beside an application's session; empty without one."""
 
     def held(self) -> Found:
         """Return the credential as an open connection holds it: nothing stale confirms it."""

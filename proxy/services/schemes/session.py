@@ -16,6 +16,7 @@ from proxy.services.schemes.port import Ambiguous, Carried, Found, Fresh, Holds,
 
 if TYPE_CHECKING:
     from proxy.services.schemes.records import SessionRecords
+    from proxy.services.session_factors import SessionFactors
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,8 @@ class SessionScheme:
     issuer: str | None = None
     local_place: Place | None = None
     """Where the cookie of a sign-in is besides on http://localhost (S5)."""
+    factors: SessionFactors | None = None
+    """What was proved beside an application's sessions; `None` where no route asks (see `stepped`)."""
 
     def find(self, carried: Carried) -> Found | None:
         """Return the cookie's value. Raises `Ambiguous` where it is there twice (S2)."""

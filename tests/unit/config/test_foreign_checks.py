@@ -80,3 +80,27 @@ def test_values_that_the_format_cannot_have(reading, scheme, message):
     """Each is told at its own key, before anything is served."""
     (found,) = messages(reading, f"{scheme}, {STORE}")
     assert found.endswith(message)
+
+
+@pytest.mark.parametrize(
+    ("store", "expected"),
+    [
+        ('store: {url: "redis://127.0.0.1"}', ["routes[0].require.mfa_within: needs `secrets:"]),
+        ('store: {url: "redis://127.0.0.1"}\nsecrets: {key: "%s"}' % ("ab" * 32), []),
+        ("", []),
+    ],
+    ids=["others", "sealed", "embedded"],
+)
+def test_s10_a_factor_beside_a_session_is_kept_sealed(reading, store, expected):
+    """S10: with a store of others a key is required; the gate's own store has one."""
+    text = f"""
+{store}
+upstreams: {{app: {{servers: ["http://127.0.0.1:1"]}}}}
+schemes: {{app: {{type: session, format: django, {STORE}, identity: {{subject: u}}}}}}
+routes: [{{match: {{path: /}}, auth: app, upstream: app, require: {{mfa_within: 15m}}}}]
+"""
+    found = reading.mistakes(text)
+    assert len(expected) == len(found)
+    assert all(
+        line.startswith(start) or start in line for start, line in zip(expected, found, strict=True)
+    )

@@ -80,3 +80,12 @@ def test_a_host_without_the_gates_endpoints_has_no_sign_in_of_its_own():
     assert shared.location(route(), "other.example.com", b"/x").startswith(
         "https://login.example.com/_auth/login?next="
     )
+
+
+def test_people_of_an_application_are_led_to_a_page_of_its_scheme():
+    """It is under their own host, since the application's cookie is; others are led to the login's, if any."""
+    way = SignIn(ROUTER, ANYWHERE, "/_auth", "login.example.com", "web", frozenset({"shop"}))
+    asked = SimpleNamespace(freshness=None)
+    place = way.step_up(asked, "shop", "shop.example.com", b"/pay?a=1")
+    assert "/_auth/step-up/shop?next=%2Fpay%3Fa%3D1" == place
+    assert way.step_up(asked, "desk", "shop.example.com", b"/pay") is None
