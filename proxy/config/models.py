@@ -12,6 +12,7 @@ from proxy.config.decision_models import CallerConfig, DecisionConfig, DialectNa
 from proxy.config.login_models import LoginConfig, LoginSessionsConfig
 from proxy.config.policy_models import PolicyActor, PolicyTest
 from proxy.config.provider_models import ProviderConfig, ProviderIdentityMapping
+from proxy.config.proxy_protocol_models import ProxyProtocolConfig
 from proxy.config.redirect_models import RedirectConfig
 from proxy.config.response_models import HstsConfig, ResponseHeadersConfig
 from proxy.config.route_models import (
@@ -90,6 +91,7 @@ __all__ = [
     "PolicyTest",
     "ProviderConfig",
     "ProviderIdentityMapping",
+    "ProxyProtocolConfig",
     "RedirectConfig",
     "RequireConfig",
     "ResponseHeadersConfig",

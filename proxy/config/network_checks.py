@@ -93,6 +93,15 @@ def check_trusted(survey: Survey) -> Iterator[Problem]:
             yield Problem(("server", "trusted_proxies", index), message, is_warning=True)
 
 
+def check_proxy_protocol(survey: Survey) -> Iterator[Problem]:
+    """Find a way for anybody to say where they come from."""
+    said = survey.config.server.proxy_protocol
+    for index, network in enumerate(() if said is None else said.from_):
+        if not isinstance(network, str) and network.prefixlen == 0:
+            message = "anybody could say where they come from: name the proxy's own network"
+            yield Problem(("server", "proxy_protocol", "from", index), message)
+
+
 def check_server_tls(survey: Survey) -> Iterator[Problem]:
     """Find certificates and keys of the listeners that cannot be used."""
     tls = survey.config.server.tls
@@ -253,6 +262,7 @@ CHECKS: Final = (
     check_listeners,
     check_own_listeners,
     check_admin,
+    check_proxy_protocol,
     check_trusted,
     check_server_tls,
     check_upstream_tls,

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
 
 from proxy.config.addresses import Address, AddressValue, PublicUrl, TrustedValue
+from proxy.config.proxy_protocol_models import ProxyProtocolConfig
 from proxy.config.response_models import HstsConfig, ResponseHeadersConfig
 from proxy.config.secret import SecretValue
 from proxy.config.strict import Section
@@ -109,6 +110,8 @@ class ServerConfig(Section):
     """Strict-Transport-Security for clients that use https; absent: the application's own passes."""
     response_headers: ResponseHeadersConfig = ResponseHeadersConfig()
     """Headers of every answer, where its route does not say otherwise."""
+    proxy_protocol: ProxyProtocolConfig | None = None
+    """PROXY protocol before everything else, TLS too; absent: the kernel says who connects."""
     trusted_proxies: list[TrustedValue] = []
     """Networks (or unix) whose forwarding headers are believed."""
     forwarded: Literal["x-forwarded", "forwarded"] = "x-forwarded"

@@ -13,12 +13,17 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from proxy.adapters.tasks import spawn
+from proxy.core.proxy_protocol import Source
+from proxy.edge.greeting import Greeting, NotGreetedError
 
 AT_ONCE: Final = 4
 """Connections that one turn of the loop takes from a socket."""
+TOLD_EACH_S: Final = 60.0
+"""Refused connections are logged once in that time: who makes them could make many."""
 PAUSE_S: Final = 0.5
 """How long nobody is taken in where there is no room for another descriptor."""
 _NO_ROOM: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -32,11 +37,14 @@ class Listener:
     def __init__(
         self,
         sock: socket.socket,
-        make: Callable[[], asyncio.BaseProtocol],
+        make: Callable[..., asyncio.BaseProtocol],
         context: ssl.SSLContext | None = None,
         handshake_s: float | None = None,
     ) -> None:
-        """Prepare; `handshake_s` bounds the TLS handshake of a connection."""
+        """Prepare; `handshake_s` bounds the TLS handshake of a connection.
+
+        `make` takes whom a proxy connects for, where one has said so (see `greeting`).
+        """
         self._sock = sock
         self._make = make
         self._context = context
@@ -44,6 +52,9 @@ class Listener:
         self._loop = asyncio.get_running_loop()
         self._pause: asyncio.TimerHandle | None = None
         self._is_open = True
+        self.greeting: Callable[[], Greeting | None] = lambda: None
+        """What a connection that comes now begins with."""
+        self._told_at = -TOLD_EACH_S
 
     def renew(self, context: ssl.SSLContext | None, handshake_s: float) -> ssl.SSLContext | None:
         """Take TLS connections from now on with another context; return the one before.
@@ -92,12 +103,36 @@ class Listener:
         self._loop.remove_reader(self._sock)
         self._pause = self._loop.call_later(PAUSE_S, self.start)
 
+    async def _greeted(self, sock: socket.socket) -> Source | None:
+        """Return whom a proxy connects for; `None` where nobody has to say it, or it is the proxy."""
+        greeting = self.greeting()
+        if greeting is None or not greeting.wants(sock):
+            return None
+        told = await greeting.read(sock)
+        if greeting != self.greeting():
+            raise NotGreetedError("another configuration holds since it began")
+        return told
+
+    def _tell(self, stranger: NotGreetedError) -> None:
+        """Log that a connection was refused, now and then."""
+        now = self._loop.time()
+        if now - self._told_at >= TOLD_EACH_S:
+            self._told_at = now
+            _log.warning("a connection was refused (PROXY protocol): %s", stranger.detail)
+
     async def _open(self, sock: socket.socket) -> None:
         sock.setblocking(False)  # noqa: FBT003 - the standard library's signature
         try:
+            told = await self._greeted(sock)
             await self._loop.connect_accepted_socket(
-                self._make, sock, ssl=self._context, ssl_handshake_timeout=self._handshake_s
+                self._make if told is None else partial(self._make, told),
+                sock,
+                ssl=self._context,
+                ssl_handshake_timeout=self._handshake_s,
             )
+        except NotGreetedError as stranger:
+            self._tell(stranger)
+            sock.close()
         except (OSError, ssl.SSLError, TimeoutError):
             with contextlib.suppress(OSError):
                 sock.close()

@@ -19,6 +19,7 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler
 
 from proxy.adapters.tasks import spawn
+from proxy.core.proxy_protocol import Source
 from proxy.edge.cuts import Cuts
 from proxy.edge.heads import own_response
 from proxy.edge.incoming import (
@@ -57,7 +58,7 @@ class GateConnection(RequestHandler):
     __slots__ = (
         "_admit", "_behind", "_current", "_cuts", "_eof", "_error", "_handed", "_held", "_is_deaf",
         "_is_held", "_is_tunnel", "_limits", "_meter", "_payload", "_raw", "_serve",
-        "_serve_error", "_torn", "_watcher", "is_cut_off", "is_draining", "peer",
+        "_serve_error", "_source", "_torn", "_watcher", "is_cut_off", "is_draining", "peer",
     )  # fmt: skip
 
     def __init__(
@@ -69,6 +70,7 @@ class GateConnection(RequestHandler):
         serve: Serve,
         serve_error: ServeError,
         admit: Callable[[Peer], bool],
+        told: Source | None = None,
     ) -> None:
         super().__init__(
             manager,
@@ -85,6 +87,7 @@ class GateConnection(RequestHandler):
         self._serve = serve
         self._serve_error = serve_error
         self._admit = admit
+        self._source = told
         self._payload: StreamReader = EMPTY_PAYLOAD
         self._meter = Meter(loop, limits, self._refuse_head)
         self._cuts = Cuts()
@@ -110,7 +113,7 @@ class GateConnection(RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the kernel's and TLS's word on who is there."""
-        self.peer = peer_of(transport)
+        self.peer = peer_of(transport, self._source)
         cast("asyncio.Transport", transport).set_write_buffer_limits(high=WRITE_HIGH_WATER)
         super().connection_made(transport)
         if not self._admit(self.peer):

@@ -226,6 +226,8 @@ class _Judge:
 class DecisionServer:
     """Tells proxies what becomes of requests, until it is drained."""
 
+    greeting: None = None
+    """Who asks connects for itself."""
     lane: Lane | None = None
     """Questions are decided in the request loop: each has an answer of its own to be put together."""
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from aiohttp.streams import StreamReader
 
+from proxy.core.proxy_protocol import Source
 from proxy.errors import ProxyError
 from proxy.model import Peer, RequestView
 from proxy.services.decision import Decision
@@ -157,8 +158,11 @@ def patience(incoming: Incoming, rate: int | None) -> float | None:
     return max(0.0, allowed - incoming.waited_s)
 
 
-def peer_of(transport: asyncio.BaseTransport) -> Peer:
-    """Return who is at the other end, as the kernel and TLS tell it."""
+def peer_of(transport: asyncio.BaseTransport, told: Source | None = None) -> Peer:
+    """Return who is at the other end, as the kernel and TLS tell it.
+
+    `told`: what a trusted proxy said of it before (PROXY protocol); it stands in the kernel's place.
+    """
     name = transport.get_extra_info("peername")
     local = transport.get_extra_info("sockname")
     tls = transport.get_extra_info("ssl_object")
@@ -168,9 +172,12 @@ def peer_of(transport: asyncio.BaseTransport) -> Peer:
     certificate = isinstance(tls, (ssl.SSLObject, ssl.SSLSocket)) and tls.getpeercert(
         binary_form=True
     )
+    address, port = (name[0].partition("%")[0], name[1]) if is_inet else (None, None)
+    if told is not None:
+        (address, port), is_unix = told, False
     return Peer(
-        address=name[0].partition("%")[0] if is_inet else None,
-        port=name[1] if is_inet else None,
+        address=address,
+        port=port,
         is_unix=is_unix,
         is_tls=tls is not None,
         has_client_certificate=bool(certificate),

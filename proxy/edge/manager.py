@@ -14,11 +14,14 @@ from typing import Any, Final, Protocol
 
 from aiohttp import web
 
+from proxy.core.proxy_protocol import Source
 from proxy.edge.accepting import Listener
 from proxy.edge.connection import GateConnection
 from proxy.edge.express import ExpressConnection
+from proxy.edge.greeting import Greeting
 from proxy.edge.incoming import ConnectionLimits, HeadError, Incoming
 from proxy.edge.lane import Lane
+from proxy.edge.tls import contexts_of
 from proxy.model import Peer
 
 BACKLOG: Final = 1024
@@ -39,6 +42,10 @@ class Serving(Protocol):
     @property
     def lane(self) -> Lane | None:
         """Its express lane."""
+
+    @property
+    def greeting(self) -> Greeting | None:
+        """What a new connection begins with; `None`: with its first request, or TLS."""
 
     async def serve(self, connection: GateConnection, incoming: Incoming) -> None:
         """Answer one request."""
@@ -71,6 +78,7 @@ class ConnectionManager(web.Server):
             sock.setblocking(False)  # noqa: FBT003 - the standard library's signature
             sock.listen(BACKLOG)
             listener = Listener(sock, self, ssl_context, self._gate.limits.keepalive)
+            listener.greeting = lambda: self._gate.greeting
             listener.start()
             self._listeners.append(listener)
 
@@ -82,7 +90,7 @@ class ConnectionManager(web.Server):
         for listener in self._listeners:
             before = listener.renew(ssl_context, self._gate.limits.keepalive)
             if is_trust_new and before is not None and before is not ssl_context:
-                self._obsolete.add(before)
+                self._obsolete.update(contexts_of(before))
 
     async def drain(self, timeout_s: float) -> None:
         """Accept no more, let requests in progress end for `timeout_s`, then cut them off."""
@@ -104,14 +112,15 @@ class ConnectionManager(web.Server):
             return
         _log.warning("%d connections did not end", len(self.connections))
 
-    def __call__(self) -> GateConnection:
-        """Make the connection that was accepted."""
+    def __call__(self, told: Source | None = None) -> GateConnection:
+        """Make the connection that was accepted; `told`: whom a proxy connects for, if it said so."""
         options: dict[str, Any] = {
             "loop": asyncio.get_running_loop(),
             "limits": self._gate.limits,
             "serve": self._gate.serve,
             "serve_error": self._gate.serve_error,
             "admit": self._gate.admits,
+            "told": told,
         }
         lane = self._gate.lane
         if lane is None:

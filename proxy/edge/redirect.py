@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.edge.answers import Answers, OwnAnswer
 from proxy.edge.counters import RequestCounters
+from proxy.edge.greeting import Greeting
 from proxy.edge.incoming import ClientLeft, ConnectionLimits, HeadError, Incoming
 from proxy.edge.logged import logged_host, logged_path
 from proxy.edge.manager import ConnectionManager
@@ -65,6 +66,7 @@ class RedirectServer:
             write_timeout=min(limits.write_timeout, MAX_WAIT_S),
             keepalive=min(limits.keepalive, MAX_WAIT_S),
         )
+        self.greeting = Greeting.from_config(config.server)
         self._most_of_one = limits.connections_per_address
         self._redirect = HttpsRedirect.from_config(config)
         self._dressing = compile_dressing(config)

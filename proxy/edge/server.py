@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from proxy.edge.connection import GateConnection
 from proxy.edge.counters import RequestCounters
+from proxy.edge.greeting import Greeting
 from proxy.edge.incoming import ConnectionLimits, HeadError, Incoming
 from proxy.edge.internals import verify_internals
 from proxy.edge.lane import Express, Lane, express_mode
@@ -60,6 +61,11 @@ class GateServer:
     def lane(self) -> Lane | None:
         """The express lane of what is served now."""
         return self._serving.lane
+
+    @property
+    def greeting(self) -> Greeting | None:
+        """What a new connection begins with now."""
+        return self._serving.greeting
 
     @property
     def connections(self) -> int:
@@ -135,6 +141,8 @@ class GateServer:
 
 
 def _trusts_others(before: Serving, after: Serving) -> bool:
-    """Tell whether clients have to show certificates of another authority now."""
-    old, new = before.runtime.config.server.tls, after.runtime.config.server.tls
-    return (old and old.client_ca) != (new and new.client_ca)
+    """Tell whether others than before may connect, or say for whom they do."""
+    one, other = before.runtime.config.server, after.runtime.config.server
+    old, new = one.tls, other.tls
+    is_ca_new = (old and old.client_ca) != (new and new.client_ca)
+    return is_ca_new or one.proxy_protocol != other.proxy_protocol

@@ -18,6 +18,7 @@ from proxy.edge.answers import Answers, OwnAnswer
 from proxy.edge.connection import GateConnection
 from proxy.edge.counters import RequestCounters
 from proxy.edge.forward import CLIENT_CLOSED, Forwarder, Passage
+from proxy.edge.greeting import Greeting
 from proxy.edge.incoming import ClientLeft, ConnectionLimits, HeadError, Incoming, check_length
 from proxy.edge.lane import Express, Lane, Log
 from proxy.edge.logged import logged_host, logged_path
@@ -73,6 +74,7 @@ class Serving:
             write_timeout=limits.write_timeout,
             keepalive=limits.keepalive,
         )
+        self.greeting = Greeting.from_config(runtime.config.server)
         self.forwarder = Forwarder(runtime.forwarding, runtime.gate_id, counters, runtime.vigil)
         runtime.vigil.on_reported = counters.report
         self._answers = Answers(Pages.from_config(runtime.config.branding))

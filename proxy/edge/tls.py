@@ -40,6 +40,12 @@ def listener_files(tls: TlsServerConfig) -> tuple[Path, ...]:
     return (*files, tls.client_ca) if tls.client_ca is not None else tuple(files)
 
 
+def contexts_of(context: ssl.SSLContext) -> tuple[ssl.SSLContext, ...]:
+    """Return every context that a connection of a listener's `context` may have in the end."""
+    chooser = context.sni_callback
+    return (context, *chooser.contexts) if isinstance(chooser, _Chooser) else (context,)
+
+
 def server_context(cert: Path, key: Path, client_ca: Path | None = None) -> ssl.SSLContext:
     """Return the context of one certificate: TLS 1.2 or newer, HTTP/1.1 only.
 
@@ -65,6 +71,11 @@ class _Chooser:
 
     def __init__(self, contexts: Mapping[str, ssl.SSLContext]) -> None:
         self._contexts = contexts
+
+    @property
+    def contexts(self) -> tuple[ssl.SSLContext, ...]:
+        """All that it may choose."""
+        return tuple(self._contexts.values())
 
     def __call__(
         self, connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, _: ssl.SSLContext
