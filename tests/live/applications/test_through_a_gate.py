@@ -6,11 +6,15 @@ And ended there, refused here. What cannot run here says why.
 from __future__ import annotations
 
 import asyncio
+import base64
 import shutil
+import time
 
 import aiohttp
 import pytest
 
+from proxy.core.otp import code_at
+from proxy.core.session_factors import person_of
 from tests import node_provider
 from tests.live.applications.test_readers import (
     APPLICATIONS,
@@ -121,3 +125,54 @@ async def test_s12_a_session_of_the_application_opens_the_gate_until_it_ends_the
         assert (await ask("/", again))[0] == 200
         await ask("/logout", again)
         await refused(again)
+
+
+STEPPED = (
+    CONFIG
+    + """\
+  - {{match: {{path: /touch}}, auth: app, upstream: app, require: {{mfa_within: 15m}}}}
+store: {{url: "redis://127.0.0.1:{port}/0"}}
+secrets: {{key: "{key}"}}
+"""
+)
+
+
+async def test_s7_a_code_over_a_session_of_express_counts_until_the_person_signs_in_anew(
+    start_gate, valkey
+):
+    """S7, S1: through the application's own writes and touches, and not under its next session's id."""
+    try:
+        application = express_application()
+    except node_provider.NotHere as reason:
+        pytest.skip(str(reason))
+    scheme = BEHIND["express"][1].replace("{}", WHO)
+    async with (
+        running(application, valkey) as url,
+        aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http,
+    ):
+        gate = await start_gate(
+            STEPPED.format(
+                url=url, port=valkey.port, database=DATABASE, scheme=scheme, key="ab" * 32
+            )
+        )
+        otp = gate.runtime.foreign.step_up.otp
+        made = await otp.enrol(person_of("app", "42"), time.time())
+
+        async def ask(method, path, *cookies, **sent):
+            headers = {"Cookie": "; ".join(cookies)}
+            async with http.request(method, gate.url + path, headers=headers, **sent) as answer:
+                kept = [one.partition(";")[0] for one in answer.headers.getall("Set-Cookie", [])]
+                return answer.status, kept
+
+        _, (session,) = await ask("GET", "/login")
+        assert (await ask("GET", "/touch", session))[0] == 403
+        code = code_at(base64.b32decode(made.secret), time.time())
+        status, (factor,) = await ask("POST", "/_auth/step-up/app", session, json={"code": code})
+        assert status == 200
+        for _ in range(TIMES):
+            assert (await ask("GET", "/touch", session, factor))[0] == 200
+        assert (await ask("GET", "/touch", session))[0] == 403
+        _, (again,) = await ask("GET", "/login", session, factor)
+        assert session != again
+        assert (await ask("GET", "/", again, factor))[0] == 200
+        assert (await ask("GET", "/touch", again, factor))[0] == 403
