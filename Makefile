@@ -40,6 +40,7 @@ bench: $(VENV)/.installed ## what docs/benchmarks.md promises, measured (ARGS=--
 	$(BIN)/python benchmarks/many_sessions.py
 	$(BIN)/python benchmarks/store_costs.py $(ARGS)
 	$(BIN)/python benchmarks/store_link.py
+	$(BIN)/python benchmarks/foreign_hits.py
 	$(BIN)/python benchmarks/routing.py
 	$(BIN)/python benchmarks/metrics.py
 	$(BIN)/python benchmarks/login_storm.py $(ARGS)

@@ -165,7 +165,10 @@ class Inspection:
                 break
         more = "" if cursor == b"0" else " (of those looked through)"
         if not seen:
-            yield Step("hint", "the database is empty: is it the right one?")
+            yield Step(
+                "hint",
+                "the database is empty: this session and all others have ended, or it is another one",
+            )
         elif under:
             yield Step("hint", f"{under} keys begin with the prefix{more}: this session has ended")
         else:
