@@ -210,7 +210,12 @@ def test_the_probes_reach_the_health_listener(base):
     assert port_of(listener) in base.ports.values()
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         assert "health" == base.latchgate[probe]["httpGet"]["port"]
-    assert "/healthz" == base.latchgate["livenessProbe"]["httpGet"]["path"]
+    paths = [
+        base.latchgate[probe]["httpGet"]["path"]
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe")
+    ]
+    # The first two restart the container: an outage of the store must not.
+    assert ["/healthz", "/healthz", "/readyz"] == paths
 
 
 def test_the_pod_gives_the_gate_time_to_drain(base):
