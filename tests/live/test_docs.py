@@ -63,6 +63,8 @@ def test_every_configuration_loads(block, tmp_path):
     (tmp_path / "partner.pem").write_bytes(pem("Ed25519"))
     (tmp_path / "report.secret").write_text("s" * 32)
     (tmp_path / "users.yaml").write_text("users: {}")
+    (tmp_path / "app.secret").write_text("s" * 32)
+    (tmp_path / "laravel.key").write_text("base64:" + "A" * 43 + "=")
     authority = Authority(tmp_path, "clients")
     authority.issue("gate", "gate", DNSName("shop.example.com"))
     authority.issue("second", "second", DNSName("*.partner.example.com"))

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from proxy.cli.app import app
 from proxy.codes import CODES
+from proxy.config.foreign_formats import FORMATS
 from tests.reader import blocks
 
 ROOT = Path(__file__).parents[2]
@@ -73,3 +74,10 @@ def test_a_command_of_a_page_exists_with_its_options(line):
     used = {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)}
 
     assert used <= known | {"--help", "--version"}
+
+
+def test_every_kind_of_application_has_its_configuration():
+    """docs/applications.md has a whole file for each format of sessions that are read, loaded by test_docs."""
+    shown = re.findall(r"^    format: (\S+)$", PAGES["docs/applications.md"], re.MULTILINE)
+
+    assert set(FORMATS) == set(shown)
