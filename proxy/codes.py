@@ -94,6 +94,18 @@ CODES: Final[dict[str, CodeInfo]] = {
         "It belongs to the network and the browser in which you signed in, so it was ended.",
         "Sign in again. If it was not you who moved, change your password.",
     ),
+    "certificate_invalid": CodeInfo(
+        401,
+        "Your certificate is not accepted here.",
+        "It was withdrawn, or it does not say clearly who you are.",
+        "Use another certificate, or ask whoever issued it for one.",
+    ),
+    "certificate_expired": CodeInfo(
+        401,
+        "Your certificate is not valid at this time.",
+        "Its time has not begun, or is over.",
+        "Ask whoever issued it for a new one.",
+    ),
     "login_failed": CodeInfo(
         401,
         "That name and password do not go together.",

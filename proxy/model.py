@@ -29,6 +29,8 @@ class Peer:
     is_unix: bool
     is_tls: bool
     has_client_certificate: bool = False
+    certificate: bytes | None = field(default=None, repr=False)
+    """The client's certificate in DER, which TLS has verified on this very connection."""
     local_port: int | None = None
     """The port on which the gate accepted the connection; `None` on a unix socket."""
 

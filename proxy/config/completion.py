@@ -8,6 +8,7 @@ from pathlib import Path
 from proxy.config.foreign_formats import FASTIFY_COOKIE, FORMATS
 from proxy.config.models import (
     Config,
+    JwtSchemeConfig,
     LoginConfig,
     RouteConfig,
     SchemeConfig,
@@ -52,7 +53,7 @@ def _upstream(name: str, upstream: UpstreamConfig) -> UpstreamConfig:
 def _scheme(scheme: SchemeConfig, tokens: TokensConfig | None) -> SchemeConfig:
     if isinstance(scheme, SessionSchemeConfig):
         return _session(scheme)
-    if not scheme.keys.local or tokens is None:
+    if not isinstance(scheme, JwtSchemeConfig) or not scheme.keys.local or tokens is None:
         return scheme
     update: dict[str, object] = {}
     if not scheme.issuer:

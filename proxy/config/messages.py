@@ -19,7 +19,7 @@ _WORDS: Final = {
     "model_attributes_type": "must be a mapping of keys",
     "dict_type": "must be a mapping of keys",
     "list_type": "must be a list",
-    "scheme_type": "`type` must be session or jwt",
+    "scheme_type": "`type` must be session, jwt or mtls",
     "too_short": "must not be empty",
     "bool_type": "must be true or false",
     "int_type": "must be a whole number",

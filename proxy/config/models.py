@@ -10,6 +10,7 @@ from proxy.config.addresses import Address, UpstreamServer
 from proxy.config.client_models import ClientConfig
 from proxy.config.decision_models import CallerConfig, DecisionConfig, DialectName
 from proxy.config.login_models import LoginConfig, LoginSessionsConfig
+from proxy.config.mtls_models import MtlsSchemeConfig
 from proxy.config.policy_models import PolicyActor, PolicyTest
 from proxy.config.provider_models import ProviderConfig, ProviderIdentityMapping
 from proxy.config.proxy_protocol_models import ProxyProtocolConfig
@@ -87,6 +88,7 @@ __all__ = [
     "LoginConfig",
     "LoginSessionsConfig",
     "MatchConfig",
+    "MtlsSchemeConfig",
     "PolicyActor",
     "PolicyTest",
     "ProviderConfig",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from proxy.config.addresses import Address, UpstreamServer
-from proxy.config.models import JwtSchemeConfig
+from proxy.config.models import JwtSchemeConfig, SessionSchemeConfig
 from proxy.config.scheme_checks import jwt_schemes
 from proxy.config.survey import Survey
 from proxy.errors import Problem
@@ -72,7 +72,8 @@ def check_admin(survey: Survey) -> Iterator[Problem]:
         message = "is reached from other machines without TLS: whoever reads along has the token"
         yield Problem(("admin", "listen"), message, is_warning=True)
     is_useful = any(
-        isinstance(scheme, JwtSchemeConfig) or scheme.format == "native"
+        isinstance(scheme, JwtSchemeConfig)
+        or (isinstance(scheme, SessionSchemeConfig) and scheme.format == "native")
         for scheme in survey.config.schemes.values()
     )
     if not is_useful and survey.is_whole("schemes"):

@@ -10,6 +10,7 @@ from proxy.config.header_names import fold, why_not_mapped, why_not_passed
 from proxy.config.models import (
     Config,
     JwtSchemeConfig,
+    MtlsSchemeConfig,
     RouteConfig,
     SchemeConfig,
     SessionSchemeConfig,
@@ -26,7 +27,7 @@ def origin_of(config: Config, name: str) -> str:
     scheme = config.schemes[name]
     if isinstance(scheme, JwtSchemeConfig):
         return scheme.issuer
-    if scheme.format == "native":
+    if isinstance(scheme, SessionSchemeConfig) and scheme.format == "native":
         return config.tokens.issuer if config.tokens is not None else "local"
     return name
 
@@ -119,6 +120,9 @@ def check_proofs(survey: Survey) -> Iterator[Problem]:
             scheme = config.schemes.get(name)
             if isinstance(scheme, SessionSchemeConfig):
                 message = f"scheme `{name}` is of sessions, which are bound to no key, so it could never pass"
+                yield Problem(path, message)
+            elif isinstance(scheme, MtlsSchemeConfig):
+                message = f"scheme `{name}` is of certificates, which need no proof, so it could never pass"
                 yield Problem(path, message)
             elif scheme is not None and all(source.kind != "bearer" for source in scheme.from_):
                 message = (
@@ -288,6 +292,8 @@ def check_forwarding(survey: Survey) -> Iterator[Problem]:
 
 
 def _yields(scheme: SchemeConfig, key: str) -> bool:
+    if isinstance(scheme, MtlsSchemeConfig):
+        return key == "roles" and bool(scheme.roles)
     identity = scheme.identity
     return identity is None or getattr(identity, key) is not None
 

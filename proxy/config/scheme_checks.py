@@ -73,8 +73,10 @@ def check_cookies(survey: Survey) -> Iterator[Problem]:
     for name, scheme in survey.config.schemes.items():
         if isinstance(scheme, SessionSchemeConfig):
             cookies = [scheme.cookie] if _has_cookie(survey, name, scheme) else []
-        else:
+        elif isinstance(scheme, JwtSchemeConfig):
             cookies = [source.name for source in scheme.from_ if source.kind == "cookie"]
+        else:
+            continue
         for cookie in cookies:
             readers.setdefault(cookie, []).append(name)
     for name, scheme in session_schemes(survey.config):

@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from proxy.config.addresses import HttpUrl, StoreUrlValue
+from proxy.config.mtls_models import MtlsSchemeConfig
 from proxy.config.secret import SecretValue
 from proxy.config.strict import Section
 from proxy.config.upstream_models import OTHER, WORD, word_or_other
@@ -263,14 +264,17 @@ class JwtSchemeConfig(Section):
 
 def _scheme_type(value: Any) -> str | None:
     kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", "session")
-    return f"<{kind}>" if isinstance(kind, str) and kind in {"session", "jwt"} else None
+    is_known = isinstance(kind, str) and kind in {"session", "jwt", "mtls"}
+    return f"<{kind}>" if is_known else None
 
 
 SchemeConfig = Annotated[
-    Annotated[SessionSchemeConfig, Tag("<session>")] | Annotated[JwtSchemeConfig, Tag("<jwt>")],
+    Annotated[SessionSchemeConfig, Tag("<session>")]
+    | Annotated[JwtSchemeConfig, Tag("<jwt>")]
+    | Annotated[MtlsSchemeConfig, Tag("<mtls>")],
     Discriminator(
         _scheme_type,
         custom_error_type="scheme_type",
-        custom_error_message="`type` must be session or jwt",
+        custom_error_message="`type` must be session, jwt or mtls",
     ),
 ]

@@ -75,7 +75,9 @@ class TlsServerConfig(Section):
     certificates: list[CertificateConfig] = []
     """Further certificates: a client gets the one for the name that it asks for (SNI), else `cert`."""
     client_ca: FilePath | None = None
-    """Authorities in PEM; a client certificate of theirs is required. It gives no identity."""
+    """Authorities in PEM; a client certificate of theirs is required. A scheme of type mtls reads it."""
+    client_certificate: Literal["required", "optional"] = "required"
+    """optional: who has none may connect as well; what is shown must be one of client_ca's."""
 
 
 class ServerConfig(Section):

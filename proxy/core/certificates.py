@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.x509.oid import NameOID
+
+_KINDS: Final[Mapping[str, Any]] = {
+    "uri": x509.UniformResourceIdentifier,
+    "dns": x509.DNSName,
+    "email": x509.RFC822Name,
+}
+"""The kinds of a SAN that can name somebody."""
 
 
 def dns_names(pem: bytes) -> tuple[str, ...]:
@@ -17,3 +31,52 @@ def dns_names(pem: bytes) -> tuple[str, ...]:
         return ()
     names = found.value.get_values_for_type(x509.DNSName)
     return tuple(dict.fromkeys(name.lower().rstrip(".") for name in names))
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """What a certificate says of who has it."""
+
+    names: Mapping[str, tuple[str, ...]]
+    """By kind: `uri`, `dns`, `email` of the SAN, and `common_name` of the subject."""
+    issuer: str
+    """As RFC 4514 writes it."""
+    serial: str
+    """Hexadecimal digits."""
+    fingerprint: str
+    """SHA-256 of the certificate, as hexadecimal digits."""
+    begins_at: float
+    """Epoch seconds."""
+    ends_at: float
+
+
+@lru_cache(maxsize=1024)
+def holder_of(der: bytes) -> Holder:
+    """Read a client's certificate, which TLS has verified. Raises ValueError for one that is unclear."""
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+        names: dict[str, tuple[str, ...]] = {
+            "common_name": _common_names(certificate),
+            "uri": (),
+            "dns": (),
+            "email": (),
+        }
+        for extension in certificate.extensions:
+            if isinstance(extension.value, x509.SubjectAlternativeName):
+                for kind, of in _KINDS.items():
+                    names[kind] = tuple(extension.value.get_values_for_type(of))
+        return Holder(
+            names=names,
+            issuer=certificate.issuer.rfc4514_string(),
+            serial=f"{certificate.serial_number:x}",
+            fingerprint=certificate.fingerprint(hashes.SHA256()).hex(),
+            begins_at=certificate.not_valid_before_utc.timestamp(),
+            ends_at=certificate.not_valid_after_utc.timestamp(),
+        )
+    except Exception as error:  # noqa: BLE001 - the library raises many kinds, for what strangers had signed
+        raise ValueError(f"unreadable: {type(error).__name__}") from None
+
+
+def _common_names(certificate: x509.Certificate) -> tuple[str, ...]:
+    found = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return tuple(str(name.value) for name in found)

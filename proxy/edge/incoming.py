@@ -181,6 +181,7 @@ def peer_of(transport: asyncio.BaseTransport, told: Source | None = None) -> Pee
         is_unix=is_unix,
         is_tls=tls is not None,
         has_client_certificate=bool(certificate),
+        certificate=certificate or None,
         local_port=local[1] if isinstance(local, tuple) and len(local) >= 2 else None,
     )
 

@@ -353,8 +353,8 @@ class Memo:
             return False
         if any(place.kind in ("query", "dpop") for place in (h.found.place for h in decision.held)):
             return False
-        if any(place.kind == "query" for place in route.credentials.read):
-            return False
+        if any(place.kind in ("query", "certificate") for place in route.credentials.read):
+            return False  # a certificate is its connection's, and stands in no line
         options = b",".join(view.values(b"connection")).lower().split(b",")
         return all(option.strip() in (b"", b"keep-alive") for option in options)
 

@@ -144,5 +144,7 @@ def _trusts_others(before: Serving, after: Serving) -> bool:
     """Tell whether others than before may connect, or say for whom they do."""
     one, other = before.runtime.config.server, after.runtime.config.server
     old, new = one.tls, other.tls
-    is_ca_new = (old and old.client_ca) != (new and new.client_ca)
+    is_ca_new = (old and (old.client_ca, old.client_certificate)) != (
+        new and (new.client_ca, new.client_certificate)
+    )
     return is_ca_new or one.proxy_protocol != other.proxy_protocol

@@ -22,10 +22,11 @@ def listener_context(tls: TlsServerConfig) -> ssl.SSLContext:
 
     Reads every file anew. Raises OSError, ssl.SSLError and ValueError for those that cannot be used.
     """
-    context = server_context(tls.cert, tls.key, tls.client_ca)
+    is_optional = tls.client_certificate == "optional"
+    context = server_context(tls.cert, tls.key, tls.client_ca, is_optional=is_optional)
     others: dict[str, ssl.SSLContext] = {}
     for pair in tls.certificates:
-        other = server_context(pair.cert, pair.key, tls.client_ca)
+        other = server_context(pair.cert, pair.key, tls.client_ca, is_optional=is_optional)
         for name in dns_names(pair.cert.read_bytes()):
             others.setdefault(name, other)
     if others:
@@ -46,10 +47,13 @@ def contexts_of(context: ssl.SSLContext) -> tuple[ssl.SSLContext, ...]:
     return (context, *chooser.contexts) if isinstance(chooser, _Chooser) else (context,)
 
 
-def server_context(cert: Path, key: Path, client_ca: Path | None = None) -> ssl.SSLContext:
+def server_context(
+    cert: Path, key: Path, client_ca: Path | None = None, *, is_optional: bool = False
+) -> ssl.SSLContext:
     """Return the context of one certificate: TLS 1.2 or newer, HTTP/1.1 only.
 
-    With `client_ca` a client certificate of that authority is required (reference.md, tls).
+    With `client_ca` a client certificate of that authority is required (reference.md, tls);
+    `is_optional`: who has none may come as well.
     Raises OSError or ssl.SSLError for files that cannot be used.
     """
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -58,7 +62,7 @@ def server_context(cert: Path, key: Path, client_ca: Path | None = None) -> ssl.
     context.set_alpn_protocols(["http/1.1"])
     if client_ca is not None:
         context.load_verify_locations(client_ca)
-        context.verify_mode = ssl.CERT_REQUIRED
+        context.verify_mode = ssl.CERT_OPTIONAL if is_optional else ssl.CERT_REQUIRED
     return context
 
 

@@ -17,8 +17,10 @@ from proxy.config.models import (
     IdentityMapping,
     JwtSchemeConfig,
     LoginConfig,
+    MtlsSchemeConfig,
     RequireConfig,
     RouteConfig,
+    SchemeConfig,
     SessionSchemeConfig,
     TokenIdentityMapping,
     UpstreamConfig,
@@ -55,12 +57,16 @@ def needs_store(config: Config) -> bool:
         return True
     if any(route.limits.in_ == "store" and route.limits.rate for route in config.routes):
         return True
-    return any(
-        scheme.revocation == "store"
-        if isinstance(scheme, JwtSchemeConfig)
-        else scheme.format == "native" or scheme.store is None
-        for scheme in config.schemes.values()
-    )
+    return any(map(_needs_store, config.schemes.values()))
+
+
+def _needs_store(scheme: SchemeConfig) -> bool:
+    match scheme:
+        case JwtSchemeConfig():
+            return scheme.revocation == "store"
+        case SessionSchemeConfig():
+            return scheme.format == "native" or scheme.store is None
+    return False
 
 
 def longest_factor_s(config: Config, scheme: str) -> float | None:
@@ -283,10 +289,12 @@ def _hash_by_address(
 # Schemes
 
 
-def places_of(config: SessionSchemeConfig | JwtSchemeConfig) -> tuple[Place, ...]:
+def places_of(config: SchemeConfig) -> tuple[Place, ...]:
     """Return where a scheme reads credentials."""
     if isinstance(config, SessionSchemeConfig):
         return (Place("cookie", config.cookie),)
+    if isinstance(config, MtlsSchemeConfig):
+        return (Place("certificate"),)
     return tuple(
         place
         for source in config.from_
@@ -346,7 +354,7 @@ def static_keys(scheme: JwtSchemeConfig) -> KeySet | None:
     return None
 
 
-def challenges_of(schemes: dict[str, SessionSchemeConfig | JwtSchemeConfig]) -> tuple[Header, ...]:
+def challenges_of(schemes: dict[str, SchemeConfig]) -> tuple[Header, ...]:
     """Return WWW-Authenticate for a route with these schemes (reference.md §2)."""
     headers: list[Header] = []
     for name, scheme in schemes.items():
@@ -358,13 +366,18 @@ def challenges_of(schemes: dict[str, SessionSchemeConfig | JwtSchemeConfig]) -> 
             headers.append((b"WWW-Authenticate", b'Basic realm="%b"' % realm))
     if not headers:
         headers.extend(
-            (b"WWW-Authenticate", b'Cookie realm="%b"' % name.encode()) for name in schemes
+            (b"WWW-Authenticate", b'%b realm="%b"' % (_kind_of(scheme), name.encode()))
+            for name, scheme in schemes.items()
         )
     return tuple(headers)
 
 
+def _kind_of(scheme: SchemeConfig) -> bytes:
+    return b"Certificate" if isinstance(scheme, MtlsSchemeConfig) else b"Cookie"
+
+
 def proof_challenges_of(
-    schemes: dict[str, SessionSchemeConfig | JwtSchemeConfig],
+    schemes: dict[str, SchemeConfig],
 ) -> tuple[Header, ...]:
     """Return WWW-Authenticate for tokens that are bound to a key (RFC 9449 §7.1)."""
     return tuple(
@@ -378,7 +391,7 @@ def proof_challenges_of(
 
 
 def scope_challenge_of(
-    schemes: dict[str, SessionSchemeConfig | JwtSchemeConfig], scopes: Iterable[str]
+    schemes: dict[str, SchemeConfig], scopes: Iterable[str]
 ) -> tuple[Header, ...]:
     """Return WWW-Authenticate for a token that lacks a scope (RFC 6750 §3.1)."""
     wanted = " ".join(scopes).replace("\\", "").replace('"', "").encode("ascii", "replace")
@@ -393,7 +406,7 @@ def scope_challenge_of(
 
 
 def step_up_challenge_of(
-    schemes: dict[str, SessionSchemeConfig | JwtSchemeConfig], require: RequireConfig
+    schemes: dict[str, SchemeConfig], require: RequireConfig
 ) -> tuple[Header, ...]:
     """Return WWW-Authenticate for a token whose owner has to prove again who they are."""
     freshness = compile_freshness(require)

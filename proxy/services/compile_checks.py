@@ -16,6 +16,7 @@ from proxy.config.models import (
     Config,
     IdentityMapping,
     JwtSchemeConfig,
+    MtlsSchemeConfig,
     RequireConfig,
     SessionSchemeConfig,
     UpstreamConfig,
@@ -55,7 +56,7 @@ def compile_problems(config: Config) -> Iterator[Problem]:
         if isinstance(scheme, JwtSchemeConfig):
             yield from _attempt(path, partial(compile_verifier, config, scheme))
             yield from _attempt((*path, "keys"), partial(static_keys, scheme))
-        elif scheme.format != "native":
+        elif isinstance(scheme, SessionSchemeConfig) and scheme.format != "native":
             yield from _attempt((*path, "secrets"), partial(format_of, scheme))
         if scheme.identity is not None:
             yield from _mapping_problems((*path, "identity"), scheme.identity)
@@ -99,7 +100,8 @@ def _origin_problems(config: Config) -> Iterator[Problem]:
         if isinstance(scheme, JwtSchemeConfig)
     }
     for name, scheme in config.schemes.items():
-        if isinstance(scheme, SessionSchemeConfig) and scheme.format != "native" and name in taken:
+        is_session = isinstance(scheme, SessionSchemeConfig) and scheme.format != "native"
+        if (is_session or isinstance(scheme, MtlsSchemeConfig)) and name in taken:
             message = "the name is the origin of other identities: people of both would be the same"
             yield Problem(("schemes", name), message)
 

@@ -26,7 +26,9 @@ RETRIES: Final = 8
 SKEW_S: Final = 1.0
 """By how much the store may be ahead of us in finding that a session has reached its end."""
 
-_EXPIRED: Final = frozenset({"session_expired", "token_expired", "step_up_required"})
+_EXPIRED: Final = frozenset(
+    {"session_expired", "token_expired", "certificate_expired", "step_up_required"}
+)
 
 
 class Watch:

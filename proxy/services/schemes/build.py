@@ -10,7 +10,14 @@ from proxy.adapters.keys import KeySource, StaticKeys
 from proxy.adapters.store import Store, StoreAddress, address_of
 from proxy.adapters.store.tracked_store import TrackedStore
 from proxy.config.login_models import bare_name
-from proxy.config.models import Config, JwtSchemeConfig, KeysConfig, SessionSchemeConfig
+from proxy.config.models import (
+    Config,
+    JwtSchemeConfig,
+    KeysConfig,
+    MtlsSchemeConfig,
+    SchemeConfig,
+    SessionSchemeConfig,
+)
 from proxy.core.formats.native import native_origin
 from proxy.core.formats.port import Format
 from proxy.core.revocation import History, RevocationKeys
@@ -26,6 +33,7 @@ from proxy.services.revocations import Revocations
 from proxy.services.schemes.foreign_formats import format_of
 from proxy.services.schemes.foreign_records import ForeignRecords
 from proxy.services.schemes.jwt import JwtScheme
+from proxy.services.schemes.mtls import MtlsScheme
 from proxy.services.schemes.port import Place, Scheme
 from proxy.services.schemes.records import NativeRecords, SessionRecords
 from proxy.services.schemes.session import SessionScheme
@@ -121,12 +129,16 @@ class SchemeBuilder:
 
     def build(self) -> dict[str, Scheme]:
         """Return the schemes by name."""
-        return {
-            name: self._jwt(name, scheme)
-            if isinstance(scheme, JwtSchemeConfig)
-            else self._session(name, scheme)
-            for name, scheme in self._config.schemes.items()
-        }
+        return {name: self._scheme(name, scheme) for name, scheme in self._config.schemes.items()}
+
+    def _scheme(self, name: str, scheme: SchemeConfig) -> Scheme:
+        match scheme:
+            case JwtSchemeConfig():
+                return self._jwt(name, scheme)
+            case SessionSchemeConfig():
+                return self._session(name, scheme)
+            case MtlsSchemeConfig():
+                return MtlsScheme.from_config(name, scheme)
 
     def own_tokens(self, name: str) -> JwtScheme:
         """Return what judges the gate's own tokens for the gate itself, whatever routes accept."""

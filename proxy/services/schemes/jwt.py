@@ -282,6 +282,8 @@ def _extract(place: Place, carried: Carried) -> bytes | None:
             return _only(view.values(place.name.encode()), place)
         case "query":
             return query_parameter(carried.query, place.name)
+        case "certificate":
+            return None  # it holds no token
 
 
 def _only(values: Sequence[bytes], place: Place) -> bytes | None:

@@ -11,7 +11,7 @@ from proxy.core.coherence import Key
 from proxy.core.dpop import ProofRequest
 from proxy.model import SAFE_METHODS, ClientInfo, Identity, Outcome, Rejected, RequestView
 
-PlaceKind = Literal["bearer", "dpop", "basic", "cookie", "header", "query"]
+PlaceKind = Literal["bearer", "dpop", "basic", "cookie", "header", "query", "certificate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Place:
     @property
     def is_ambient(self) -> bool:
         """True where a browser adds the credential by itself (security.md, S3)."""
-        return self.kind in ("cookie", "basic")
+        return self.kind in ("cookie", "basic", "certificate")
 
 
 Fresh = tuple[Key, Future[Any]]

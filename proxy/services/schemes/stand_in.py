@@ -10,7 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from proxy.config.models import Config, JwtSchemeConfig, PolicyActor, SessionSchemeConfig
+from proxy.config.models import (
+    Config,
+    JwtSchemeConfig,
+    PolicyActor,
+    SchemeConfig,
+    SessionSchemeConfig,
+)
 from proxy.core.coherence import Key
 from proxy.core.compact import encode_segment
 from proxy.core.formats.native import native_origin
@@ -98,21 +104,25 @@ def stand_ins(config: Config, actor: PolicyActor | None) -> dict[str, Scheme]:
         found[name] = StandIn(
             name,
             places,
-            scheme.keys.local if isinstance(scheme, JwtSchemeConfig) else scheme.format == "native",
+            _is_native(scheme),
             issuer,
             _identity(actor, origin, jkt) if actor is not None and actor.scheme == name else None,
         )
     return found
 
 
-def _origin(
-    config: Config, name: str, scheme: SessionSchemeConfig | JwtSchemeConfig
-) -> tuple[str, str | None]:
+def _is_native(scheme: SchemeConfig) -> bool:
+    if isinstance(scheme, JwtSchemeConfig):
+        return scheme.keys.local
+    return isinstance(scheme, SessionSchemeConfig) and scheme.format == "native"
+
+
+def _origin(config: Config, name: str, scheme: SchemeConfig) -> tuple[str, str | None]:
     """Return the origin of a scheme's people (security.md, K6), and the issuer of its tokens."""
     if isinstance(scheme, JwtSchemeConfig):
         issuer = compiling.scheme_issuer(config, scheme)
         return issuer, issuer
-    if scheme.format != "native":
+    if not _is_native(scheme):
         return name, None
     return native_origin(config.tokens.issuer if config.tokens is not None else None), None
 

@@ -4,6 +4,7 @@ from proxy.config.checks import CHECKS, check_references, check_route_names
 from proxy.config.client_checks import CHECKS as CLIENTS
 from proxy.config.decision_checks import CHECKS as DECISION
 from proxy.config.login_checks import CHECKS as LOGIN
+from proxy.config.mtls_checks import CHECKS as MTLS
 from proxy.config.network_checks import CHECKS as NETWORK
 from proxy.config.provider_checks import CHECKS as PROVIDERS
 from proxy.config.redirect_checks import CHECKS as REDIRECT
@@ -23,6 +24,7 @@ def test_every_check_runs():
         *NETWORK,
         *REDIRECT,
         *RESPONSES,
+        *MTLS,
         *DECISION,
         *STORE,
         *LOGIN,
@@ -65,7 +67,7 @@ def test_a_definition_with_a_mistake_is_a_definition(reading):
 
     assert reading.mistakes(text) == [
         "2:19: upstreams.shop.servers: must be a list",
-        "4:8: schemes.web: `type` must be session or jwt",
+        "4:8: schemes.web: `type` must be session, jwt or mtls",
     ]
 
 

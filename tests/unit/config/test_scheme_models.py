@@ -92,9 +92,9 @@ def test_what_is_no_place_is_refused(value):
     ("text", "expected"),
     [
         ("7", ": must be a mapping of keys"),
-        ("{}", ": `type` must be session or jwt"),
-        ("{type: basic}", ": `type` must be session or jwt"),
-        ("{type: [jwt]}", ": `type` must be session or jwt"),
+        ("{}", ": `type` must be session, jwt or mtls"),
+        ("{type: basic}", ": `type` must be session, jwt or mtls"),
+        ("{type: [jwt]}", ": `type` must be session, jwt or mtls"),
         ("{type: session}", ".format: is required"),
         ("{type: session, format: rack}", ".format: must be native, json, "),
         (
