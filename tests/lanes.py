@@ -21,6 +21,7 @@ from proxy.edge.lane import Lane
 from proxy.edge.memo import Memo
 from proxy.edge.ready import Ready
 from proxy.edge.strangers import Shape, Strangers
+from proxy.edge.traced import TracedConnection
 from proxy.model import RequestView
 from proxy.services.authenticate import Unknown
 from proxy.services.decision import Forward
@@ -108,6 +109,12 @@ class Primed(ExpressConnection):
             if flight is not None and flight.done() and flight.exception() is None:
                 decision = gate.decide_now(view, now)
         return decision
+
+
+class PrimedTraced(TracedConnection, Primed):
+    """The same, of a gate that makes traces."""
+
+    __slots__ = ()
 
 
 class _Nothing(dict[Any, Any]):

@@ -57,6 +57,7 @@ THROUGH_OTHERS = {
     "edge/express.py",
     "edge/passing.py",
     "edge/receiving.py",
+    "edge/traced.py",
     "edge/forward.py",
     "edge/incoming.py",
     "edge/manager.py",

@@ -21,6 +21,7 @@ from proxy.config import (
     route_checks,
     scheme_checks,
     store_checks,
+    tracing_checks,
 )
 from proxy.config.messages import did_you_mean, show_path
 from proxy.config.survey import Survey
@@ -93,4 +94,5 @@ CHECKS: Final[tuple[SurveyCheck, ...]] = (
     *client_checks.CHECKS,
     *login_checks.CHECKS,
     *provider_checks.CHECKS,
+    *tracing_checks.CHECKS,
 )

@@ -55,6 +55,7 @@ from proxy.config.store_models import (
 )
 from proxy.config.store_url import StoreUrl
 from proxy.config.strict import Section
+from proxy.config.tracing_models import TracingConfig
 from proxy.config.upstream_models import (
     CookieName,
     HashBalance,
@@ -113,6 +114,7 @@ __all__ = [
     "TokenKeysConfig",
     "TokenSource",
     "TokensConfig",
+    "TracingConfig",
     "UpstreamConfig",
     "UpstreamServer",
     "UpstreamTimeouts",
@@ -156,5 +158,7 @@ class Config(Section):
     """What must become of requests; checked by `check`, and before the gate starts."""
     log: LogConfig = LogConfig()
     """What is logged, and how."""
+    tracing: TracingConfig | None = None
+    """Spans of requests, for a collector; absent: none are made."""
     verdicts: VerdictsConfig = VerdictsConfig()
     """How many verdicts each worker keeps."""

@@ -137,6 +137,8 @@ class Forwarder:
             passage.fail(error.code, error.detail)
             connection.abort()
         finally:
+            if incoming.trace is not None:
+                incoming.trace.upstream_over()
             exchange.release()
             if body is not None:
                 body.cancel()
@@ -157,6 +159,8 @@ class Forwarder:
         """Return the upstream's request head: the client's headers, ours, the identity last."""
         view = incoming.view
         headers = self.headers(view, decision, server)
+        if incoming.trace is not None:
+            headers = incoming.trace.outgoing(headers)
         body: int | Literal["chunked"] | None = incoming.length
         if incoming.has_body and body is None:
             body = "chunked"

@@ -10,7 +10,7 @@ import socket
 import ssl
 import time
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from aiohttp.streams import StreamReader
@@ -20,6 +20,9 @@ from proxy.errors import ProxyError
 from proxy.model import Peer, RequestView
 from proxy.services.decision import Decision
 from proxy.services.schemes.port import Fresh
+
+if TYPE_CHECKING:
+    from proxy.edge.tracing import Traced
 
 BODY_GRACE_S: Final = 30.0
 """`body_rate` is looked at only after so many seconds of a body (reference.md §1)."""
@@ -98,6 +101,8 @@ class Incoming:
     """A credential that was looked up for it already (R9)."""
     under: object = None
     """Whose word `decision` and `fresh` are: a lane, and so a configuration."""
+    trace: Traced | None = None
+    """What is to be done about its trace; `None`: nothing."""
     waited_s: float = field(default=0.0, repr=False)
     """Time spent waiting for the client's body; what `body_rate` is measured over."""
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from proxy.edge.connection import GateConnection
     from proxy.edge.passing import PassingConnection
     from proxy.edge.serving import Serving
+    from proxy.edge.tracing import Tracer
 
 Express = Literal["on", "warm", "cold", "off"]
 """`warm`: everything is remembered at once, for tests; `cold`: nothing is, every request is parsed;
@@ -70,6 +71,7 @@ class Lane:
         self._timer: asyncio.TimerHandle | None = None
         self._mode = mode
         self.gate = runtime.gate
+        self.tracer: Tracer | None = None
         self.forwarder: Forwarder = server.forwarder
         self.counters = server.counters
         self.vigil = runtime.vigil

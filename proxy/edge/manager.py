@@ -22,6 +22,7 @@ from proxy.edge.greeting import Greeting
 from proxy.edge.incoming import ConnectionLimits, HeadError, Incoming
 from proxy.edge.lane import Lane
 from proxy.edge.tls import contexts_of
+from proxy.edge.traced import TracedConnection
 from proxy.model import Peer
 
 BACKLOG: Final = 1024
@@ -125,6 +126,8 @@ class ConnectionManager(web.Server):
         lane = self._gate.lane
         if lane is None:
             return GateConnection(self, **options)
+        if lane.tracer is not None:
+            return TracedConnection(self, lane, **options)
         return ExpressConnection(self, lane, **options)
 
     def express(self) -> list[ExpressConnection]:

@@ -20,7 +20,10 @@ from proxy.edge.turns import Turns
 from proxy.model import AccessRecord, Peer
 
 if TYPE_CHECKING:
+    from proxy.edge.tracing import Tracer
     from proxy.services.runtime import Runtime
+
+    MakeTracer = Callable[[Runtime], Tracer | None]
 
 
 class GateServer:
@@ -32,11 +35,16 @@ class GateServer:
         *,
         access_log: Callable[[AccessRecord], None] | None = None,
         express: Express | None = None,
+        make_tracer: MakeTracer | None = None,
     ) -> None:
-        """Prepare to serve; `express`: whether requests may take the lane; else as `express_mode`."""
+        """Prepare to serve; `express`: whether requests may take the lane; else as `express_mode`.
+
+        `make_tracer`: who decides about traces under each configuration; `None`: there are none.
+        """
         verify_internals()
         self._access_log = access_log
         self._express = express or express_mode()
+        self._make_tracer = make_tracer
         self._turns = Turns()
         self.counters = RequestCounters(runtime.upstreams)
         """What the metrics tell of requests."""
@@ -45,7 +53,10 @@ class GateServer:
         self._is_draining = False
 
     def _make(self, runtime: Runtime) -> Serving:
-        return Serving(runtime, self.counters, self._turns, self._access_log, self._express)
+        serving = Serving(runtime, self.counters, self._turns, self._access_log, self._express)
+        if self._make_tracer is not None:
+            serving.trace(self._make_tracer(runtime))
+        return serving
 
     @property
     def runtime(self) -> Runtime:
@@ -102,7 +113,12 @@ class GateServer:
         for connection in self._manager.connections:
             connection.adopt(after.limits, after.lane)
             # The parser has the old size; and who was let in by the old CA is not by the new one.
-            if is_trust_new or after.limits.header_size != limits.header_size:
+            # Whether requests are looked at for traces is a matter of the connection's class.
+            if (
+                is_trust_new
+                or after.limits.header_size != limits.header_size
+                or (before.tracer is None) != (after.tracer is None)
+            ):
                 connection.begin_drain()
         runtime.take_over(before.runtime)
         return before.pending

@@ -25,6 +25,7 @@ from proxy.edge.logged import logged_host, logged_path
 from proxy.edge.pages import Pages
 from proxy.edge.pending import Pending
 from proxy.edge.portal import Portal, Refused
+from proxy.edge.traced import TracedConnection
 from proxy.edge.turns import Turns
 from proxy.edge.under_way import TakenBack, break_off
 from proxy.errors import ProxyError
@@ -36,6 +37,7 @@ from proxy.services.limits import limited
 
 if TYPE_CHECKING:
     from proxy.edge.passing import PassingConnection
+    from proxy.edge.tracing import Tracer
     from proxy.services.runtime import Runtime
 
 
@@ -84,8 +86,15 @@ class Serving:
         self._json_log = access_log if isinstance(access_log, AccessLog) and is_json else None
         self.express_log: Log | None = None if access_log is None else self._log_express
         self.lane = None if express == "off" else Lane(self, express)
+        self.tracer: Tracer | None = None
         self.pending = Pending()
         """What still has to be decided, or to be answered by the gate itself."""
+
+    def trace(self, tracer: Tracer | None) -> None:
+        """Have `tracer` decide about traces, before the first request."""
+        self.tracer = tracer
+        if self.lane is not None:
+            self.lane.tracer = tracer
 
     # One request
 
@@ -94,8 +103,13 @@ class Serving:
         passage = Passage()
         decision: Decision | None = None
         try:
+            if self.tracer is not None:
+                lot = connection.take_lot() if isinstance(connection, TracedConnection) else None
+                incoming.trace = self.tracer.begin(incoming.view, lot=lot)
             await self._turns.take()
             decision = await self._decide(incoming)
+            if incoming.trace is not None:
+                incoming.trace.decided()
             await self._render(connection, incoming, decision, passage)
         except ClientLeft as left:
             passage.leave(left.detail)
@@ -255,6 +269,8 @@ class Serving:
         route = decision.route if decision else None
         duration_s = asyncio.get_running_loop().time() - incoming.started_mono
         self._count(incoming, decision, name, passage, duration_s)
+        if incoming.trace is not None:
+            incoming.trace.finish(incoming.view, decision, name, passage)
         if self._access_log is None:
             return
         client: ClientInfo | None = decision.client if decision else None

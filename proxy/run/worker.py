@@ -37,6 +37,7 @@ from proxy.run.loading import load_booted
 from proxy.run.messages import Boot
 from proxy.run.parent import die_with_parent
 from proxy.run.providers import key_plans
+from proxy.run.tracing import Tracing
 from proxy.services.runtime import Runtime
 
 EXIT_FAILED: Final = 1
@@ -67,6 +68,7 @@ class Worker:
         self._server: GateServer
         self._decision: DecisionServer | None = None
         self._redirect: RedirectServer | None = None
+        self._tracing = Tracing(boot.worker)
         self._drain_at = asyncio.Event()
         self._drain_s = self._loaded.config.server.drain
         self._hurried = asyncio.Event()
@@ -112,7 +114,9 @@ class Worker:
         )
         if self._loaded.config.health is not None:  # else nobody could ask for it
             self._runtime.time_notices()
-        self._server = GateServer(self._runtime, access_log=telemetry.access)
+        self._server = GateServer(
+            self._runtime, access_log=telemetry.access, make_tracer=self._tracing.tracer_of
+        )
         sockets = [socket.socket(fileno=descriptor) for descriptor in boot.sockets]
         unix = [sock for sock in sockets if sock.family == socket.AF_UNIX]
         await self._server.start([sock for sock in sockets if sock not in unix], self._tls())
@@ -193,6 +197,7 @@ class Worker:
                 await self._runtime.close()
         except TimeoutError:
             _log.warning("connections to stores or upstreams did not close in time")
+        await self._tracing.close()
 
     async def _end(self, timeout_s: float) -> None:
         """Drain all listeners at once."""

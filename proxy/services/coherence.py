@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import time
 from collections.abc import Callable, Collection, Sequence
 from hashlib import sha256
 from typing import Any
@@ -34,6 +35,7 @@ from proxy.core.coherence import (
 from proxy.core.keyset import KeySet
 from proxy.errors import StoreUnavailable
 from proxy.model import Rejected
+from proxy.services.lookups import LookUps, watching
 from proxy.services.schemes.port import Found
 
 Fill = Callable[[list[Any], float], "Kept"]
@@ -293,7 +295,21 @@ class Ledger:
     def ask(self, commands: Sequence[Command], take: Take) -> asyncio.Future[Any]:
         """Send a question whose answer is no verdict; the future fails with `StoreUnavailable`."""
         assert self._tracked is not None  # noqa: S101 - only schemes with a store look up
-        return self._tracked.ask(commands, take, required=0)
+        future = self._tracked.ask(commands, take, required=0)
+        if (watch := watching.get()) is not None:
+            self._watch(watch, future)
+        return future
+
+    def _watch(self, watch: LookUps, flight: asyncio.Future[Any]) -> None:
+        """Have a look-up noted by a request that waits for it."""
+        assert self._tracked is not None  # noqa: S101 - only schemes with a store look up
+        store, began_ns = self._tracked.source.name, time.perf_counter_ns()
+
+        def over(done: asyncio.Future[Any]) -> None:
+            is_failed = done.cancelled() or done.exception() is not None
+            watch.note(store, began_ns, is_failed=is_failed)
+
+        flight.add_done_callback(over)
 
     def _landed(self, key: Key, flight: asyncio.Future[Finding]) -> None:
         """Let a look-up that is over be joined no more; one that began since is another one."""
@@ -305,6 +321,8 @@ class Ledger:
 
         Raises `StoreUnavailable`.
         """
+        if (watch := watching.get()) is not None:
+            self._watch(watch, flight)
         try:
             return await asyncio.shield(flight)  # others wait for it too
         except StoreUnavailable:

@@ -17,7 +17,7 @@ from proxy.edge.lane import Express
 from proxy.edge.server import GateServer
 from proxy.model import AccessRecord
 from proxy.services.runtime import Runtime, load
-from tests.lanes import Primed, is_whole, kept_alive
+from tests.lanes import Primed, PrimedTraced, is_whole, kept_alive
 from tests.reader import Reader
 
 
@@ -109,6 +109,7 @@ async def start_gate(
     """
     if lane == "warm":
         monkeypatch.setattr(edge, "ExpressConnection", Primed)
+        monkeypatch.setattr(edge, "TracedConnection", PrimedTraced)
     async with contextlib.AsyncExitStack() as stack:
 
         async def start(text: str, **options: Any) -> RunningGate:
@@ -116,11 +117,14 @@ async def start_gate(
             path.write_text(text)
             loaded = load(path)
             options.setdefault("watches_revocations", True)
+            make_tracer = options.pop("make_tracer", None)
             runtime = await Runtime.start(loaded, **options)
             sock = bind()
             gate = RunningGate(sock.getsockname()[1], runtime)
             stack.push_async_callback(gate.close)
-            gate.server = GateServer(runtime, access_log=gate.log, express=lane)
+            gate.server = GateServer(
+                runtime, access_log=gate.log, express=lane, make_tracer=make_tracer
+            )
             gate.lane = lane
             await gate.server.start([sock])
             stack.push_async_callback(gate.server.drain, 1.0)

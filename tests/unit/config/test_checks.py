@@ -12,6 +12,7 @@ from proxy.config.response_checks import CHECKS as RESPONSES
 from proxy.config.route_checks import CHECKS as ROUTES
 from proxy.config.scheme_checks import CHECKS as SCHEMES
 from proxy.config.store_checks import CHECKS as STORE
+from proxy.config.tracing_checks import CHECKS as TRACING
 
 
 def test_every_check_runs():
@@ -30,6 +31,7 @@ def test_every_check_runs():
         *LOGIN,
         *CLIENTS,
         *PROVIDERS,
+        *TRACING,
     } == set(CHECKS)
     assert len(set(CHECKS)) == len(CHECKS)
 
