@@ -81,3 +81,12 @@ def test_every_kind_of_application_has_its_configuration():
     shown = re.findall(r"^    format: (\S+)$", PAGES["docs/applications.md"], re.MULTILINE)
 
     assert set(FORMATS) == set(shown)
+
+
+def test_the_threat_model_names_rules_that_exist():
+    """Whatever keeps somebody off is a promise of docs/security.md, with its tests."""
+    promised = set(re.findall(r"^\| ([A-Z]\d+) \|", PAGES["docs/security.md"], re.MULTILINE))
+    named = set(re.findall(r"\b([PHFKRS]\d+)\b", PAGES["docs/threat-model.md"]))
+
+    assert named
+    assert named <= promised
