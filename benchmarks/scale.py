@@ -56,6 +56,7 @@ def measured():
         **found,
         "hit_us": _cell(logged, "Latchgate, session", 1),
         "miss_us": _cell(peers.partition("## Every credential new")[2], "Latchgate, session", 1),
+        "post_us": _cell(peers.partition("## Posts of 1 KiB")[2], "Latchgate, session", 1),
         "connection_kib": _cell(peers.partition("## Memory")[2], "Latchgate, session", 1),
         "remembered_kib": _cell(peers.partition("## Memory")[2], "Latchgate, session", 3),
         "worker_mib": _cell(memory, "before the first of them", 1),
