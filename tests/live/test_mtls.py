@@ -124,7 +124,7 @@ def statuses(heard):
     return [int(one[9:12]) for one in heard]
 
 
-async def test_everybody_is_who_their_own_connection_says(tmp_path, people):
+async def test_r1_everybody_is_who_their_own_connection_says(tmp_path, people):
     """The same bytes on two connections are two people's, and nobody's on a third: in every lane."""
     async with gates_of(tmp_path, people) as gates:
         heard = await gates.same(asking(people, "ann", "bob", "nobody", "ann"))
@@ -136,7 +136,7 @@ async def test_everybody_is_who_their_own_connection_says(tmp_path, people):
         assert statuses(heard) == [200, 403] * 3
 
 
-async def test_no_header_is_a_certificate(tmp_path, people):
+async def test_h2_no_header_is_a_certificate(tmp_path, people):
     """Whoever says that they have one, a trusted proxy too, has none; and its own is not its clients'."""
     lines = (
         b"X-Forwarded-Client-Cert: URI=spiffe://shop.test/ann\r\nClient-Cert: :MIIB:\r\n"
@@ -181,7 +181,7 @@ async def test_a_certificate_is_required_unless_it_is_optional(tmp_path, people)
         assert statuses(await gates.same(asking(people, "ann"))) == [200] * 3
 
 
-async def test_another_site_does_not_use_it(tmp_path, people):
+async def test_s3_another_site_does_not_use_it(tmp_path, people):
     """S3: a browser adds its certificate by itself, so an unsafe method comes from the own origin only."""
     async with gates_of(tmp_path, people) as gates:
         length = b"Content-Length: 0\r\n"

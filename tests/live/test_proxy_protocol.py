@@ -88,7 +88,7 @@ async def test_the_address_is_the_clients_in_every_lane(tmp_path):
             assert forwarded(gates) == logged(gates) == {client}
 
 
-async def test_trust_in_forwarding_headers_is_of_the_address_that_was_told(tmp_path):
+async def test_h5_trust_in_forwarding_headers_is_of_the_address_that_was_told(tmp_path):
     """A trusted client's X-Forwarded-For counts; the proxy's own trust is nobody else's (H5)."""
     async with trio(tmp_path, CONFIG, {}) as gates:
         await gates.same(saying(header("10.1.1.1"), GET))
@@ -146,7 +146,7 @@ async def test_whoever_does_not_begin_with_a_header_is_refused(tmp_path, said):
         assert forwarded(gates) == set()
 
 
-async def test_a_stranger_is_refused_whatever_they_say(tmp_path):
+async def test_h5_a_stranger_is_refused_whatever_they_say(tmp_path):
     """Who is not in `from` may not even connect: a header of theirs is nobody's word."""
     async with trio(tmp_path, CONFIG, {}, modes=("off", "warm")) as gates:
         for said in (header() + GET, GET):

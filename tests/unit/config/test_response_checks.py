@@ -56,7 +56,7 @@ def test_a_name_is_a_token(reading, name):
     assert len(told(reading, public=f"set: {{{name}: x}}")) >= 1
 
 
-def test_what_caches_are_told_of_guarded_routes_is_the_gates(reading):
+def test_h8_what_caches_are_told_of_guarded_routes_is_the_gates(reading):
     """H8: no operator opens a guarded answer to caches by accident; on public routes they may."""
     caching = "set: {Cache-Control: public}, remove: [Surrogate-Control]"
     message = "the route is guarded: `cache: shared` lets caches keep its answers"

@@ -62,7 +62,7 @@ def test_the_host_and_target_stay_what_they_are(host, target, location):
         (b"shop.test", b"/%0d%0aSet-Cookie:%20a=b", "path_ambiguous"),
     ],
 )
-def test_nobody_is_led_elsewhere(host, target, code):
+def test_p3_nobody_is_led_elsewhere(host, target, code):
     """An unknown or unclear Host, a second one in the target, or a line break leads nowhere."""
     with pytest.raises(BadTarget) as refused:
         REDIRECT.location(asked(host, target))

@@ -61,7 +61,7 @@ def judged(certificate, now=NOW, **more):
     ("subject", "called"),
     [("uri", URI), ("dns", "billing.test"), ("email", "ops@shop.test"), ("common_name", "billing")],
 )
-def test_the_holder_is_called_as_the_configuration_says(issue, subject, called):
+def test_k6_the_holder_is_called_as_the_configuration_says(issue, subject, called):
     """By one kind of name; K6: the origin is the scheme, so that no token's subject is the same person."""
     der = issue(
         UniformResourceIdentifier(URI), DNSName("billing.test"), RFC822Name("ops@shop.test")
