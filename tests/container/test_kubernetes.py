@@ -206,8 +206,9 @@ def test_the_files_are_mounted_where_the_configuration_looks(base):
 def test_the_probes_reach_the_health_listener(base):
     """The kubelet asks from outside: the gate listens there, on the port that the pod names."""
     assert f"0.0.0.0:{base.ports['health']}" == base.gate["health"]["listen"]
-    (listener,) = base.gate["server"]["listen"]
-    assert port_of(listener) in base.ports.values()
+    listeners = [*base.gate["server"]["listen"], base.gate["health"]["listen"]]
+    listeners += [base.gate["redirect"]["listen"]] if "redirect" in base.gate else []
+    assert sorted(map(port_of, listeners)) == sorted(base.ports.values())
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         assert "health" == base.latchgate[probe]["httpGet"]["port"]
     paths = [
