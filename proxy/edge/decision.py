@@ -25,7 +25,7 @@ from proxy.edge.logged import logged_host, logged_path
 from proxy.edge.manager import ConnectionManager
 from proxy.edge.pages import Pages
 from proxy.edge.pending import Pending
-from proxy.model import AccessRecord, Header, Peer, Refusal
+from proxy.model import AccessRecord, Header, Peer, Refusal, RequestView
 from proxy.services.decision import Answer, Decision, Forward, Refuse
 from proxy.services.gate import new_request_id
 from proxy.services.letting import Letting
@@ -34,6 +34,8 @@ from proxy.services.limits import limited
 if TYPE_CHECKING:
     from proxy.edge.connection import GateConnection
     from proxy.edge.lane import Lane
+    from proxy.edge.server import MakeTracer
+    from proxy.edge.tracing import Tracer
     from proxy.services.runtime import Runtime
 
 MAX_CONNECTIONS: Final = 10_000
@@ -78,8 +80,10 @@ class _Judge:
         config: DecisionConfig,
         counters: RequestCounters,
         access_log: Callable[[AccessRecord], None] | None,
+        tracer: Tracer | None,
     ) -> None:
         self._gate = runtime.gate
+        self._tracer = tracer
         self._callers = Callers(config)
         self._counters = counters
         self._access_log = access_log
@@ -105,11 +109,15 @@ class _Judge:
             connection.answer(incoming, 403, list(_NOBODY), b"")
             return
         passage, asked, decision = Passage(), None, None
+        if self._tracer is not None:
+            incoming.trace = self._tracer.begin(incoming.view, lot=None)
         try:
             asked = describe(incoming.view, dialect)
             with self.pending:
                 decision = await self._gate.decide(asked.view, time.time(), client=asked.client)
                 decision = await limited(decision, asked.view, time.time())
+            if incoming.trace is not None:
+                incoming.trace.decided()
             told = self._tell(asked, decision, dialect, passage)
         except Misdescribed as unclear:
             told = self._refuse(dialect, asked, unclear.code, unclear.detail, passage)
@@ -121,6 +129,9 @@ class _Judge:
             decision = None
             told = self._refuse(dialect, asked, "internal_error", type(bug).__name__, passage)
         finally:
+            if incoming.trace is not None:  # of a question that cannot be read nothing is told
+                view = RequestView("", b"", (), connection.peer) if asked is None else asked.view
+                incoming.trace.finish(view, decision, _name(decision, passage), passage)
             if passage.status:
                 self._record(incoming, dialect, asked, decision, passage)
         try:
@@ -237,12 +248,19 @@ class DecisionServer:
         config: DecisionConfig,
         counters: RequestCounters,
         access_log: Callable[[AccessRecord], None] | None = None,
+        make_tracer: MakeTracer | None = None,
     ) -> None:
+        """`make_tracer`: who decides about traces under each configuration; `None`: there are none."""
         self._counters = counters
         self._access_log = access_log
-        self._judge = _Judge(runtime, config, counters, access_log)
+        self._make_tracer = make_tracer
+        self._judge = self._make(runtime, config)
         self._manager = ConnectionManager(self)
         self._is_draining = False
+
+    def _make(self, runtime: Runtime, config: DecisionConfig) -> _Judge:
+        tracer = None if self._make_tracer is None else self._make_tracer(runtime)
+        return _Judge(runtime, config, self._counters, self._access_log, tracer)
 
     @property
     def limits(self) -> ConnectionLimits:
@@ -270,7 +288,7 @@ class DecisionServer:
     def adopt(self, runtime: Runtime, config: DecisionConfig) -> Pending:
         """Answer under another configuration from now on; return what the one before still decides."""
         before = self._judge
-        self._judge = _Judge(runtime, config, self._counters, self._access_log)
+        self._judge = self._make(runtime, config)
         for connection in self._manager.connections:
             connection.adopt(self.limits, None)
         return before.pending

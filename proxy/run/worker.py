@@ -132,7 +132,9 @@ class Worker:
         if config is None:
             return
         counters = self._server.counters
-        self._decision = DecisionServer(self._runtime, config, counters, telemetry.access)
+        self._decision = DecisionServer(
+            self._runtime, config, counters, telemetry.access, self._tracing.tracer_of
+        )
         await self._decision.start(
             [socket.socket(fileno=descriptor) for descriptor in self._boot.decision_sockets]
         )

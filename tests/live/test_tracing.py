@@ -12,12 +12,14 @@ import pytest
 
 from proxy.adapters.telemetry.otlp import SpanSender
 from proxy.config.models import SessionSchemeConfig
+from proxy.edge.decision import DecisionServer
 from proxy.edge.tracing import Tracer
 from proxy.services.schemes.build import open_sessions
 from proxy.services.sessions import Login
 from tests.byte_server import REQUEST, ByteServer
 from tests.collector import collecting
 from tests.lanes import MODES, is_whole
+from tests.live.conftest import bind
 
 LANES = MODES
 OK = b"HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\nContent-Length: 2\r\n\r\nok"
@@ -26,6 +28,7 @@ PARENT = f"00-{TRACE}-{SPAN}-01"
 CONFIG = """
 server: {{trusted_proxies: [{trusted}]}}
 store: {{url: "{store}"}}
+decision: {{listen: "127.0.0.1:9191", callers: [{{from: 127.0.0.1, dialect: nginx}}]}}
 secrets: {{key: "{key}"}}
 upstreams:
   app: {{servers: ["{server}"]}}
@@ -52,8 +55,9 @@ class Counting(Tracer):
 class Rig:
     """A gate that makes traces, what it forwards to, and the collector."""
 
-    def __init__(self, gate, server, collector, sender) -> None:
+    def __init__(self, gate, server, collector, sender, make_tracer) -> None:
         self.gate, self.server, self.collector, self._sender = gate, server, collector, sender
+        self.make_tracer = make_tracer
         self.connection = None
 
     async def ask(self, *lines, path=b"/", method=b"GET", body=b""):
@@ -143,7 +147,7 @@ async def rig(start_gate, valkey):
             async with asyncio.timeout(10):
                 while any(one.source.state != "tracking" for one in tracked):  # noqa: ASYNC110 - it tells nobody
                     await asyncio.sleep(0.002)
-            found = Rig(gate, server, collector, sender)
+            found = Rig(gate, server, collector, sender, tracer)
             stack.callback(found.close)
             return found
 
@@ -285,6 +289,35 @@ async def test_chance_decides_once_for_each_request(rig):
     assert [False, True, False, True, False, True] == told
     spans = await it.spans()
     assert 3 == sum(span.kind == "server" for span in spans)
+
+
+async def test_a_question_of_another_proxy_is_traced_too(rig):
+    """By what it asks about, in the proxy's own trace; there is no upstream, and no word of nonsense."""
+    it = await rig(sample=0.0)
+    config = it.gate.runtime.config.decision
+    server = DecisionServer(
+        it.gate.runtime, config, it.gate.server.counters, make_tracer=it.make_tracer
+    )
+    sock = bind()
+    await server.start([sock])
+    head = f"GET /check HTTP/1.1\r\nHost: gate\r\nX-Forwarded-For: 192.0.2.1\r\ntraceparent: {PARENT}\r\n"
+    for more in ("X-Original-Method: GET\r\nX-Original-URI: /in?a=secret\r\n", ""):
+        reader, writer = await asyncio.open_connection(*sock.getsockname())
+        writer.write(f"{head}X-Forwarded-Proto: http\r\n{more}Connection: close\r\n\r\n".encode())
+        assert (await reader.read()).split(b" ")[1] in (b"401", b"403")
+        writer.close()
+    await server.drain(1.0)
+    spans = await it.spans()
+
+    asked = one(spans, "server", name="GET /in")
+    nonsense = one(spans, "server", name="_OTHER")
+    assert (TRACE, SPAN, TRACE) == (asked.trace_id, asked.parent_id, nonsense.trace_id)
+    assert ("credential_missing", "/in", "REDACTED") == tuple(
+        asked.attributes[name] for name in ("latchgate.code", "url.path", "url.query")
+    )
+    assert "" == nonsense.attributes["url.path"]
+    assert {"server", "internal"} == {span.kind for span in spans}
+    assert b"secret" not in it.collector.raw
 
 
 async def test_a_reload_that_begins_with_traces_leaves_no_connection_out(rig, tmp_path):
