@@ -128,6 +128,8 @@ def why_not_dressed(name: str) -> str | None:
         return "write `server.hsts`"
     if folded.startswith("access-control-"):
         return "write `cors`"
+    if folded.startswith("sec-websocket-"):
+        return "it belongs to the handshake"
     if folded in _ANSWERED or folded in FORWARDING or folded.startswith("x-auth-"):
         return "the gate sets it itself"
     return None

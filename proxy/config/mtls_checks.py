@@ -26,6 +26,17 @@ def check_certificates(survey: Survey) -> Iterator[Problem]:
             yield Problem(("schemes", name, "type"), message)
 
 
+def check_revoked(survey: Survey) -> Iterator[Problem]:
+    """Find people who have roles, and are not accepted."""
+    for name, scheme in survey.config.schemes.items():
+        if isinstance(scheme, MtlsSchemeConfig):
+            for index, subject in enumerate(scheme.revoked.subjects):
+                if subject in scheme.roles:
+                    message = "has roles that are never used"
+                    path = ("schemes", name, "revoked", "subjects", index)
+                    yield Problem(path, message, is_warning=True)
+
+
 def check_fresh_factors(survey: Survey) -> Iterator[Problem]:
     """Find routes that ask certificates when somebody proved who they are: none ever says (S7)."""
     config = survey.config
@@ -39,4 +50,4 @@ def check_fresh_factors(survey: Survey) -> Iterator[Problem]:
                 yield Problem(("routes", index, "require", key), message)
 
 
-CHECKS: Final = (check_certificates, check_fresh_factors)
+CHECKS: Final = (check_certificates, check_revoked, check_fresh_factors)

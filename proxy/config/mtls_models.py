@@ -34,6 +34,15 @@ Fingerprint = Annotated[
 ]
 
 
+class RevokedConfig(Section):
+    """Certificates that TLS believes, and the gate does not any more."""
+
+    fingerprints: Annotated[list[Fingerprint], AfterValidator(unique)] = []
+    """SHA-256 of single certificates."""
+    subjects: Annotated[list[Text], AfterValidator(unique)] = []
+    """Whose every certificate is worth nothing, those made later too."""
+
+
 class MtlsSchemeConfig(Section):
     """Certificates of clients, on the gate's own TLS connections and nowhere else."""
 
@@ -43,8 +52,8 @@ class MtlsSchemeConfig(Section):
     """Which name of the certificate names its holder: of its SAN, or the CN. It must have exactly one."""
     roles: dict[Text, Annotated[list[Text], AfterValidator(unique), AfterValidator(not_empty)]] = {}
     """The roles of subjects; who is not named has none."""
-    revoked: Annotated[list[Fingerprint], AfterValidator(unique)] = []
-    """SHA-256 fingerprints of certificates that are not accepted any more."""
+    revoked: RevokedConfig = RevokedConfig()
+    """Certificates and people that are not accepted any more."""
 
     @property
     def identity(self) -> None:

@@ -32,7 +32,7 @@ schemes:
     type: mtls
     subject: uri
     roles: {"spiffe://shop.test/ann": [admin]}
-    revoked: [@revoked@]
+    revoked: {fingerprints: [@revoked@]}
   api:
     type: jwt
     issuer: https://id.test

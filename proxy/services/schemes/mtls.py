@@ -34,6 +34,8 @@ class MtlsScheme:
     roles: Mapping[str, tuple[str, ...]]
     revoked: frozenset[str]
     """Fingerprints of certificates that are worth nothing any more."""
+    revoked_subjects: frozenset[str] = frozenset()
+    """Whose every certificate is worth nothing."""
     places: tuple[Place, ...] = (_PLACE,)
     is_native: bool = False
     issuer: str | None = None
@@ -42,7 +44,14 @@ class MtlsScheme:
     def from_config(cls, name: str, scheme: MtlsSchemeConfig) -> MtlsScheme:
         """Return the scheme that the configuration describes."""
         roles = {subject: tuple(given) for subject, given in scheme.roles.items()}
-        return cls(name, scheme.subject, roles, frozenset(scheme.revoked))
+        revoked = scheme.revoked
+        return cls(
+            name,
+            scheme.subject,
+            roles,
+            frozenset(revoked.fingerprints),
+            frozenset(revoked.subjects),
+        )
 
     def find(self, carried: Carried) -> Found | None:
         """Return the connection's certificate; none of a trusted proxy, whoever it speaks for."""
@@ -59,7 +68,7 @@ class MtlsScheme:
         except ValueError as error:
             return Rejected("certificate_invalid", str(error))
         if holder.fingerprint in self.revoked:
-            return Rejected("certificate_invalid", "it is among `revoked`")
+            return Rejected("certificate_invalid", "it is among `revoked.fingerprints`")
         # TLS looks at this when a connection begins, and not when one is resumed, or stays.
         if not holder.begins_at <= now < holder.ends_at:
             return Absent("certificate_expired", "it is not, or no longer, valid")
@@ -68,6 +77,8 @@ class MtlsScheme:
             return Absent("certificate_invalid", f"it has no {self.subject}")
         if len(names) > 1 or not _is_a_name(names[0]):
             return Rejected("certificate_invalid", f"not exactly one clear {self.subject}")
+        if names[0] in self.revoked_subjects:
+            return Rejected("certificate_invalid", "its holder is among `revoked.subjects`")
         return Authenticated(self._identity(names[0], holder), is_ambient=_PLACE.is_ambient)
 
     async def judge(self, found: Found, now: float) -> Outcome:

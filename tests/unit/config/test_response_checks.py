@@ -29,7 +29,13 @@ def told(reading, server="", guarded="", public=""):
         *("Content-Length", "transfer-encoding", "Connection", "Upgrade", "Keep-Alive", "TE"),
         *("Trailer", "Set-Cookie", "set_cookie", "X-Request-Id", "X-Auth-Subject", "Date", "Vary"),
         *("WWW-Authenticate", "Location", "Via", "Strict-Transport-Security", "DPoP-Nonce"),
-        *("Access-Control-Allow-Origin", "Content-Type", "Proxy-Authenticate", "RateLimit"),
+        *(
+            "Access-Control-Allow-Origin",
+            "Sec-WebSocket-Accept",
+            "Content-Type",
+            "Proxy-Authenticate",
+            "RateLimit",
+        ),
     ],
 )
 def test_what_the_gate_answers_for_is_neither_set_nor_removed(reading, name):

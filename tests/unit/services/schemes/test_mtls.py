@@ -110,9 +110,14 @@ def test_what_is_revoked_is_rejected_and_what_is_over_is_absent(issue):
     fingerprint = ":".join(holder_of(der).fingerprint.upper()[i : i + 2] for i in range(0, 64, 2))
 
     assert isinstance(judged(der, begin), Authenticated)
-    assert judged(der, begin, revoked=[fingerprint]) == Rejected(
-        "certificate_invalid", "it is among `revoked`"
+    assert judged(der, begin, revoked={"fingerprints": [fingerprint]}) == Rejected(
+        "certificate_invalid", "it is among `revoked.fingerprints`"
     )
+    assert judged(der, begin, revoked={"subjects": [URI]}) == Rejected(
+        "certificate_invalid", "its holder is among `revoked.subjects`"
+    )
+    others = {"fingerprints": ["a" * 64], "subjects": ["billing", URI + "/x"]}
+    assert isinstance(judged(der, begin, revoked=others), Authenticated)
     for now in (begin - 1, begin + 86_400):
         outcome = judged(der, now)
         assert isinstance(outcome, Absent)
@@ -147,4 +152,4 @@ def test_nothing_is_remembered_of_it(issue):
 def test_a_fingerprint_is_one(fingerprint):
     """SHA-256 in hexadecimal digits, or the file has a mistake."""
     with pytest.raises(ValueError, match=r"."):
-        scheme(revoked=[fingerprint])
+        scheme(revoked={"fingerprints": [fingerprint]})
