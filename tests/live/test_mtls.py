@@ -15,7 +15,7 @@ from cryptography.x509 import UniformResourceIdentifier
 from proxy.config.models import Config
 from proxy.edge.tls import listener_context
 from proxy.errors import ConfigErrors
-from proxy.services.runtime import load
+from proxy.services.runtime import Runtime, load
 from tests.certificates import BEGIN, Authority, careless
 from tests.live.test_one_behaviour import SECRET, token
 from tests.trio import Client, trio
@@ -69,7 +69,7 @@ def people(tmp_path):
 
 
 @contextlib.asynccontextmanager
-async def gates_of(tmp_path, people, asks="optional"):
+async def gates_of(tmp_path, people, asks="optional", **options):
     """Start a gate of each lane, with TLS."""
     pems = {"cert": "gate.pem", "key": "gate.key", "client_ca": "ca.ca.pem"}
     tls = {name: str(tmp_path / file) for name, file in pems.items()} | {"client_certificate": asks}
@@ -83,7 +83,7 @@ async def gates_of(tmp_path, people, asks="optional"):
         return {"tls": sock.getsockname()[1]}
 
     values = {"asks": asks, "revoked": people[1], "secret": SECRET}
-    async with trio(tmp_path, CONFIG, {}, listen=listen, **values) as gates:
+    async with trio(tmp_path, CONFIG, {}, listen=listen, **options, **values) as gates:
         yield gates
 
 
@@ -230,3 +230,43 @@ routes: [{{match: {{path: /**}}, auth: machine, upstream: app{route}}}]
             load(path)
     path.write_text(text.format(more=", client_ca: ca.ca.pem", route=""))
     assert load(path).config.schemes["machine"].subject == "uri"
+
+
+WEBSOCKET = (
+    b"GET /m/ws HTTP/1.1\r\nHost: gate\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+SWITCHED = (
+    b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+)
+
+
+async def test_r7_a_tunnel_ends_with_the_certificate_that_opened_it(tmp_path, people):
+    """Somebody who is withdrawn by the next configuration is told so at once; others stay."""
+    async with gates_of(tmp_path, people, modes=("warm",)) as gates:
+        gate = gates["warm"]
+        gate.mirror.answers = {b"/m/ws": [SWITCHED, 30.0]}
+        tunnels = {}
+        for who in ("ann", "bob"):
+            options = {"ssl": people[0][who], "server_hostname": ""}
+            tunnels[who] = Client(
+                *await asyncio.open_connection("127.0.0.1", gate.more["tls"], **options)
+            )
+            await tunnels[who].say(WEBSOCKET)
+            assert (await tunnels[who].reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+        text = (tmp_path / "warm.yaml").read_text()
+        (tmp_path / "next.yaml").write_text(
+            text.replace("revoked: {", "revoked: {subjects: [spiffe://shop.test/ann], ")
+        )
+        after = await Runtime.start(load(tmp_path / "next.yaml"), gate_id="here")
+        gate.server.adopt(after)
+        async with asyncio.timeout(5):
+            assert (await tunnels["ann"].reader.readexactly(4))[2:] == (1008).to_bytes(2, "big")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await tunnels["bob"].reader.readexactly(1)
+        for tunnel in tunnels.values():
+            await tunnel.close()
+        await gate.server.drain(0.0)
+        await after.close()
