@@ -80,3 +80,14 @@ def holder_of(der: bytes) -> Holder:
 def _common_names(certificate: x509.Certificate) -> tuple[str, ...]:
     found = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     return tuple(str(name.value) for name in found)
+
+
+def expires_at(pem: bytes) -> float:
+    """Return when the first certificate of a chain in PEM ends that ends, in epoch seconds.
+
+    Raises ValueError where there is none.
+    """
+    return min(
+        certificate.not_valid_after_utc.timestamp()
+        for certificate in x509.load_pem_x509_certificates(pem)
+    )

@@ -8,7 +8,7 @@ here: anything that a client can choose, and whatever renders the numbers.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Final
 
@@ -102,7 +102,8 @@ class RequestCounters:
     """What one worker counts while it serves."""
 
     __slots__ = (
-        "_bytes_out", "_cells", "_tallies", "_upstreams", "bytes_in", "refused_connections", "reported",
+        "_bytes_out", "_cells", "_tallies", "_upstreams", "bytes_in", "certificates", "refused_connections",
+        "reported",
     )  # fmt: skip
 
     def __init__(self, upstreams: Iterable[str]) -> None:
@@ -114,6 +115,8 @@ class RequestCounters:
         """Of bodies and tunnels, from clients."""
         self._bytes_out = 0
         self.refused_connections = 0
+        self.certificates: Mapping[str, float] = {}
+        """When the certificates of the listener end, in epoch seconds, by their keys in `server.tls`."""
         self.reported: dict[tuple[str, str], int] = {}
         """What report mode let through, by route and the code that it would have been refused with."""
 

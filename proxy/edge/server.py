@@ -16,6 +16,7 @@ from proxy.edge.lane import Express, Lane, express_mode
 from proxy.edge.manager import ConnectionManager
 from proxy.edge.pending import Pending
 from proxy.edge.serving import Serving
+from proxy.edge.tls import expiries_of
 from proxy.edge.turns import Turns
 from proxy.model import AccessRecord, Peer
 
@@ -88,6 +89,8 @@ class GateServer:
     ) -> None:
         """Accept connections on `sockets`, TCP or unix, which the caller has bound."""
         await self._manager.listen(sockets, ssl_context)
+        if ssl_context is not None:
+            self.counters.certificates = expiries_of(ssl_context)
         self._watch()
 
     def _watch(self) -> None:
@@ -107,6 +110,7 @@ class GateServer:
         self._serving = after = self._make(runtime)
         is_trust_new = _trusts_others(before, after)
         self._manager.renew(ssl_context, is_trust_new=is_trust_new)
+        self.counters.certificates = expiries_of(ssl_context)
         if before.lane is not None:
             before.lane.stop()
         self._watch()

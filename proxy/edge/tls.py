@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import logging
 import ssl
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from proxy.config.models import TlsServerConfig
-from proxy.core.certificates import dns_names
+from proxy.core.certificates import dns_names, expires_at
 
 _log: Final = logging.getLogger("latchgate.edge")
+_expiries: Final[weakref.WeakKeyDictionary[ssl.SSLContext, Mapping[str, float]]] = (
+    weakref.WeakKeyDictionary()
+)
+"""Of what `listener_context` has read: a context does not tell its own certificate."""
 
 
 def listener_context(tls: TlsServerConfig) -> ssl.SSLContext:
@@ -31,7 +36,15 @@ def listener_context(tls: TlsServerConfig) -> ssl.SSLContext:
             others.setdefault(name, other)
     if others:
         context.sni_callback = _Chooser(others)
+    served = {"cert": tls.cert}
+    served |= {f"certificates[{index}]": pair.cert for index, pair in enumerate(tls.certificates)}
+    _expiries[context] = {key: end for key, file in served.items() if (end := _end_of(file))}
     return context
+
+
+def expiries_of(context: ssl.SSLContext | None) -> Mapping[str, float]:
+    """Return when each certificate of a listener's context ends, in epoch seconds, by its key in `server.tls`."""
+    return {} if context is None else _expiries.get(context, {})
 
 
 def listener_files(tls: TlsServerConfig) -> tuple[Path, ...]:
@@ -64,6 +77,14 @@ def server_context(
         context.load_verify_locations(client_ca)
         context.verify_mode = ssl.CERT_OPTIONAL if is_optional else ssl.CERT_REQUIRED
     return context
+
+
+def _end_of(file: Path) -> float | None:
+    """Return when a chain ends; `None` for one that serves, and still cannot be read as the rest can."""
+    try:
+        return expires_at(file.read_bytes())
+    except ValueError:
+        return None
 
 
 class _Chooser:

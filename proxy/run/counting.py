@@ -54,6 +54,9 @@ def _count_requests(tally: Tally, requests: RequestCounters) -> None:
         put(tally, name, route, values=_histogram(cell.durations))
     for (route, code), number in requests.reported.items():
         put(tally, "latchgate_reported_total", route, code, values=[number])
+    for certificate, ends_at in requests.certificates.items():
+        name = "latchgate_certificate_expires_timestamp_seconds"
+        put(tally, name, certificate, values=[nanoseconds(ends_at)])
     for name, number in (
         ("latchgate_received_bytes_total", requests.bytes_in),
         ("latchgate_sent_bytes_total", requests.bytes_out),

@@ -70,6 +70,13 @@ _ROWS: Final = (
         "counter",
         "Connections that were closed at once: beyond a limit, or while draining.",
     ),
+    Metric(
+        "latchgate_certificate_expires_timestamp_seconds",
+        "gauge",
+        "When a certificate of the listener, or one of its chain, ends.",
+        ("certificate",),
+        is_highest=True,
+    ),
     Metric("latchgate_tunnels", "gauge", "Open tunnels: WebSockets and other upgrades."),
     Metric(
         "latchgate_streams_watched",

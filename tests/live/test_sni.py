@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import ssl
 
 import pytest
@@ -48,9 +49,10 @@ async def gate(tmp_path):
     runtime = await Runtime.start(loaded)
     server, sock = GateServer(runtime), bind()
     await server.start([sock], listener_context(loaded.config.server.tls))
+    authority.server = server  # type: ignore[attr-defined] # for the test of what is counted
     yield sock.getsockname()[1], authority
     await server.drain(1)
-    await runtime.close()
+    await server.runtime.close()
     await upstream.stop()
 
 
@@ -171,3 +173,22 @@ def test_a_certificate_that_nobody_can_ask_for_is_a_mistake(tmp_path):
     authority.issue("b", "b.test")
     with pytest.raises(ConfigErrors, match="names no host in its SAN"):
         load(path)
+
+
+async def test_the_metrics_tell_when_what_is_served_ends(gate, tmp_path):
+    """By the keys of the configuration; a file that was renewed counts once it is served."""
+    _, authority = gate
+    server = authority.server
+    before = dict(server.counters.certificates)
+    end = dt.datetime(2040, 1, 1)  # noqa: DTZ001 - x509 takes naive UTC
+    authority.issue("a", "a", DNSName("a.test"), end=end)
+    assert before == server.counters.certificates
+    runtime = await Runtime.start(load(tmp_path / "gate.yaml"), before=server.runtime)
+    old = server.runtime
+    await server.adopt(runtime, listener_context(runtime.config.server.tls)).ended()
+    await old.close(None, after=runtime)
+    after = server.counters.certificates
+
+    assert {"cert", "certificates[0]", "certificates[1]"} == {*before} == {*after}
+    assert end.replace(tzinfo=dt.UTC).timestamp() == after["certificates[0]"]
+    assert (before["cert"], before["certificates[1]"]) == (after["cert"], after["certificates[1]"])

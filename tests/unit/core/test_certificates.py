@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import pytest
 from cryptography.x509 import DNSName
 
-from proxy.core.certificates import dns_names
+from proxy.core.certificates import dns_names, expires_at
 from tests.certificates import Authority
 
 
@@ -24,3 +26,14 @@ def test_a_certificate_may_name_no_host(tmp_path):
     assert dns_names(cert.read_bytes()) == ()
     with pytest.raises(ValueError, match="PEM"):
         dns_names(b"nothing")
+
+
+def test_a_chain_ends_with_the_first_of_its_certificates(tmp_path):
+    """Clients refuse it from then on, whichever it is; what stands between them is passed by."""
+    first, _ = Authority(tmp_path).issue("a", end=dt.datetime(2030, 1, 1))  # noqa: DTZ001 - as x509
+    later, key = Authority(tmp_path).issue("b", end=dt.datetime(2031, 1, 1))  # noqa: DTZ001 - as x509
+    chain = later.read_bytes() + key.read_bytes() + first.read_bytes()
+
+    assert dt.datetime(2030, 1, 1, tzinfo=dt.UTC).timestamp() == expires_at(chain)
+    with pytest.raises(ValueError, match="PEM"):
+        expires_at(b"nothing")

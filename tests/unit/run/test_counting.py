@@ -52,6 +52,7 @@ def test_everything_that_it_counts_stands_in_the_table(tmp_path):
     worker.coherence.track("store", StoreAddress(socket_path="/nowhere")).source.tracked(100.0)
     worker.requests.request(("forward", "r", "", None), 0.1)
     worker.requests.report("r", "role_missing")
+    worker.requests.certificates = {"cert": 1.0}
     tally = worker.tally()
     assert [1] == tally["latchgate_reported_total", ("r", "role_missing")]
     assert [] == [sample for sample in tally if not fits(*sample, tally[sample])]
@@ -64,7 +65,10 @@ def test_requests_are_told_by_route_scheme_decision_and_code(tmp_path):
     worker = Worker(tmp_path)
     worker.requests.request(("forward", "r", "web", None), 0.001, 3, 5)
     worker.requests.request(("challenge", "r", "", "credential_missing"), 20.0)
+    worker.requests.certificates = {"cert": 2_000_000_000.0}
     tally = worker.tally()
+    name = "latchgate_certificate_expires_timestamp_seconds"
+    assert [2_000_000_000_000_000_000] == tally[name, ("cert",)]
     assert [1] == tally["latchgate_decisions_total", ("r", "web", "forward", "")]
     key = ("r", "", "challenge", "credential_missing")
     assert [1] == tally["latchgate_decisions_total", key]
