@@ -56,6 +56,11 @@ class Listener:
         """What a connection that comes now begins with."""
         self._told_at = -TOLD_EACH_S
 
+    @property
+    def context(self) -> ssl.SSLContext | None:
+        """With what TLS connections begin; `None`: there are none."""
+        return self._context
+
     def renew(self, context: ssl.SSLContext | None, handshake_s: float) -> ssl.SSLContext | None:
         """Take TLS connections from now on with another context; return the one before.
 

@@ -21,7 +21,7 @@ from proxy.edge.express import ExpressConnection
 from proxy.edge.greeting import Greeting
 from proxy.edge.incoming import ConnectionLimits, HeadError, Incoming
 from proxy.edge.lane import Lane
-from proxy.edge.tls import contexts_of
+from proxy.edge.tls import authorities_of, contexts_of
 from proxy.edge.traced import TracedConnection
 from proxy.model import Peer
 
@@ -82,6 +82,17 @@ class ConnectionManager(web.Server):
             listener.greeting = lambda: self._gate.greeting
             listener.start()
             self._listeners.append(listener)
+
+    def trusts_others(self, ssl_context: ssl.SSLContext | None) -> bool:
+        """Tell whether clients' certificates are to be of other authorities than with the context now.
+
+        Their file may have the same name, and say something else.
+        """
+        contexts = [listener.context for listener in self._listeners]
+        return ssl_context is not None and any(
+            before is not None and authorities_of(before) != authorities_of(ssl_context)
+            for before in contexts
+        )
 
     def renew(self, ssl_context: ssl.SSLContext | None, *, is_trust_new: bool) -> None:
         """Take connections that are still to come with this context, where there is TLS.

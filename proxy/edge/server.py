@@ -108,7 +108,7 @@ class GateServer:
         before, limits = self._serving, self.limits
         self.counters.add_upstreams(runtime.upstreams)
         self._serving = after = self._make(runtime)
-        is_trust_new = _trusts_others(before, after)
+        is_trust_new = _trusts_others(before, after) or self._manager.trusts_others(ssl_context)
         self._manager.renew(ssl_context, is_trust_new=is_trust_new)
         self.counters.certificates = expiries_of(ssl_context)
         if before.lane is not None:

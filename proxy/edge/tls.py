@@ -47,17 +47,15 @@ def expiries_of(context: ssl.SSLContext | None) -> Mapping[str, float]:
     return {} if context is None else _expiries.get(context, {})
 
 
-def listener_files(tls: TlsServerConfig) -> tuple[Path, ...]:
-    """Return every file that `listener_context` reads."""
-    pairs = ((tls.cert, tls.key), *((pair.cert, pair.key) for pair in tls.certificates))
-    files = [file for pair in pairs for file in pair]
-    return (*files, tls.client_ca) if tls.client_ca is not None else tuple(files)
-
-
 def contexts_of(context: ssl.SSLContext) -> tuple[ssl.SSLContext, ...]:
     """Return every context that a connection of a listener's `context` may have in the end."""
     chooser = context.sni_callback
     return (context, *chooser.contexts) if isinstance(chooser, _Chooser) else (context,)
+
+
+def authorities_of(context: ssl.SSLContext) -> frozenset[bytes]:
+    """Return whose client certificates are believed, as certificates in DER."""
+    return frozenset(context.get_ca_certs(binary_form=True))
 
 
 def server_context(

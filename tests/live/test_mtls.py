@@ -270,3 +270,29 @@ async def test_r7_a_tunnel_ends_with_the_certificate_that_opened_it(tmp_path, pe
             await tunnel.close()
         await gate.server.drain(0.0)
         await after.close()
+
+
+async def test_r7_who_was_let_in_by_another_authority_is_not_any_more(tmp_path, people):
+    """An authority's file that says something else ends connections that the old one let in."""
+    async with gates_of(tmp_path, people, modes=("warm",)) as gates:
+        gate = gates["warm"]
+        options = {"ssl": people[0]["ann"], "server_hostname": ""}
+        client = Client(*await asyncio.open_connection("127.0.0.1", gate.more["tls"], **options))
+        asked = b"GET /m/a HTTP/1.1\r\nHost: gate\r\n\r\n"
+        await client.say(asked)
+        assert (await client.hear(b"GET")).startswith(b"HTTP/1.1 200 ")
+        runtimes = []
+        for is_new in (False, True):
+            if is_new:
+                (tmp_path / "ca.ca.pem").write_bytes((tmp_path / "stranger.ca.pem").read_bytes())
+            loaded = load(tmp_path / "warm.yaml")
+            runtimes.append(await Runtime.start(loaded, gate_id="here"))
+            gate.server.adopt(runtimes[-1], listener_context(loaded.config.server.tls))
+            if not is_new:
+                await client.say(asked)
+                assert (await client.hear(b"GET")).startswith(b"HTTP/1.1 200 ")
+        assert await client.hear(b"GET") in (b"<end>", b"<reset>")
+        await client.close()
+        await gate.server.drain(0.0)
+        for runtime in runtimes:
+            await runtime.close()
