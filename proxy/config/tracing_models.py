@@ -45,7 +45,7 @@ class TracingConfig(Section):
 
     endpoint: HttpUrl
     """Where spans are sent, with its path: http://127.0.0.1:4318/v1/traces."""
-    sample: Share = 0.1
+    sample: Share = 0.01
     """The share of requests without a parent of which spans are made, from 0 to 1."""
     parents: Literal["trusted", "everyone", "nobody"] = "trusted"
     """Whose traceparent is followed: that of trusted_proxies, of everyone, or nobody's; any other is replaced."""
