@@ -15,9 +15,10 @@ from proxy.adapters.store import StoreAddress, address_of, open_gate_store, open
 from proxy.adapters.store.private_directory import PrivateDirectory
 from proxy.adapters.store.trial import SessionRead, try_store
 from proxy.adapters.upstreams.settings import tls_context
+from proxy.cli.collector_trial import try_collector
 from proxy.cli.upstream_trial import speaks_tls
 from proxy.config.addresses import UpstreamServer
-from proxy.config.models import Config, SessionSchemeConfig, UpstreamConfig
+from proxy.config.models import Config, SessionSchemeConfig, TracingConfig, UpstreamConfig
 from proxy.config.store_url import StoreUrl
 from proxy.core.keyset import KeySet, KeySetInvalid
 from proxy.errors import ProviderInvalid, ProviderUnavailable, StoreUnavailable
@@ -31,7 +32,7 @@ FETCH_TIMEOUT_S: Final = 5.0
 class Finding:
     """What came of one attempt."""
 
-    kind: Literal["store", "keys", "provider", "upstream"]
+    kind: Literal["store", "keys", "provider", "collector", "upstream"]
     name: str
     is_good: bool
     text: str
@@ -43,6 +44,8 @@ async def connect_all(config: Config) -> list[Finding]:
     tries += [_try_keys(name, plan) for name, plan in key_plans(config)]
     providers = config.login.providers if config.login is not None else {}
     tries += [_try_provider(name, provider.issuer) for name, provider in providers.items()]
+    if config.tracing is not None:
+        tries.append(_try_collector(config.tracing))
     others, upstreams = await asyncio.gather(asyncio.gather(*tries), connect_upstreams(config))
     return [*others, *upstreams]
 
@@ -102,6 +105,12 @@ def _sessions_in(config: Config, url: StoreUrl) -> Iterator[SessionRead]:
 
 def _not_running(url: StoreUrl) -> Finding:
     return Finding("store", str(url), is_good=True, text="not running; serve starts it")
+
+
+async def _try_collector(tracing: TracingConfig) -> Finding:
+    """Send a collector of traces a batch without spans."""
+    is_good, text = await try_collector(tracing)
+    return Finding("collector", tracing.endpoint, is_good=is_good, text=text)
 
 
 async def _try_provider(name: str, issuer: str) -> Finding:
