@@ -38,6 +38,7 @@ _ID = re.compile(rb"\b[0-9a-f]{32}\b")
 _DATE = re.compile(rb"(?i)(\r\ndate: )[^\r]*")
 _PORT = re.compile(rb"127\.0\.0\.1:\d+")
 _JWT = re.compile(rb"eyJ[\w-]+\.([\w-]+)\.[\w-]+")
+_AGO = re.compile(r"\b\d+ s ago\b")
 _RETRY = re.compile(rb"(?i)(\r\nretry-after: )\d+")
 
 
@@ -222,9 +223,10 @@ def account(record: AccessRecord) -> AccessRecord:
     server = None if record.server is None else "<server>"
     upstream_s = None if record.upstream_s is None else 0.0
     request_id = "<id>" if len(record.request_id) == 32 else record.request_id
+    detail = record.detail and _AGO.sub("<s> ago", record.detail)
     return replace(
         record, request_id=request_id, started_at=0.0, duration_s=0.0, upstream_s=upstream_s,
-        server=server,
+        server=server, detail=detail,
     )  # fmt: skip
 
 

@@ -10,15 +10,16 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from hashlib import sha256
-from typing import Any
+from typing import Any, Final
 
 from proxy.adapters.boot_clock import boot_time
 from proxy.adapters.store import StoreAddress
 from proxy.adapters.store.cluster_tracked import open_tracked
 from proxy.adapters.store.tracked_link import Command, Take
 from proxy.adapters.store.tracked_store import TrackedStore
+from proxy.adapters.tasks import spawn
 from proxy.config.models import Config
 from proxy.core.coherence import (
     Attempts,
@@ -40,6 +41,9 @@ from proxy.services.schemes.port import Found
 
 Fill = Callable[[list[Any], float], "Kept"]
 """What a look-up's replies mean. Called while the last of them is taken off the wire: see `Kept`."""
+
+BEHIND_S: Final = 2.0
+"""How long what is written behind requests may take at the end."""
 
 _log = logging.getLogger("latchgate.verdicts")
 
@@ -129,6 +133,7 @@ class Coherence:
         self.forgeries = Forgeries()
         self.tracked: dict[StoreAddress, TrackedStore] = {}
         """One for each store node."""
+        self._behind: set[asyncio.Task[None]] = set()
 
     def track(self, name: str, address: StoreAddress) -> TrackedStore:
         """Return the tracked connection to the store at `address`, made once.
@@ -158,8 +163,19 @@ class Coherence:
         for tracked in self.tracked.values():
             tracked.start()
 
+    def behind(self, work: Coroutine[Any, Any, None], *, name: str) -> None:
+        """Do something in the store behind an answer; what is under way at the end is waited for."""
+        task = spawn(work, name=name)
+        self._behind.add(task)
+        task.add_done_callback(self._behind.discard)
+
     async def close(self) -> None:
-        """Close every connection and forget every verdict; never raises."""
+        """Close every connection and forget every verdict; never raises.
+
+        The store is still needed for what is written behind requests: it is closed after this.
+        """
+        if self._behind:
+            await asyncio.wait(tuple(self._behind), timeout=BEHIND_S)
         await asyncio.gather(*(tracked.close() for tracked in self.tracked.values()))
         self.cache.forget_all()
 
@@ -180,6 +196,10 @@ class Ledger:
         self._scope = scope
         self._clock = coherence.clock
         self._told_at = -math.inf
+
+    def behind(self, work: Coroutine[Any, Any, None], *, name: str) -> None:
+        """Do something in the store behind an answer (see `Coherence`)."""
+        self._coherence.behind(work, name=name)
 
     def key(self, credential: bytes) -> Key:
         """Return what a credential's verdict is kept under."""

@@ -12,7 +12,6 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from proxy.adapters.tasks import spawn
 from proxy.core.coherence import Key, Verdict
 from proxy.core.formats import native
 from proxy.errors import StoreUnavailable
@@ -47,7 +46,7 @@ class Uses:
         self._due.append(_Due(verdict, key, now))
         if not self._is_writing:
             self._is_writing = True
-            spawn(self._write(), name="session in use")
+            self._ledger.behind(self._write(), name="session in use")
 
     async def _write(self) -> None:
         try:

@@ -122,6 +122,15 @@ async def test_what_is_no_cursor_is_refused(store, cursor):
         await store.scan_page("latchgate:", cursor, 10)
 
 
+async def test_nothing_is_opened_once_the_store_is_closed(store):
+    """Who asks late is refused: the connections that were made for it would stay for ever."""
+    await store.put("latchgate:late", b"1")
+    await store.close()
+    for deed in (store.fetch(["latchgate:late"]), store.probe()):
+        with pytest.raises(StoreUnavailable, match="was closed"):
+            await deed
+
+
 async def test_a_round_trip_to_a_cluster(store):
     """`check --connect` tries a Cluster as it tries a single server."""
     trial = await try_store(store, SETTINGS, "latchgate:", is_own=True)

@@ -51,6 +51,7 @@ class ClusterStore(RedisStore):
         self._timeout_s = timeout_s
         self._durability = durability
         self._masters: dict[Place, tuple[Line, DurableLine | None]] = {}
+        self._is_closed = False
 
     def __repr__(self) -> str:
         return f"ClusterStore({self.address})"
@@ -120,7 +121,8 @@ class ClusterStore(RedisStore):
         return await self._ask(command, attempts=2)
 
     async def close(self) -> None:
-        """Close every connection; never raises."""
+        """Close every connection for good, whoever still asks; never raises."""
+        self._is_closed = True
         for line, durable in self._masters.values():
             await line.close()
             if durable is not None:
@@ -194,6 +196,8 @@ class ClusterStore(RedisStore):
         return reply
 
     async def _view(self) -> View:
+        if self._is_closed:  # nobody would ever close what is opened now
+            raise StoreUnavailable(f"{self.address} was closed")
         try:
             view = await self._watch.current()
         except LinkLost as error:

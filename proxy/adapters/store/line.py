@@ -46,9 +46,11 @@ class Line:
         self._connecting: asyncio.Task[Link | None] | None = None
         self._failure: LinkLost | ReplyError | None = None
         self._failed_at = -math.inf
+        self._is_closed = False
 
     async def close(self) -> None:
-        """Close the connection; never raises."""
+        """Close the connection for good, whoever still asks; never raises."""
+        self._is_closed = True
         if (attempt := self._connecting) is not None:
             attempt.cancel()
             await asyncio.wait([attempt])
@@ -69,11 +71,7 @@ class Line:
             async with asyncio.timeout(self._timeout_s):
                 while True:
                     attempts -= 1
-                    if self._mastership is not None:
-                        await self._follow(self._mastership)
-                    link = self._link
-                    if link is None or not link.is_open:
-                        link = await self._connected()
+                    link = await self._ready()
                     sent_at = asyncio.get_running_loop().time()
                     try:
                         return await ask(link)
@@ -88,6 +86,17 @@ class Line:
             raise Refused(self.address, error.kind) from None
         except LinkLost as error:
             raise StoreUnavailable(f"{self.address} cannot be reached: {error}") from None
+
+    async def _ready(self) -> Link:
+        """Return the connection that is to be asked. Raises `LinkLost` and `ReplyError`."""
+        if self._is_closed:  # nobody would ever close what is opened now
+            raise LinkLost("the store was closed")
+        if self._mastership is not None:
+            await self._follow(self._mastership)
+        link = self._link
+        if link is None or not link.is_open:
+            link = await self._connected()
+        return link
 
     async def _follow(self, mastership: Mastership) -> None:
         """Leave a server that is the master no more, or that nobody confirms to be it.

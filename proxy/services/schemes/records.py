@@ -13,7 +13,6 @@ from math import inf
 from typing import Any, Final, Protocol
 
 from proxy.adapters.store.link import ReplyError
-from proxy.adapters.tasks import spawn
 from proxy.core.coherence import Finding, Key, Verdict
 from proxy.core.formats import native
 from proxy.core.strict_json import memory_of
@@ -210,7 +209,7 @@ class NativeRecords:
             return Absent("step_up_required", broken)
         if found.is_request:
             ending = self._end(found, key, verdict.identity.subject, broken, now)
-            spawn(ending, name="session used elsewhere")
+            self.ledger.behind(ending, name="session used elsewhere")
         return Absent("session_moved", broken)
 
     async def _end(self, found: Found, key: Key, subject: str, why: str, now: float) -> None:

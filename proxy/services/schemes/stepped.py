@@ -11,7 +11,6 @@ import contextlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from proxy.adapters.tasks import spawn
 from proxy.core.coherence import Finding, Key
 from proxy.core.cookies import Duplicate, find_cookie
 from proxy.core.own_cookies import OwnCookie, factor_cookie
@@ -148,7 +147,9 @@ class SteppedScheme:
         """Forget a factor with its session: an application may take the same id for another one."""
         session = self.factors.form.locate(found.value)
         if session is not None and found.is_request:
-            spawn(self._try_to_forget(session), name="factor of a session that is over")
+            self.factors.ledger.behind(
+                self._try_to_forget(session), name="factor of a session that is over"
+            )
 
     async def _try_to_forget(self, session: str) -> None:
         with contextlib.suppress(StoreUnavailable):

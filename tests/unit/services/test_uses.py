@@ -108,6 +108,17 @@ async def test_what_cannot_be_written_stops_nothing(mortal_valkey):
     await store.close()
 
 
+async def test_what_is_being_written_at_the_end_is_waited_for(bench, valkey):
+    """A reload, or an orderly end, loses no use: the store is closed behind the verdicts."""
+    made, key, verdict = await bench.session()
+    bench.uses.add(verdict, key, NOW + 1)
+    await bench.coherence.close()
+    with valkey.client() as admin:
+        seen = float(admin.get(bench.sessions.seen_key(made.digest)))
+
+    assert NOW + 1 == seen == verdict.seen_at
+
+
 async def test_a_remembered_session_is_used_though_its_last_use_has_run_out(bench):
     """It does not end by being idle (reference.md §4)."""
     _, key, verdict = await bench.session(idle_s=math.inf)

@@ -20,6 +20,17 @@ async def test_what_breaks_is_tried_as_often_as_it_may_be(scripted):
     await line.close()
 
 
+async def test_nothing_is_opened_once_it_is_closed(scripted):
+    """Who asks late is refused: the connection that was made for it would stay for ever."""
+    server = await scripted(b"+PONG\r\n", b"+PONG\r\n")
+    line = Line(server.address, None, timeout_s=2)
+    await line.within(lambda link: settled(link, [("PING",)]), attempts=1)
+    await line.close()
+    with pytest.raises(StoreUnavailable, match="was closed"):
+        await line.within(lambda link: settled(link, [("PING",)]), attempts=2)
+    assert 1 == server.connections
+
+
 async def test_an_error_among_replies_stands_in_its_place(scripted):
     """`settled` returns it, and whoever asks for a single reply hears the first word of it alone."""
     server = await scripted(b"+OK\r\n-OOM hunter2\r\n", b"-OOM hunter2\r\n")
