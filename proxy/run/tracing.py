@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from proxy import __version__
+from proxy.adapters.tasks import spawn
 from proxy.config.models import TracingConfig
 from proxy.services.runtime import Runtime
 
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 
 CLOSE_TIMEOUT_S: Final = 3.0
 """How long the spans that wait may take at the end."""
+
+MOST_SENDERS: Final = 3
+"""Collectors of the last configurations; each has a thread. What began under an earlier one, and still goes
+on, has no spans."""
 
 
 class Tracing:
@@ -37,6 +42,10 @@ class Tracing:
         if settings != self._settings:
             self._settings = settings
             self._senders.append(self._sender_of(settings, runtime.gate_id))
+            if len(self._senders) > MOST_SENDERS:
+                oldest = self._senders.pop(0)
+                closing = asyncio.to_thread(oldest.close, CLOSE_TIMEOUT_S)
+                spawn(closing, name="spans of an earlier configuration")
         return Tracer(
             self._senders[-1].export,
             sample=settings.sample,
