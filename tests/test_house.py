@@ -50,6 +50,11 @@ THROUGH_OTHERS = {
     "services/schemes/port.py",
     "services/schemes/records.py",
     "services/schemes/session.py",
+    # By the gates of live/processes/test_reload.py, which take other configurations.
+    "run/backing.py",
+    "run/opened.py",
+    "run/reloading.py",
+    "run/reloads.py",
     # By its name, as the supervisor does: live/processes/test_worker.py.
     "run/start_worker.py",
     "edge/connection.py",

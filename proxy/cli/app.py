@@ -13,6 +13,7 @@ from proxy.cli.lazy import LazyCommands, Place
 SECTIONS: Final = {
     "The gate": {
         "serve": Place("serve", "Run the gate until SIGTERM or Ctrl-C.", "serve"),
+        "reload": Place("reload", "Let the running gate take its file as it is now.", "reload"),
         "health": Place("health", "Ask the running gate whether it is ready.", "health"),
         "upstreams": Place("upstreams", "Show how the servers of each upstream fare.", "upstreams"),
         "top": Place("top", "Watch what the running gate does.", "top"),
@@ -21,6 +22,7 @@ SECTIONS: Final = {
     "Its configuration": {
         "init": Place("init", "Write a commented configuration for one application.", "init"),
         "check": Place("check", "Check the configuration and run its tests.", "check"),
+        "diff": Place("diff", "Show what the file opens and closes before it is loaded.", "diff"),
         "routes": Place("routes", "Show the policy of every route, public ones first.", "routes"),
         "explain": Place("explain", "Show what becomes of a request, and why.", "explain"),
         "report": Place(

@@ -22,8 +22,8 @@ from proxy.config.models import Config, SessionSchemeConfig, TracingConfig, Upst
 from proxy.config.store_url import StoreUrl
 from proxy.core.keyset import KeySet, KeySetInvalid
 from proxy.errors import ProviderInvalid, ProviderUnavailable, StoreUnavailable
+from proxy.run.backing import store_prefixes
 from proxy.run.providers import KeyPlan, key_plans
-from proxy.run.shared import store_prefixes
 
 FETCH_TIMEOUT_S: Final = 5.0
 

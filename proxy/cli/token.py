@@ -205,7 +205,7 @@ async def _open_scheme(
     config: Config, name: str, store: RedisStore | None
 ) -> AsyncIterator[JwtScheme]:
     """Give one jwt scheme as the gate has it, with its keys at hand if they can be had."""
-    providers = Providers(config, lambda _scheme, _document: None)
+    providers = Providers(config, lambda _scheme, _source, _document: None)
     plan = open_signing_keys(config, store)
     keys = plan.tokens
     coherence = Coherence(config)

@@ -15,6 +15,7 @@ from proxy.config.policy_models import PolicyActor, PolicyTest
 from proxy.config.provider_models import ProviderConfig, ProviderIdentityMapping
 from proxy.config.proxy_protocol_models import ProxyProtocolConfig
 from proxy.config.redirect_models import RedirectConfig
+from proxy.config.reload_models import ReloadConfig
 from proxy.config.response_models import HstsConfig, ResponseHeadersConfig
 from proxy.config.route_models import (
     ClaimRule,
@@ -160,5 +161,7 @@ class Config(Section):
     """What is logged, and how."""
     tracing: TracingConfig | None = None
     """Spans of requests, for a collector; absent: none are made."""
+    reload: ReloadConfig = ReloadConfig()
+    """How a running gate takes another configuration."""
     verdicts: VerdictsConfig = VerdictsConfig()
     """How many verdicts each worker keeps."""

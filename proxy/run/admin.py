@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from proxy.adapters.store import Store
 from proxy.config.models import AdminConfig, Config
-from proxy.edge.admin import AdminServer, AdminServices, Guard
+from proxy.edge.admin import AdminJudge, AdminServices, Guard
 from proxy.services.administration import Administration, FamilyAdministration
 from proxy.services.audit import Audit
 from proxy.services.choice import pick_session_scheme
@@ -13,11 +13,11 @@ from proxy.services.schemes.build import open_sessions
 from proxy.services.token_revocation import TokenRevocation
 
 
-def make_admin_server(
+def make_admin_judge(
     config: Config, settings: AdminConfig, store: Store, audit: Audit
-) -> AdminServer:
-    """Return the server of the admin API of `settings`, which `config` has; it is not started."""
-    return AdminServer(Guard(settings), _services(config, store, audit))
+) -> AdminJudge:
+    """Return what answers the admin API of `settings`, which `config` has."""
+    return AdminJudge(Guard(settings), _services(config, store, audit))
 
 
 def _services(config: Config, store: Store, audit: Audit) -> AdminServices:

@@ -153,7 +153,7 @@ async def open_bystander(config: Config) -> AsyncIterator[Bystander]:
                 coherence.tracked[address] = _NoStore(address, source, reason)
             store = ReadOnlyStore(lambda: _open(config, address, reason, stack))
         health = StoreHealth()
-        providers = Providers(config, lambda _scheme, _document: None)
+        providers = Providers(config, lambda _scheme, _source, _document: None)
         stack.push_async_callback(providers.close)
         has_secret = _has_secret(config)
         plan = open_signing_keys(config, store) if has_secret else None

@@ -6,6 +6,7 @@ line of JSON is asked, one is answered:
 | kind | fields of the answer |
 |---|---|
 | `configuration` | `pid`, `file`, `base`, `text`, `environment`: what the gate runs; see `Running` |
+| `reload` | `result`, `reasons`, `effects`, `digest`: what became of it; asked with `confirmed`, a digest or null |
 
 An unknown question is answered with kind `unknown`. The socket is in a directory of mode 0700 that
 belongs to us; what is there and does not, is neither used nor believed. Of several gates that serve
@@ -24,7 +25,7 @@ import socket
 import stat
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
@@ -40,7 +41,7 @@ _QUESTION_BYTES: Final = 64 * 1024
 _ATTEMPTS: Final = 5
 _POLL_S: Final = 0.02
 
-Answer = Callable[[Message], Message | None]
+Answer = Callable[[Message], Awaitable[Message | None]]
 """Answers a question; `None` for one that it does not know."""
 
 
@@ -133,9 +134,8 @@ class ControlSocket:
             return
         self._channels.add(channel)
         try:
-            async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                while (question := await channel.receive()) is not None:
-                    await channel.send(self._answer(question) or {"kind": "unknown"})
+            while (question := await _heard(channel)) is not None:
+                await channel.send(await self._answer(question) or {"kind": "unknown"})
         except (TimeoutError, ChannelError):
             pass  # whoever asks so has no answer coming
         finally:
@@ -143,7 +143,15 @@ class ControlSocket:
             await channel.close()
 
 
-async def ask(file: Path, question: Message) -> Message | None:
+async def _heard(channel: Channel) -> Message | None:
+    """Return the next question of a command that has one soon. Raises `TimeoutError`."""
+    async with asyncio.timeout(ANSWER_TIMEOUT_S):
+        return await channel.receive()
+
+
+async def ask(
+    file: Path, question: Message, *, within_s: float = ANSWER_TIMEOUT_S
+) -> Message | None:
     """Ask the gate that serves `file`; `None` where none of ours does.
 
     Raises `ControlError` where there is one that does not answer.
@@ -154,7 +162,7 @@ async def ask(file: Path, question: Message) -> Message | None:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         sock.setblocking(False)  # noqa: FBT003 - the standard library has no keyword for it
         try:
-            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            async with asyncio.timeout(within_s):
                 path = str(directory / _name(file))
                 await asyncio.get_running_loop().sock_connect(sock, path)
                 channel = await Channel.open(sock)

@@ -25,6 +25,17 @@ def load(path: Path | Literal["-"], *, runs_tests: bool = True) -> LoadedConfig:
     return load_config(path, checks=CHECKS, last_checks=[policy_problems] if runs_tests else [])
 
 
+def reload_text(loaded: LoadedConfig) -> LoadedConfig:
+    """Read the same text again, with the files that it names as they are now. Raises `ConfigErrors`."""
+    return parse_config(
+        loaded.text,
+        file=loaded.file,
+        base=loaded.base,
+        checks=CHECKS,
+        last_checks=[policy_problems],
+    )
+
+
 def policy_problems(config: Config) -> Iterator[Problem]:
     """Yield every policy test that does not come out as expected."""
     if config.tests:

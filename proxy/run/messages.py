@@ -3,13 +3,20 @@
 | kind | from | fields |
 |---|---|---|
 | `boot` | supervisor | everything that a worker needs to serve: see `Boot` |
-| `keys` | supervisor | `scheme`, `document`: a provider's keys, fetched once for all workers |
+| `keys` | supervisor | `scheme`, `source`, `document`: a provider's keys, fetched once for all workers |
+| `prepare` | supervisor | `number`, `boot`: compile and connect another configuration beside this one |
+| `commit` | supervisor | `number`: serve what was prepared |
+| `abort` | supervisor | `number`: forget it |
 | `count` | supervisor | tell what you have counted |
 | `drain` | supervisor | `timeout_s`: accept no more, end what runs, then exit 0 |
 | `ready` | worker | it accepts connections |
 | `failed` | worker | `reason`: it cannot start; it exits |
 | `keys_wanted` | worker | `scheme`, `kid`: a token names a key that the worker does not have |
+| `prepared` | worker | `number`, `reason`: why it cannot serve it, or `null` |
+| `committed` | worker | `number`: no request is decided by the one before any more |
 | `counts` | worker | `tally`: see proxy.run.tally |
+
+What `source` says is whose keys they are: those of another provider are not taken for a scheme's.
 
 The boot message holds the configuration's text as the supervisor read it, so that every worker,
 a replacement too, runs the same one whatever has become of the file since. It holds the embedded
@@ -68,16 +75,45 @@ class Boot:
         """Read a received message. Raises `ChannelError` for another one."""
         if message is None or message["kind"] != "boot":
             raise ChannelError("the first message is not a boot message")
-        fields = {name: value for name, value in message.items() if name != "kind"}
+        return cls.from_fields({name: told for name, told in message.items() if name != "kind"})
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> Boot:
+        """Read what a message tells of a configuration. Raises `ChannelError`."""
         try:
             return cls(**fields)
         except TypeError:
             raise ChannelError("the boot message is of another version") from None
 
 
-def keys(scheme: str, document: dict[str, Any]) -> Message:
+def keys(scheme: str, source: str, document: dict[str, Any]) -> Message:
     """Return the message that brings a provider's keys to a worker."""
-    return {"kind": "keys", "scheme": scheme, "document": document}
+    return {"kind": "keys", "scheme": scheme, "source": source, "document": document}
+
+
+def prepare(number: int, boot: Boot) -> Message:
+    """Return the message that asks a worker to make another configuration ready."""
+    return {"kind": "prepare", "number": number, "boot": asdict(boot)}
+
+
+def commit(number: int) -> Message:
+    """Return the message that lets a worker serve what it has prepared."""
+    return {"kind": "commit", "number": number}
+
+
+def abort(number: int) -> Message:
+    """Return the message that lets a worker forget what it has prepared."""
+    return {"kind": "abort", "number": number}
+
+
+def prepared(number: int, reason: str | None) -> Message:
+    """Return the message of a worker that has made a configuration ready, or cannot."""
+    return {"kind": "prepared", "number": number, "reason": reason}
+
+
+def committed(number: int) -> Message:
+    """Return the message of a worker that serves another configuration."""
+    return {"kind": "committed", "number": number}
 
 
 def count() -> Message:

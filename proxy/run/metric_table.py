@@ -309,6 +309,17 @@ _ROWS: Final = (
         "When the running configuration was loaded.",
     ),
     Metric(
+        "latchgate_config_reloads_total",
+        "counter",
+        "Reloads by what became of them: done, refused (not acceptable, or not confirmed), failed.",
+        ("result",),
+    ),
+    Metric(
+        "latchgate_config_last_reload_successful",
+        "gauge",
+        "1 unless the last reload was not taken: the gate then runs what it ran before.",
+    ),
+    Metric(
         "latchgate_config_info",
         "info",
         "How much the running configuration has of each.",

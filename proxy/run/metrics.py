@@ -6,7 +6,7 @@ import asyncio
 import platform
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from typing import Final, Literal
 
 from proxy import __version__
 from proxy.adapters.keys import RemoteKeys
@@ -26,11 +26,22 @@ class Metrics:
     def __init__(self, crew: Crew, gathering: Gathering, config: Config) -> None:
         self._crew = crew
         self._gathering = gathering
-        self._loaded_at = nanoseconds(time.time())
-        self._sizes = (len(config.routes), len(config.schemes), len(config.upstreams))
+        self._reloads = {"done": 0, "refused": 0, "failed": 0}
+        self._is_last_good = True
+        self.adopt(config)
         self._keys: Mapping[str, RemoteKeys] = {}
         self._is_ready: Callable[[], Awaitable[bool]]
         self._stores: Callable[[], Mapping[str, bool]]
+
+    def adopt(self, config: Config) -> None:
+        """Tell of another configuration from now on."""
+        self._sizes = (len(config.routes), len(config.schemes), len(config.upstreams))
+        self._loaded_at = nanoseconds(time.time())
+
+    def reloaded(self, result: Literal["done", "refused", "failed"]) -> None:
+        """Count what became of a reload."""
+        self._reloads[result] += 1
+        self._is_last_good = result == "done"
 
     def observe(
         self,
@@ -71,6 +82,10 @@ class Metrics:
             ("latchgate_config_loaded_timestamp_seconds", self._loaded_at),
         ):
             put(tally, name, values=[number])
+        for result, times in self._reloads.items():
+            put(tally, "latchgate_config_reloads_total", result, values=[times])
+        good = int(self._is_last_good)
+        put(tally, "latchgate_config_last_reload_successful", values=[good])
         put(tally, "latchgate_config_info", *map(str, self._sizes), values=[1])
         put(tally, "latchgate_build_info", __version__, platform.python_version(), values=[1])
 

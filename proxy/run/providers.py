@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +15,9 @@ from proxy.config.models import Config, JwtSchemeConfig
 from proxy.errors import KeysUnavailable
 from proxy.services.beginning import login_keys
 
-OnDocument = Callable[[str, dict[str, Any]], None]
-"""Takes the name of a scheme (or of a login provider's keys) and the document for the workers."""
+OnDocument = Callable[[str, str, dict[str, Any]], None]
+"""Takes the name of a scheme (or of a login provider's keys), whose keys they are (`KeyPlan.source`), and the
+document for the workers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,12 @@ class KeyPlan:
     provider: Provider
     algorithms: tuple[str, ...]
     max_stale_s: float
+
+    @property
+    def source(self) -> str:
+        """Whose keys they are, as digits: keys of another provider are not taken for these."""
+        told = (repr(self.provider), self.algorithms, self.max_stale_s)
+        return hashlib.sha256(repr(told).encode()).hexdigest()[:32]
 
 
 def key_plans(config: Config) -> Iterator[tuple[str, KeyPlan]]:
@@ -41,20 +49,34 @@ def key_plans(config: Config) -> Iterator[tuple[str, KeyPlan]]:
 class Providers:
     """The remote keys of every scheme that has them, and of every login provider."""
 
-    def __init__(self, config: Config, on_document: OnDocument) -> None:
+    def __init__(
+        self, config: Config, on_document: OnDocument, before: Providers | None = None
+    ) -> None:
+        """Take over from `before` what is fetched of the same providers for the same schemes."""
+        self._plans = dict(key_plans(config))
+        self._kept = {} if before is None else before.same(self._plans)
         self._keys: dict[str, RemoteKeys] = {
-            name: _remote_keys(name, plan, on_document) for name, plan in key_plans(config)
+            name: self._kept.get(name) or _remote_keys(name, plan, on_document)
+            for name, plan in self._plans.items()
         }
         self._schemes = frozenset(config.schemes)
 
+    def same(self, plans: Mapping[str, KeyPlan]) -> dict[str, RemoteKeys]:
+        """Return what is fetched here as `plans` have it."""
+        return {
+            name: keys for name, keys in self._keys.items() if plans.get(name) == self._plans[name]
+        }
+
     def start(self) -> None:
         """Begin to fetch in the background."""
-        for keys in self._keys.values():
-            keys.start()
+        for name, keys in self._keys.items():
+            if name not in self._kept:
+                keys.start()
 
-    async def close(self) -> None:
-        """Stop fetching."""
-        await asyncio.gather(*(keys.close() for keys in self._keys.values()))
+    async def close(self, other: Providers | None = None) -> None:
+        """Stop fetching, but for what `other` fetches too."""
+        used = [] if other is None else list(other.sources().values())
+        await asyncio.gather(*(keys.close() for keys in self._keys.values() if keys not in used))
 
     async def wait(self, timeout_s: float) -> None:
         """Wait until each provider was asked once, or until the time is over."""
@@ -84,6 +106,10 @@ class Providers:
             await keys.refreshed(kid)
         return keys.document()
 
+    def source_of(self, scheme: str) -> str:
+        """Return whose keys the documents of a scheme are."""
+        return self._plans[scheme].source
+
     def missing(self) -> list[str]:
         """Return the schemes whose keys are not at hand; without a login provider the gate serves."""
         return [
@@ -112,7 +138,7 @@ def _remote_keys(name: str, plan: KeyPlan, on_document: OnDocument) -> RemoteKey
         plan.provider,
         plan.algorithms,
         max_stale_s=plan.max_stale_s,
-        on_document=lambda document: on_document(name, document),
+        on_document=lambda document: on_document(name, plan.source, document),
     )
 
 

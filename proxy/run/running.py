@@ -14,7 +14,7 @@ from pathlib import Path
 from proxy.config.expansion import variables_in
 from proxy.config.loader import LoadedConfig, parse_config
 from proxy.run.channel import Message
-from proxy.run.control import Answer, ControlError, ask, served_file
+from proxy.run.control import ControlError, ask, served_file
 
 QUESTION = "configuration"
 
@@ -46,27 +46,22 @@ class Running:
             return True
 
 
-def answer_about(loaded: LoadedConfig) -> Answer:
-    """Return what answers questions about a running configuration."""
+def told_of(loaded: LoadedConfig) -> Message:
+    """Return what commands are told of a configuration, taken as it is read."""
     text = loaded.text.decode("utf-8", "surrogateescape")
     # Taken now, as the configuration was: later changes are none of it.
     environment = {
         name: os.environ[name] for name in sorted(variables_in(text)) if name in os.environ
     }
 
-    def answer(question: Message) -> Message | None:
-        if question["kind"] != QUESTION:
-            return None
-        return {
-            "kind": QUESTION,
-            "pid": os.getpid(),
-            "file": loaded.file,
-            "base": str(loaded.base),
-            "text": text,
-            "environment": environment,
-        }
-
-    return answer
+    return {
+        "kind": QUESTION,
+        "pid": os.getpid(),
+        "file": loaded.file,
+        "base": str(loaded.base),
+        "text": text,
+        "environment": environment,
+    }
 
 
 async def find_running(name: str) -> Running | None:

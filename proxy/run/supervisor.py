@@ -20,6 +20,7 @@ from proxy.config.addresses import Address
 from proxy.config.loader import LoadedConfig
 from proxy.run import messages
 from proxy.run.announce import announce, redirect_lines
+from proxy.run.backing import Backing
 from proxy.run.channel import ChannelError, Message
 from proxy.run.control import ControlError, ControlSocket, served_file
 from proxy.run.cores import usable_cores
@@ -30,7 +31,8 @@ from proxy.run.listeners import Listeners, bind_all
 from proxy.run.messages import Boot
 from proxy.run.metrics import Metrics
 from proxy.run.process import WorkerProcess
-from proxy.run.running import answer_about
+from proxy.run.reloading import STEADY_S
+from proxy.run.reloads import Reloads
 from proxy.run.shared import Shared
 from proxy.run.tally import from_json
 from proxy.services.beginning import pick_gate_id
@@ -62,7 +64,7 @@ class Supervisor:
         policy: RestartPolicy = DEFAULT_POLICY,
         beside: Beside | None = None,
     ) -> None:
-        self._loaded = loaded
+        self.loaded = loaded
         self._log_format = log_format
         self._config = loaded.config
         wanted = self._config.server.workers
@@ -71,6 +73,7 @@ class Supervisor:
         self._gathering = Gathering()
         self._metrics = Metrics(self._crew, self._gathering, self._config)
         self._shared = Shared(self._config, self._push_keys, self._metrics)
+        self._reloads = Reloads(self, self._metrics)
         self._processes: dict[int, WorkerProcess] = {}
         self._own_addresses: list[OwnAddress] = []
         self._listeners: Listeners
@@ -78,6 +81,8 @@ class Supervisor:
         self._led: Listeners
         self._beside = beside
         self._ready = asyncio.Event()
+        self._changed = asyncio.Event()
+        """Set when a worker's state has changed."""
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._has_given_up = False
@@ -88,8 +93,9 @@ class Supervisor:
         Raises `ListenError`, `StoreMisconfigured` and `StoreUnavailable` where it cannot start.
         """
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._on_signal, number)
+        loop.add_signal_handler(signal.SIGHUP, self._reloads.on_hangup)
         async with AsyncExitStack() as stack:
             if is_first():
                 stack.callback(spawn(reap_orphans(), name="orphans").cancel)
@@ -102,10 +108,12 @@ class Supervisor:
                     spawn(self._tend(number), name=f"worker {number}")
                     for number in range(self._crew.size)
                 ]
+                watching = spawn(self._reloads.watch(), name="files of the configuration")
                 try:
                     await self._accompany(stack)
                     await self._stop.wait()
                 finally:
+                    watching.cancel()
                     await self._drain(tending)
         if self._has_given_up:
             return 1
@@ -136,10 +144,10 @@ class Supervisor:
 
     async def _open_control(self, stack: AsyncExitStack) -> None:
         """Let commands ask what this gate runs; where that is not possible it runs all the same."""
-        file = served_file(self._loaded.file)
+        file = served_file(self.loaded.file)
         if file is None:
             return
-        control = ControlSocket(file, answer_about(self._loaded))
+        control = ControlSocket(file, self._reloads.answer)
         stack.push_async_callback(control.close)
         try:
             await control.open()
@@ -182,7 +190,7 @@ class Supervisor:
     def _say_start(self, health: list[Address], admin: list[Address]) -> None:
         lines = announce(
             self._config,
-            file=self._loaded.file,
+            file=self.loaded.file,
             workers=self._crew.size,
             addresses=self._listeners.addresses,
             health=health,
@@ -194,7 +202,7 @@ class Supervisor:
             _log.info("%s", line)
         for state in report_states(self._config, time.time()):
             _log.warning("%s", state)
-        for warning in self._loaded.warnings:
+        for warning in self.loaded.warnings:
             _log.warning("%s", warning)
 
     # Workers
@@ -204,6 +212,7 @@ class Supervisor:
         while True:
             await self._run_worker(number)
             verdict = self._crew.died(number, time.monotonic())
+            self._changed.set()
             if verdict is None:
                 return
             if isinstance(verdict, GiveUp):
@@ -225,47 +234,89 @@ class Supervisor:
 
     async def _run_worker(self, number: int) -> None:
         """Start one worker and stay with it until its process is gone."""
+        await self._reloads.idle()
         self._crew.started(number)
         try:
             listening = (self._listeners, self._asked, self._led)
             sockets = [sock for each in listening for sock in each.of(number)]
-            process = await WorkerProcess.start(self._boot(number), sockets)
+            boot = self.boot(number, self.loaded, self._shared.backing)
+            process = await WorkerProcess.start(boot, sockets)
         except (OSError, ValueError, ChannelError) as error:
             _log.error("worker %d cannot be started: %s", number, error)
             return
         self._processes[number] = process
         try:
             # What came while the process was made did not reach it.
-            for scheme, document in self._shared.providers.documents().items():
-                await _tell(process, messages.keys(scheme, document))
+            providers = self._shared.providers
+            for scheme, document in providers.documents().items():
+                await _tell(process, messages.keys(scheme, providers.source_of(scheme), document))
             if self._crew.is_draining:
                 return
             await self._listen(process)
             status = await process.ended()
         finally:
             self._processes.pop(number, None)
+            self._reloads.left(process)
             self._gathering.leave(process)
             await process.kill()
         if not process.is_killed and (status or not self._crew.is_draining):
             _log.warning("worker %d (process %d) ended: %s", number, process.pid, _words(status))
 
-    def _boot(self, number: int) -> Boot:
+    def boot(self, number: int, loaded: LoadedConfig, backing: Backing) -> Boot:
+        """Return what a worker is told of a configuration."""
         address = self._shared.store_address
         return Boot(
             worker=number,
             gate_id=self._gate_id,
-            text=self._loaded.text.decode("utf-8", "surrogateescape"),
-            file=self._loaded.file,
-            base=str(self._loaded.base),
+            text=loaded.text.decode("utf-8", "surrogateescape"),
+            file=loaded.file,
+            base=str(loaded.base),
             sockets=[sock.fileno() for sock in self._listeners.of(number)],
             decision_sockets=[sock.fileno() for sock in self._asked.of(number)],
             redirect_sockets=[sock.fileno() for sock in self._led.of(number)],
             own_addresses=self._own_addresses,
             log_format=self._log_format,
             store=None if address is None else address.to_json(),
-            keys=self._shared.providers.documents(),
-            revocations=self._shared.revocations(),
+            keys=backing.providers.documents(),
+            revocations=backing.revocations(),
         )
+
+    # Another configuration (reloading.Gate)
+
+    def serving(self) -> list[WorkerProcess]:
+        """Return the workers that serve."""
+        return [
+            process
+            for number, process in self._processes.items()
+            if self._crew.state_of(number) is State.READY
+        ]
+
+    async def steady(self) -> bool:
+        """Wait until no worker is starting; False where that takes too long, or the gate ends."""
+        try:
+            async with asyncio.timeout(STEADY_S):
+                while any(self._crew.state_of(n) is State.STARTING for n in range(self._crew.size)):
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            return False
+        return not self._stop.is_set()
+
+    async def prepare(self, loaded: LoadedConfig) -> Backing:
+        """Start what the supervisor runs for a configuration. Raises `ProxyError`."""
+        return await self._shared.prepare(loaded.config)
+
+    async def discard(self, backing: Backing) -> None:
+        """Stop what was started for a configuration that is not served after all."""
+        await backing.close(self._shared.backing)
+
+    async def adopt(self, loaded: LoadedConfig, backing: Backing) -> None:
+        """Run another configuration from now on."""
+        before = self._shared.backing
+        self.loaded, self._config = loaded, loaded.config
+        self._shared.adopt(backing)
+        self._metrics.adopt(loaded.config)
+        spawn(before.close(backing), name="the configuration before")
 
     async def _listen(self, process: WorkerProcess) -> None:
         """Take a worker's messages until its end of the channel closes."""
@@ -287,12 +338,15 @@ class Supervisor:
             case {"kind": "ready"}:
                 self._gathering.join(process)
                 self._crew.became_ready(process.number, time.monotonic())
+                self._changed.set()
                 _log.info("worker %d is ready (process %d)", process.number, process.pid)
                 if self._crew.is_ready:
                     _log.info("all workers are ready")
                     self._ready.set()
             case {"kind": "failed", "reason": str(reason)}:
                 _log.error("worker %d cannot start: %s", process.number, reason)
+            case {"kind": "prepared" | "committed", "number": int()}:
+                self._reloads.answered(process, message)
             case {"kind": "keys_wanted", "scheme": str(scheme), "kid": str(kid)}:
                 spawn(self._answer_keys(process, scheme, kid), name="keys wanted")
             case {"kind": "counts", "tally": list(rows)}:
@@ -301,13 +355,14 @@ class Supervisor:
                 _log.error("worker %d: a message of an unknown kind", process.number)
 
     async def _answer_keys(self, process: WorkerProcess, scheme: str, kid: str) -> None:
-        document = await self._shared.providers.refreshed(scheme, kid)
+        providers = self._shared.providers
+        document = await providers.refreshed(scheme, kid)
         if document is not None:
-            await _tell(process, messages.keys(scheme, document))
+            await _tell(process, messages.keys(scheme, providers.source_of(scheme), document))
 
-    def _push_keys(self, scheme: str, document: dict[str, Any]) -> None:
+    def _push_keys(self, scheme: str, source: str, document: dict[str, Any]) -> None:
         for process in list(self._processes.values()):
-            spawn(_tell(process, messages.keys(scheme, document)), name="keys to a worker")
+            spawn(_tell(process, messages.keys(scheme, source, document)), name="keys to a worker")
 
     # The end
 

@@ -15,28 +15,22 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
-from proxy.adapters.keys import RelayedKeys
-from proxy.adapters.store import StoreAddress
 from proxy.adapters.tasks import spawn
 from proxy.adapters.telemetry import Telemetry, start_telemetry
-from proxy.adapters.upstreams import OwnAddress
-from proxy.config.models import Config
-from proxy.core.revocation import Believed
 from proxy.edge.decision import DecisionServer
+from proxy.edge.pending import Pending
 from proxy.edge.redirect import RedirectServer
 from proxy.edge.server import GateServer
-from proxy.edge.tls import listener_context
 from proxy.errors import ProxyError
 from proxy.run import loop, messages
 from proxy.run.channel import Channel, ChannelError, Message
 from proxy.run.counting import count_worker
 from proxy.run.loading import load_booted
 from proxy.run.messages import Boot
+from proxy.run.opened import Opened, open_booted
 from proxy.run.parent import die_with_parent
-from proxy.run.providers import key_plans
 from proxy.run.tracing import Tracing
 from proxy.services.runtime import Runtime
 
@@ -62,15 +56,15 @@ class Worker:
     def __init__(self, channel: Channel, boot: Boot) -> None:
         self._channel = channel
         self._boot = boot
-        self._loaded = load_booted(boot)
-        self._keys = _relayed_keys(self._loaded.config, self._want_keys)
-        self._runtime: Runtime
+        self._opened: Opened
+        self._next: tuple[int, Opened] | None = None
+        """What is ready to take the place of `_opened`, and its number."""
         self._server: GateServer
         self._decision: DecisionServer | None = None
         self._redirect: RedirectServer | None = None
         self._tracing = Tracing(boot.worker)
         self._drain_at = asyncio.Event()
-        self._drain_s = self._loaded.config.server.drain
+        self._drain_s = 0.0
         self._hurried = asyncio.Event()
         self._hurry_s = 0.0
 
@@ -79,9 +73,10 @@ class Worker:
 
         Raises what keeps it from starting: `ProxyError`, `OSError`, `ssl.SSLError`.
         """
-        log = self._loaded.config.log
+        boot = self._boot
+        has_access = load_booted(boot).config.log.access
         telemetry = start_telemetry(
-            self._boot.log_format, process=f"worker {self._boot.worker}", has_access=log.access
+            boot.log_format, process=f"worker {boot.worker}", has_access=has_access
         )
         try:
             await self._start(telemetry)
@@ -102,24 +97,14 @@ class Worker:
 
     async def _start(self, telemetry: Telemetry) -> None:
         boot = self._boot
-        for scheme, document in boot.keys.items():
-            self._accept_keys(scheme, document)
-        self._runtime = await Runtime.start(
-            self._loaded,
-            store_address=None if boot.store is None else StoreAddress.from_json(boot.store),
-            key_sources=self._keys,
-            gate_id=boot.gate_id,
-            own_addresses=frozenset(map(_own_address, boot.own_addresses)),
-            believed=_believed(boot),
-        )
-        if self._loaded.config.health is not None:  # else nobody could ask for it
-            self._runtime.time_notices()
+        self._opened = opened = await open_booted(boot, self._want_keys)
+        self._drain_s = opened.loaded.config.server.drain
         self._server = GateServer(
-            self._runtime, access_log=telemetry.access, make_tracer=self._tracing.tracer_of
+            opened.runtime, access_log=telemetry.access, make_tracer=self._tracing.tracer_of
         )
         sockets = [socket.socket(fileno=descriptor) for descriptor in boot.sockets]
         unix = [sock for sock in sockets if sock.family == socket.AF_UNIX]
-        await self._server.start([sock for sock in sockets if sock not in unix], self._tls())
+        await self._server.start([sock for sock in sockets if sock not in unix], opened.tls)
         await self._server.start(unix)
         await self._start_decision(telemetry)
         await self._start_redirect(telemetry)
@@ -128,29 +113,25 @@ class Worker:
         gc.set_threshold(*GC_THRESHOLDS)
 
     async def _start_decision(self, telemetry: Telemetry) -> None:
-        config = self._loaded.config.decision
+        config = self._opened.loaded.config.decision
         if config is None:
             return
         counters = self._server.counters
         self._decision = DecisionServer(
-            self._runtime, config, counters, telemetry.access, self._tracing.tracer_of
+            self._opened.runtime, config, counters, telemetry.access, self._tracing.tracer_of
         )
         await self._decision.start(
             [socket.socket(fileno=descriptor) for descriptor in self._boot.decision_sockets]
         )
 
     async def _start_redirect(self, telemetry: Telemetry) -> None:
-        config = self._loaded.config
+        config = self._opened.loaded.config
         if config.redirect is None:
             return
         self._redirect = RedirectServer(config, self._server.counters, telemetry.access)
         await self._redirect.start(
             [socket.socket(fileno=descriptor) for descriptor in self._boot.redirect_sockets]
         )
-
-    def _tls(self) -> ssl.SSLContext | None:
-        tls = self._loaded.config.server.tls
-        return None if tls is None else listener_context(tls)
 
     async def _listen(self, telemetry: Telemetry) -> None:
         """Take the supervisor's messages; its end is this process's end."""
@@ -165,8 +146,21 @@ class Worker:
 
     def _take(self, message: Message) -> None:
         match message:
-            case {"kind": "keys", "scheme": str(scheme), "document": dict(document)}:
-                self._accept_keys(scheme, document)
+            case {
+                "kind": "keys",
+                "scheme": str(scheme),
+                "source": str(source),
+                "document": dict(document),
+            }:
+                self._opened.accept_keys(scheme, source, document)
+                if self._next is not None:
+                    self._next[1].accept_keys(scheme, source, document)
+            case {"kind": "prepare", "number": int(number), "boot": dict(fields)}:
+                spawn(self._prepare(number, fields), name="another configuration")
+            case {"kind": "commit", "number": int(number)}:
+                self._commit(number)
+            case {"kind": "abort", "number": int(number)}:
+                spawn(self._abort(number), name="a configuration that is not wanted")
             case {"kind": "drain", "timeout_s": int() | float() as timeout_s}:
                 if self._drain_at.is_set():
                     self._hurry_s = timeout_s
@@ -174,7 +168,7 @@ class Worker:
                 self._drain_s = timeout_s
                 self._drain_at.set()
             case {"kind": "count"}:
-                server, coherence = self._server, self._runtime.coherence
+                server, coherence = self._server, self._server.runtime.coherence
                 tally = count_worker(
                     server.counters,
                     coherence,
@@ -184,6 +178,47 @@ class Worker:
                 spawn(self._channel.send(messages.counts(tally)), name="counts")
             case _:
                 _log.error("the supervisor sent a message of an unknown kind")
+
+    # Another configuration
+
+    async def _prepare(self, number: int, fields: dict[str, Any]) -> None:
+        """Make a configuration ready beside the one that is served, and say whether it is."""
+        reason: str | None = None
+        try:
+            boot = Boot.from_fields(fields)
+            opened = await open_booted(boot, self._want_keys, self._opened.runtime)
+            self._next = (number, opened)
+        except (*EXPECTED, ValueError) as error:
+            reason = _words(error)
+        except Exception as bug:  # noqa: BLE001 - whatever it is, what is served goes on
+            _log.exception("a configuration could not be made ready")
+            reason = type(bug).__name__
+        await self._channel.send(messages.prepared(number, reason))
+
+    def _commit(self, number: int) -> None:
+        """Serve what was made ready: from here on nothing is decided by the one before."""
+        if self._next is None or self._next[0] != number:
+            _log.error("there is no configuration %d to be served", number)
+            return
+        before, self._opened, self._next = self._opened, self._next[1], None
+        opened = self._opened
+        config = opened.loaded.config
+        pending = [self._server.adopt(opened.runtime, opened.tls)]
+        if self._decision is not None and config.decision is not None:
+            pending.append(self._decision.adopt(opened.runtime, config.decision))
+        if self._redirect is not None and config.redirect is not None:
+            self._redirect.adopt(config)
+        self._drain_s = config.server.drain
+        spawn(self._channel.send(messages.committed(number)), name="committed")
+        spawn(_retire(before.runtime, opened.runtime, pending), name="the configuration before")
+
+    async def _abort(self, number: int) -> None:
+        if self._next is not None and self._next[0] == number:
+            (_, opened), self._next = self._next, None
+            await opened.runtime.close(after=self._opened.runtime)
+            gc.collect()
+
+    # The end
 
     async def _drain(self) -> None:
         """Let requests end for the drain time, or, when told again, for the shorter one."""
@@ -196,7 +231,7 @@ class Worker:
             await self._end(self._hurry_s)
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await self._runtime.close()
+                await self._opened.runtime.close()
         except TimeoutError:
             _log.warning("connections to stores or upstreams did not close in time")
         await self._tracing.close()
@@ -207,38 +242,20 @@ class Worker:
         ends = [server.drain(timeout_s) for server in servers if server is not None]
         await asyncio.gather(*ends)
 
-    def _accept_keys(self, scheme: str, document: dict[str, object]) -> None:
-        keys = self._keys.get(scheme)
-        if keys is not None:
-            keys.accept(document)
-
     def _want_keys(self, scheme: str, kid: str) -> None:
         spawn(self._channel.send(messages.keys_wanted(scheme, kid)), name="keys wanted")
 
 
-def _relayed_keys(config: Config, want: Callable[[str, str], None]) -> dict[str, RelayedKeys]:
-    return {
-        name: RelayedKeys(
-            plan.algorithms,
-            lambda kid, name=name: want(name, kid),  # type: ignore[misc]  # mypy cannot infer a default's type
-            max_stale_s=plan.max_stale_s,
-        )
-        for name, plan in key_plans(config)
-    }
+async def _retire(before: Runtime, after: Runtime, pending: list[Pending]) -> None:
+    """Close a configuration once nothing asks it any more; its tunnels to upstreams live on."""
+    for one in pending:
+        await one.ended()
+    await before.close(None, after=after)
+    gc.collect()  # it has cycles, and the memory of a whole configuration is not to wait for chance
 
 
-def _believed(boot: Boot) -> Believed | None:
-    if boot.revocations is None:
-        return None
-    epoch, good_at = boot.revocations
-    return Believed(bytes.fromhex(epoch), good_at)
-
-
-def _own_address(item: str | list[str | int]) -> OwnAddress:
-    if isinstance(item, str):
-        return item
-    host, port = item
-    return str(host), int(port)
+def _words(error: Exception) -> str:
+    return (str(error) or type(error).__name__).replace("\n", "; ")
 
 
 async def serve(descriptor: int) -> int:
@@ -248,9 +265,8 @@ async def serve(descriptor: int) -> int:
         boot = Boot.from_message(await channel.receive())
         return await Worker(channel, boot).run()
     except EXPECTED as error:
-        reason = str(error) or type(error).__name__
         with contextlib.suppress(ChannelError):
-            await channel.send(messages.failed(reason.replace("\n", "; ")))
+            await channel.send(messages.failed(_words(error)))
         return EXIT_FAILED
     finally:
         await channel.close()

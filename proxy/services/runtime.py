@@ -236,6 +236,8 @@ class Runtime:
     def take_over(self, before: Runtime) -> None:
         """Be what decides from now on: about what `before` has let in and is still open, too (R7)."""
         self.limiters.bind(self.store, self.config.store.prefix)
+        for upstream in self.upstreams.values():
+            upstream.forget_heads()
         before.vigil.succeed(self.vigil, lambda decision: renewed(self.gate, decision, time.time()))
 
     async def close(self, drain_s: float | None = 0.0, *, after: Runtime | None = None) -> None:

@@ -113,6 +113,19 @@ class _Group:
             settled.set_result(None)
 
 
+class _Line:
+    """All vigils of one worker, of which the last one watches.
+
+    Each knows this and not the next: whatever keeps the first alive keeps the last, and none between.
+    """
+
+    __slots__ = ("current", "renew")
+
+    def __init__(self, first: Vigil) -> None:
+        self.current = first
+        self.renew: Renew = lambda decision: decision
+
+
 class Vigil:
     """Watches the open connections of one worker."""
 
@@ -130,8 +143,7 @@ class Vigil:
         """Streams that only report mode keeps open: they end with it."""
         self._open: dict[Stream, None] = {}
         """Streams that nothing is asked of, as long as the configuration stays."""
-        self._successor: Vigil | None = None
-        self._renew: Renew
+        self._line = _Line(self)
         self._young: dict[Stream, None] = {}
         """Exchanges in the order of their beginning."""
         self._groups: dict[object, _Group] = {}
@@ -145,8 +157,8 @@ class Vigil:
     def tunnel(self, decision: Forward, activity: Activity, end: End) -> Stream | None:
         """Watch a tunnel from now on; `None` where it had to end at once."""
         stream = Stream(self, decision, activity, end)
-        if self._successor is not None:
-            self._successor.inherit(stream, self._renew)
+        if self._line.current is not self:
+            self._line.current.inherit(stream, self._line.renew)
             return stream if stream._refused is None else None  # noqa: SLF001 - the two are one unit
         self._admit(stream)
         return stream
@@ -156,8 +168,8 @@ class Vigil:
         """Watch a request and its answer, once they take long."""
         stream = Stream(self, decision, activity, end)
         stream._entered_at = self._mono()  # noqa: SLF001 - the two are one unit
-        if self._successor is not None:
-            self._successor.inherit(stream, self._renew, is_young=True)
+        if self._line.current is not self:
+            self._line.current.inherit(stream, self._line.renew, is_young=True)
         elif decision.held and decision.identity is not None and decision.reported is None:
             self._grow(stream)
         else:
@@ -170,7 +182,8 @@ class Vigil:
         `renew` says what that configuration makes of a decision; whoever it refuses is ended, if
         not at once then when it takes long.
         """
-        self._successor, self._renew = successor, renew
+        self._line.current, self._line.renew = successor, renew
+        successor._line = self._line
         watched = [stream for group in self._groups.values() for stream in group.streams]
         young = dict(self._young)
         for stream in (*young, *self._reported, *self._open, *watched):
@@ -181,9 +194,6 @@ class Vigil:
 
     def inherit(self, stream: Stream, renew: Renew, *, is_young: bool = False) -> None:
         """Watch a stream that another configuration let in."""
-        if self._successor is not None:
-            self._successor.inherit(stream, self._renew, is_young=is_young)
-            return
         stream._vigil = self  # noqa: SLF001 - the two are one unit
         renewed = renew(stream._decision)  # noqa: SLF001 - the two are one unit
         if isinstance(renewed, Refusal):

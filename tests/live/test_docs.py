@@ -38,6 +38,7 @@ SHOWN_ELSEWHERE = {
     "docs/two-gates.md",  # tests/live/test_two_gates.py
     "docs/operations.md",
     "docs/upgrade.md",
+    "docs/reload.md",  # tests/live/processes/test_reload.py
 }
 KINDS = {"sh", "text", "yaml", "json", "js", "console", "ctrl-c"}
 CONFIGURATIONS = [

@@ -222,7 +222,7 @@ async def stage(start_gate, valkey, tmp_path):
             client_secret=CLIENT_SECRET,
         )
         file.write_text(text)
-        providers = Providers(load(file).config, lambda _name, _document: None)
+        providers = Providers(load(file).config, lambda *_told: None)
         providers.start()
         await providers.wait(5)
         gates = [await start_gate(text, key_sources=providers.sources()) for _ in range(2)]

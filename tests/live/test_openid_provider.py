@@ -78,7 +78,7 @@ async def gate(start_gate, valkey, provider, app, tmp_path):
     text = CONFIG.format(store=valkey.url, key="a" * 64, app=app, issuer=provider.issuer)
     file = tmp_path / "keys.yaml"
     file.write_text(text)
-    keys = Providers(load(file).config, lambda _name, _document: None)
+    keys = Providers(load(file).config, lambda *_told: None)
     gate = await start_gate(text, key_sources=keys.sources())
     await provider.serve(
         {

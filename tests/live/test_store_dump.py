@@ -214,7 +214,7 @@ async def test_s10_a_stolen_dump_opens_nothing(valkey, start_gate, tmp_path, enc
             client_id=CLIENT_ID, client_secret=CLIENT_SECRET,
         )  # fmt: skip
         (file := tmp_path / "keys.yaml").write_text(text)
-        providers = Providers(load(file).config, lambda _name, _document: None)
+        providers = Providers(load(file).config, lambda *_told: None)
         providers.start()
         stack.push_async_callback(providers.close)
         await providers.wait(5)

@@ -247,7 +247,7 @@ async def test_k4_each_kind_opens_its_own_places_only(valkey, app, start_gate, t
             issuer=small.issuer, client_id=CLIENT_ID, client_secret=CLIENT_SECRET,
         )  # fmt: skip
         (file := tmp_path / "keys.yaml").write_text(text)
-        providers = Providers(load(file).config, lambda _name, _document: None)
+        providers = Providers(load(file).config, lambda *_told: None)
         providers.start()
         await providers.wait(5)
         stack.push_async_callback(providers.close)

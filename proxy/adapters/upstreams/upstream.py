@@ -10,6 +10,7 @@ from proxy.adapters.upstreams.checking import watch
 from proxy.adapters.upstreams.connection import CLOSE_S, Connection
 from proxy.adapters.upstreams.exchange import Exchange, OnInformational
 from proxy.adapters.upstreams.request import RequestHead
+from proxy.adapters.upstreams.response import HeadMemo
 from proxy.adapters.upstreams.server import Server
 from proxy.adapters.upstreams.settings import UpstreamSettings
 from proxy.core.balance import HashRing, least_busy
@@ -102,6 +103,11 @@ class Upstream:
         else:
             exchange.attach(connection, None)
         return exchange
+
+    def forget_heads(self) -> None:
+        """Forget how heads of answers were passed on: that was another configuration's."""
+        for server in self.servers:
+            server.heads = HeadMemo()
 
     async def close(self, drain_s: float | None) -> None:
         """Take no more requests, give those in flight `drain_s` seconds, then close everything.

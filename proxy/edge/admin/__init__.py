@@ -2,6 +2,6 @@
 
 from proxy.edge.admin.endpoints import AdminServices
 from proxy.edge.admin.guard import Guard
-from proxy.edge.admin.server import AdminServer
+from proxy.edge.admin.server import AdminJudge, AdminServer
 
-__all__ = ["AdminServer", "AdminServices", "Guard"]
+__all__ = ["AdminJudge", "AdminServer", "AdminServices", "Guard"]

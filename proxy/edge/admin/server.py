@@ -13,6 +13,7 @@ from proxy.edge.admin.request import HEAD_BYTES, AdminRequest, read_request
 from proxy.edge.answers import problem
 from proxy.edge.heads import own_response
 from proxy.edge.one_shot import Heard, OneShotListener
+from proxy.edge.pending import Pending
 from proxy.edge.portal.reply import Refused
 from proxy.errors import ProxyError
 from proxy.model import Header
@@ -28,13 +29,26 @@ _log = logging.getLogger("latchgate.admin")
 Answer = tuple[int, list[Header], bytes]
 
 
+class AdminJudge:
+    """Who may ask the admin API, and what it works with, under one configuration."""
+
+    def __init__(self, guard: Guard, services: AdminServices) -> None:
+        self.guard = guard
+        self.endpoints = AdminEndpoints(services)
+        self.pending = Pending()
+        """Requests that are being answered."""
+
+
 class AdminServer(OneShotListener):
     """Answers the admin API. Made and closed by the supervisor."""
 
-    def __init__(self, guard: Guard, services: AdminServices) -> None:
+    def __init__(self, judge: AdminJudge) -> None:
         super().__init__(limit=HEAD_BYTES, most=MAX_CONNECTIONS, patience_s=READ_TIMEOUT_S)
-        self._guard = guard
-        self._endpoints = AdminEndpoints(services)
+        self._judge = judge
+
+    def adopt(self, judge: AdminJudge) -> None:
+        """Answer by another configuration, whoever has not been heard yet."""
+        self._judge = judge
 
     async def exchange(
         self, reader: asyncio.StreamReader, client: str, heard: Heard
@@ -48,8 +62,10 @@ class AdminServer(OneShotListener):
             heard()
             if request is None:
                 return None
-            self._guard.check(request)
-            status, headers, body = await self._answer(request, client, request_id)
+            judge = self._judge
+            judge.guard.check(request)
+            with judge.pending:
+                status, headers, body = await _answer(judge, request, client, request_id)
         except ProxyError as error:
             status, headers, body = self._refuse(error, request, client, request_id)
         except TimeoutError:
@@ -60,14 +76,6 @@ class AdminServer(OneShotListener):
         method = "GET" if request is None else request.method
         return own_response(status, headers, body, method=method, version=(1, 1), keeps_alive=False)
 
-    async def _answer(self, request: AdminRequest, client: str, request_id: str) -> Answer:
-        agent = request.headers.get(b"user-agent", b"").decode("utf-8", "backslashreplace")
-        actor = Actor("by the admin API", None, client, agent, request_id)
-        # What was begun is finished: nothing looks at the client until there is an answer for it.
-        reply = await self._endpoints.answer(request, actor, time.time())
-        _log.info("%s %s: %d (from %s)", request.method, request.path, reply.status, client)
-        return reply.status, [*reply.lines(), (b"X-Request-Id", request_id.encode())], reply.body
-
     def _refuse(
         self, error: ProxyError, request: AdminRequest | None, client: str, request_id: str
     ) -> Answer:
@@ -77,3 +85,12 @@ class AdminServer(OneShotListener):
             error.code, request_id, error.headers if isinstance(error, Refused) else ()
         )
         return status, list(headers), body
+
+
+async def _answer(judge: AdminJudge, request: AdminRequest, client: str, request_id: str) -> Answer:
+    agent = request.headers.get(b"user-agent", b"").decode("utf-8", "backslashreplace")
+    actor = Actor("by the admin API", None, client, agent, request_id)
+    # What was begun is finished: nothing looks at the client until there is an answer for it.
+    reply = await judge.endpoints.answer(request, actor, time.time())
+    _log.info("%s %s: %d (from %s)", request.method, request.path, reply.status, client)
+    return reply.status, [*reply.lines(), (b"X-Request-Id", request_id.encode())], reply.body

@@ -79,7 +79,7 @@ async def gate(start_gate, valkey, small, app, tmp_path):
     )  # fmt: skip
     file = tmp_path / "keys.yaml"
     file.write_text(text)
-    providers = Providers(load(file).config, lambda _name, _document: None)
+    providers = Providers(load(file).config, lambda *_told: None)
     providers.start()
     await providers.wait(5)
     yield await start_gate(text, key_sources=providers.sources())

@@ -23,7 +23,7 @@ def runtime(monkeypatch):
 
 
 def answers(text):
-    def answer(question):
+    async def answer(question):
         return {"kind": "name", "is": text} if question["kind"] == "name" else None
 
     return answer

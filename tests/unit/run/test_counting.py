@@ -23,6 +23,8 @@ OF_THE_SUPERVISOR = {
     "ready",
     "config_loaded_timestamp_seconds",
     "config_info",
+    "config_last_reload_successful",
+    "config_reloads_total",
     "build_info",
 }
 

@@ -46,16 +46,24 @@ def test_every_message_has_a_kind():
     """The kinds are those of the table in the module."""
     made = [
         BOOT.to_message(),
-        messages.keys("api", {}),
+        messages.keys("api", "whose", {}),
         messages.drain(3.0),
         messages.ready(),
         messages.failed("because"),
         messages.keys_wanted("api", "kid"),
         messages.count(),
         messages.counts({("latchgate_ready", ()): [1]}),
+        messages.prepare(1, BOOT),
+        messages.commit(1),
+        messages.abort(1),
+        messages.prepared(1, None),
+        messages.committed(1),
     ]
     kinds = [message["kind"] for message in made]
-    expected = ["boot", "keys", "drain", "ready", "failed", "keys_wanted", "count", "counts"]
+    expected = [
+        *("boot", "keys", "drain", "ready", "failed", "keys_wanted", "count", "counts"),
+        *("prepare", "commit", "abort", "prepared", "committed"),
+    ]
     assert expected == kinds
     assert messages.__doc__ is not None
     assert all(f"`{kind}`" in messages.__doc__ for kind in kinds)

@@ -6,7 +6,7 @@ import pytest
 
 from proxy.config.loader import load_config
 from proxy.run.control import ControlError, ControlSocket
-from proxy.run.running import answer_about, find_running
+from proxy.run.running import find_running, told_of
 
 GATE = """\
 upstreams: {app: {servers: ["http://127.0.0.1:${GATE_TEST_PORT}"]}}
@@ -27,7 +27,12 @@ async def test_the_running_configuration_is_that_of_the_start(tmp_path, monkeypa
     file.write_text(GATE)
     monkeypatch.setenv("GATE_TEST_PORT", "4711")
     monkeypatch.setenv("GATE_TEST_OTHER", "secret")
-    control = ControlSocket(file, answer_about(load_config(file)))
+    told = told_of(load_config(file))
+
+    async def answer(question):
+        return told if question["kind"] == told["kind"] else None
+
+    control = ControlSocket(file, answer)
     await control.open()
     monkeypatch.setenv("GATE_TEST_PORT", "1")
     running = await find_running(str(file))
@@ -49,7 +54,11 @@ async def test_a_gate_of_another_version_is_said_to_be(tmp_path):
     """What it says is not guessed at."""
     file = tmp_path / "gate.yaml"
     file.write_text(GATE)
-    control = ControlSocket(file, lambda question: {"kind": question["kind"], "pid": "1"})
+
+    async def answer(question):
+        return {"kind": question["kind"], "pid": "1"}
+
+    control = ControlSocket(file, answer)
     await control.open()
     with pytest.raises(ControlError, match="version"):
         await find_running(str(file))

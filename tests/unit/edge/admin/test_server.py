@@ -9,7 +9,7 @@ import pytest
 
 from proxy.config.addresses import Address
 from proxy.config.models import AdminConfig
-from proxy.edge.admin import AdminServer, Guard
+from proxy.edge.admin import AdminJudge, AdminServer, Guard
 from proxy.edge.admin import server as module
 
 
@@ -18,7 +18,7 @@ async def admin():
     """Run the admin listener on a free port, with services that no refused request reaches."""
     sock = socket.create_server(("127.0.0.1", 0))
     config = AdminConfig(listen=Address("127.0.0.1", sock.getsockname()[1]))
-    server = AdminServer(Guard(config), None)
+    server = AdminServer(AdminJudge(Guard(config), None))
     await server.start([sock])
     server.port = sock.getsockname()[1]
     yield server

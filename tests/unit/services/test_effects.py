@@ -1,0 +1,136 @@
+"""What a change of the file does to who may pass where."""
+
+from __future__ import annotations
+
+import pytest
+
+from proxy.services.effects import Effects, effects_of
+from proxy.services.runtime import load
+from proxy.services.strictness import compare_routes
+
+BEFORE = """
+upstreams: {app: {servers: ["http://127.0.0.1:1"]}}
+schemes:
+  api: {type: jwt, issuer: "https://id.test", audience: [a], algorithms: [HS256], keys: {secret: "SECRET"}, revocation: none, max_lifetime: 15m}
+  web: {type: session, format: native, cookie: sid}
+routes:
+  - {name: open, match: {path: /open/**}, auth: none, upstream: app}
+  - {name: api, match: {path: /api/**}, auth: api, upstream: app, require: {roles: [a, b]}}
+  - {name: staff, match: {host: staff.test, path: /**}, auth: [api, web], upstream: app, require: {mfa_within: 5m}}
+""".replace("SECRET", "s" * 64)
+
+
+@pytest.fixture
+def effects(tmp_path):
+    """Return a function that compares BEFORE with what replacements make of it."""
+
+    def compared(*replacements, base=BEFORE):
+        after = base
+        for old, new in replacements:
+            assert old in after
+            after = after.replace(old, new)
+        made = []
+        for number, text in enumerate((base, after)):
+            path = tmp_path / f"{number}.yaml"
+            path.write_text(text)
+            made.append(load(path).config)
+        return effects_of(*made)
+
+    return compared
+
+
+def test_a_file_that_is_the_same_changes_nothing(effects):
+    """Comments and names do not either."""
+    found = effects(("routes:", "# a word\nroutes:"))
+    assert found == Effects()
+    assert not found.may_open
+    assert found.summary() == "changes nothing of who may pass where"
+
+
+OPENING = {
+    "a route": ("routes:", "routes:\n  - {match: {path: /new/**}, auth: api, upstream: app}"),
+    "a public one below a guarded one": (
+        "routes:",
+        "routes:\n  - {name: hole, match: {path: /api/hole}, auth: none, upstream: app}",
+    ),
+    "guarded becomes public": (
+        "auth: api, upstream: app, require: {roles: [a, b]}",
+        "auth: none, upstream: app",
+    ),
+    "one more scheme": ("auth: api, upstream", "auth: [api, web], upstream"),
+    "one more role": ("roles: [a, b]", "roles: [a, b, c]"),
+    "no roles": (", require: {roles: [a, b]}", ""),
+    "a longer time": ("mfa_within: 5m", "mfa_within: 6m"),
+    "report mode": ("roles: [a, b]}", "roles: [a, b]}, mode: {report: {until: 2999-01-01}}"),
+    "other sites": ("roles: [a, b]}", "roles: [a, b]}, cross_site: allow"),
+    "another audience": ("audience: [a]", "audience: [a, b]"),
+    "a trusted proxy": ("upstreams:", "server: {trusted_proxies: [10.0.0.0/8]}\nupstreams:"),
+}
+
+
+@pytest.mark.parametrize("how", OPENING, ids=lambda how: how.replace(" ", "-"))
+def test_what_lets_in_more_is_never_called_anything_else(effects, how):
+    """Opened, or changed in a way that may open; the way back is not silent either."""
+    found = effects(OPENING[how])
+    assert found.may_open
+    assert found.summary().startswith(("opens", "changes"))
+
+
+CLOSING = {
+    "a route is gone": (
+        "  - {name: open, match: {path: /open/**}, auth: none, upstream: app}\n",
+        "",
+    ),
+    "public becomes guarded": ("auth: none, upstream: app}", "auth: api, upstream: app }"),
+    "a role less": ("roles: [a, b]", "roles: [a]"),
+    "every role": ("roles: [a, b]", "roles: {all: [a, b]}"),
+    "a scheme less": ("auth: [api, web]", "auth: web"),
+    "a shorter time": ("mfa_within: 5m", "mfa_within: 4m"),
+    "one more demand": ("mfa_within: 5m", "mfa_within: 5m, scopes: [x]"),
+    "proofs": ("roles: [a, b]}", "roles: [a, b]}, dpop: required"),
+}
+
+
+@pytest.mark.parametrize("how", CLOSING, ids=lambda how: how.replace(" ", "-"))
+def test_what_lets_in_less_asks_nobody(effects, how):
+    """What is plainly stricter may be taken without a word, and its opposite may not."""
+    found = effects(CLOSING[how])
+    assert {change.kind for change in found.changes} <= {"closes"} or how == "every role"
+    assert found.changes
+    if how != "every role":
+        assert not found.may_open
+    old, new = CLOSING[how]
+    if old in BEFORE and new:
+        after = BEFORE.replace(old, new)
+        assert effects((new, old), base=after).may_open
+
+
+def test_each_effect_is_told_once_by_its_route(effects):
+    """However many paths and methods it has."""
+    found = effects(
+        ("routes:", "routes:\n  - {name: new, match: {path: /new/**}, auth: none, upstream: app}"),
+        ("  - {name: open, match: {path: /open/**}, auth: none, upstream: app}\n", ""),
+        ("roles: [a, b]", "roles: [a, c]"),
+    )
+    assert [(one.kind, one.route) for one in found.changes] == [
+        ("opens", "new"),
+        ("closes", "open"),
+        ("changes", "api"),
+    ]
+    assert found.summary() == "opens 1 route, closes 1, changes 1"
+
+
+def test_a_confirmation_is_for_these_effects_alone(effects):
+    """Another change has another digest, and a program reads back what was told."""
+    one, other = effects(OPENING["a route"]), effects(OPENING["no roles"])
+    assert one.digest != other.digest
+    assert Effects.from_json(one.to_json()) == one
+
+
+def test_two_equal_routes_do_not_differ(tmp_path):
+    """Nothing is told where nothing has changed."""
+    path = tmp_path / "gate.yaml"
+    path.write_text(BEFORE)
+    config = load(path).config
+    for route in config.routes:
+        assert not list(compare_routes(config, route, config, route))
