@@ -132,6 +132,9 @@ class Picture:
             "version": build[0] if build else "",
             "ready": bool(self.now.sum("latchgate_ready")),
             **{word.removesuffix("_total"): number for word, number in numbers.items()},
+            "last_reload_taken": all(
+                self.now.numbers.get("latchgate_config_last_reload_successful", {}).values()
+            ),
             "per_second": _rounded(self.rate("latchgate_decisions_total")),
             "p50_s": self.quantile(duration, 0.5),
             "p99_s": self.quantile(duration, 0.99),

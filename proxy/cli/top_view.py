@@ -48,6 +48,8 @@ def _gate(figures: Mapping[str, Any]) -> list[Text]:
         first.append(f", {gate['workers_silent']} silent", "bold red")
     if gate["worker_restarts"]:
         first.append(f", {gate['worker_restarts']} restarts", "yellow")
+    if not gate["last_reload_taken"]:
+        first.append("  the last reload was not taken", "bold red")
     first.append(f"  {gate['client_connections']} connections, {gate['tunnels']} tunnels")
     second = Text(
         f"requests {gate['per_second']:,.1f}/s  p50 {time_of(gate['p50_s'])}"

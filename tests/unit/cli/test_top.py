@@ -125,6 +125,18 @@ def test_s15_nothing_that_was_read_moves_the_cursor():
     assert 2 == shown.count("\\x1b]0;owned\\x07[bold]/\\u202eshop")
 
 
+def test_a_reload_that_was_not_taken_is_seen():
+    """The gate runs what it ran before, and nobody may think otherwise."""
+    name = "latchgate_config_last_reload_successful"
+    told = []
+    for taken in (0, 1):
+        counted = {**tally(1), (name, ()): [taken]}
+        scrape = Scrape.of(0, expose(counted, "")[1].decode())
+        told.append("not taken" in drawn(Picture(scrape, scrape).to_json()))
+
+    assert [True, False] == told
+
+
 def test_a_picture_fits_the_screen():
     """Of the routes the first are shown, and how many there are beside them."""
     row = {

@@ -178,7 +178,7 @@ def test_an_alert_says_whom_it_wakes_and_what_it_is_about():
     "alert",
     [
         "LatchgateStoreLost", "LatchgateRevocationLag", "LatchgateUpstreamEjected",
-        "LatchgateNotReady", "LatchgateWorkerHangs",
+        "LatchgateNotReady", "LatchgateWorkerHangs", "LatchgateReloadNotTaken", "LatchgateCertificateEnds",
     ],
 )  # fmt: skip
 def test_what_may_not_be_missed_has_an_alert(alert):
