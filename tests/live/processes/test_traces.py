@@ -41,6 +41,26 @@ async def test_every_worker_sends_its_spans_also_at_the_end(serve, public, appli
     assert 2 == len({one["service.instance.id"] for one in collector.resources})
 
 
+async def test_a_reload_begins_and_ends_with_traces(serve, public, shell):
+    """The running gate sends spans of what comes while its configuration says so, and none after."""
+    async with collecting() as collector:
+        gate = await serve(public)
+        await gate.ready()
+        file = gate.directory / "latchgate.yaml"
+        for tracing in (f'tracing: {{endpoint: "{collector.endpoint}", sample: 1}}', ""):
+            await gate.get("/before")
+            file.write_text(f"{public}\n{tracing}\n")
+            status, out, error = await shell.run("reload")
+            assert 0 == status, out + error
+            await gate.get("/after")
+        await collector.until(6)
+        gate.send(signal.SIGTERM)
+        assert 0 == await gate.exit()
+
+    paths = [s.attributes["url.path"] for s in collector.spans if s.kind == "server"]
+    assert ["/after", "/before"] == sorted(paths)
+
+
 def test_a_gate_without_traces_imports_nothing_of_them():
     """Neither its supervisor nor a worker, and its requests are not looked at."""
     program = (
