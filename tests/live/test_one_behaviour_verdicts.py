@@ -352,7 +352,9 @@ async def test_a_drain_is_told_with_the_answer_that_is_under_way(world):
             await client.say(PROBE)
             heard.append(await client.hear(b"GET"))
         await client.say(b"GET /slow HTTP/1.1\r\nHost: gate\r\n\r\n")
-        await asyncio.sleep(0.1)
+        async with asyncio.timeout(10):
+            while b" /slow " not in gate.mirror.received[-1]:  # noqa: ASYNC110 - it is the mirror's
+                await asyncio.sleep(0)
         draining = asyncio.get_running_loop().create_task(gate.server.drain(5.0))
         heard += [await client.reader.read(), await idle.reader.read()]
         await draining
