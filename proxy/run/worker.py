@@ -59,6 +59,8 @@ class Worker:
         self._opened: Opened
         self._next: tuple[int, Opened] | None = None
         """What is ready to take the place of `_opened`, and its number."""
+        self._wanted = 0
+        """The number of the configuration that the supervisor waits for; 0: it waits for none."""
         self._server: GateServer
         self._decision: DecisionServer | None = None
         self._redirect: RedirectServer | None = None
@@ -184,9 +186,13 @@ class Worker:
     async def _prepare(self, number: int, fields: dict[str, Any]) -> None:
         """Make a configuration ready beside the one that is served, and say whether it is."""
         reason: str | None = None
+        self._wanted = number
         try:
             boot = Boot.from_fields(fields)
             opened = await open_booted(boot, self._want_keys, self._opened.runtime)
+            if self._wanted != number:  # it took too long, and is not waited for any more
+                await self._forget(opened)
+                return
             self._next = (number, opened)
         except (*EXPECTED, ValueError) as error:
             reason = _words(error)
@@ -213,10 +219,16 @@ class Worker:
         spawn(_retire(before.runtime, opened.runtime, pending), name="the configuration before")
 
     async def _abort(self, number: int) -> None:
+        if self._wanted == number:
+            self._wanted = 0
         if self._next is not None and self._next[0] == number:
             (_, opened), self._next = self._next, None
-            await opened.runtime.close(after=self._opened.runtime)
-            gc.collect()
+            await self._forget(opened)
+
+    async def _forget(self, opened: Opened) -> None:
+        """Close a configuration that is not served after all; what it shares with the one that is goes on."""
+        await opened.runtime.close(after=self._opened.runtime)
+        gc.collect()
 
     # The end
 

@@ -137,3 +137,18 @@ async def test_the_second_drain_shortens_the_first(worker, application):
     assert 0 == status
     assert b'"code": "draining"' in await reader.read()
     writer.close()
+
+
+async def test_a_configuration_that_is_not_waited_for_is_forgotten(worker):
+    """What became ready too late is not served, and not what a later commit takes."""
+    worker.say(boot())
+    assert {"kind": "ready"} == await worker.hear()
+    told = {name: value for name, value in json.loads(boot()).items() if name != "kind"}
+    for number in (1, 2):
+        worker.say(json.dumps({"kind": "prepare", "number": number, "boot": told}).encode())
+        if number == 1:
+            worker.say(b'{"kind": "abort", "number": 1}')
+    assert {"kind": "prepared", "number": 2, "reason": None} == await worker.hear()
+    worker.say(b'{"kind": "commit", "number": 1}')
+    worker.say(b'{"kind": "commit", "number": 2}')
+    assert {"kind": "committed", "number": 2} == await worker.hear()
