@@ -21,6 +21,9 @@ from proxy.adapters.tasks import spawn
 
 ROOT = Path(__file__).parents[3]
 WAIT_S = 30.0
+NO_AUTHORITIES = {"SSL_CERT_FILE": os.devnull}
+"""The system's certificate authorities are read at each start of a process, which takes it a tenth of a
+second. Nobody here is spoken to whom they would vouch for."""
 
 
 class GateProcess:
@@ -208,7 +211,12 @@ async def serve(directory: Path) -> AsyncIterator[Serve]:
         process = await asyncio.create_subprocess_exec(
             *(*through, sys.executable, "-m", "proxy", "serve", "-c", str(file), *arguments),
             cwd=ROOT,
-            env={**os.environ, "XDG_RUNTIME_DIR": str(directory), "TMPDIR": str(directory)},
+            env={
+                **os.environ,
+                **NO_AUTHORITIES,
+                "XDG_RUNTIME_DIR": str(directory),
+                "TMPDIR": str(directory),
+            },
             stderr=asyncio.subprocess.PIPE,
         )
         gates.append(GateProcess(process, directory))
@@ -226,7 +234,7 @@ class Shell:
 
     def __init__(self, directory) -> None:
         self.directory = directory
-        self.environment = {**os.environ, "XDG_RUNTIME_DIR": str(directory)}
+        self.environment = {**os.environ, **NO_AUTHORITIES, "XDG_RUNTIME_DIR": str(directory)}
 
     async def run(
         self, *arguments: str, stdin: str = "", through: Sequence[str] = (), **environment: str
