@@ -40,6 +40,10 @@ pid=$(systemctl show latchgate -p MainPID --value)
 tr '\\t' ' ' <"/proc/$pid/status" | grep -E '^(Uid|CapEff|CapBnd|NoNewPrivs|Seccomp):'
 echo "state $(stat -c '%U %a' /var/lib/private/latchgate)"
 ls -A /etc/latchgate/ /run/latchgate/latchgate
+sed -i 's#^routes: .#&{match: {path: /open}, auth: none, upstream: app}, #' /etc/latchgate/latchgate.yaml
+systemctl reload latchgate && echo "reloaded $(curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:8080/open)"
+echo "rutes: []" >>/etc/latchgate/latchgate.yaml
+systemctl reload latchgate || echo "refused $(curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:8080/open)"
 systemctl stop latchgate
 systemctl show latchgate -p Result -p ExecMainStatus
 cat /run/gate.log
@@ -96,5 +100,8 @@ def test_the_unit_runs_with_everything_that_it_forbids(told):
         assert line in told
     assert "state latchgate 700" in told
     assert re.search(r"^\w+\.sock$", told, re.MULTILINE), told  # commands find the running gate
+    # 502: nobody is behind the route that a reload opened, and that a bad file did not take away.
+    assert "reloaded 502\n" in told, told
+    assert "refused 502\n" in told, told
     assert "Result=success" in told
     assert "ExecMainStatus=0" in told
