@@ -29,17 +29,24 @@ from tests.live.applications.test_readers import (
 pytestmark = pytest.mark.slow
 
 
-def express_application():
-    """Return the application in Node. Raises `NotHere`."""
+def node_application(name):
+    """Return an application in Node. Raises `NotHere`."""
     place = node_provider.installed(node_provider.APPLICATIONS)
-    shutil.copy(HERE / "node" / "app_express.mjs", place)
-    command = ["node", str(place / "app_express.mjs")]
+    shutil.copy(HERE / "node" / name, place)
+    command = ["node", str(place / name)]
     return Application(lambda _port: command, lambda: None, None, None, "", "42")
 
 
 HOW = {"key": None, "members": None, "path": "", "subject": "42"}
 BEHIND = {
-    "express": (express_application, f'format: express, secrets: ["newer", "{SECRET}"], {{}}'),
+    "express": (
+        lambda: node_application("app_express.mjs"),
+        f'format: express, secrets: ["newer", "{SECRET}"], {{}}',
+    ),
+    "fastify": (
+        lambda: node_application("app_fastify.mjs"),
+        f'format: express, variant: fastify, secrets: ["newer", "{SECRET}"], identity: {{subject: user.id}}',
+    ),
     "django": (lambda: python_application("app_django.py", "django", **HOW), "format: django"),
     "flask": (
         lambda: python_application("app_flask.py", "flask", "flask_session", **HOW),
@@ -142,7 +149,7 @@ async def test_s7_a_code_over_a_session_of_express_counts_until_the_person_signs
 ):
     """S7, S1: through the application's own writes and touches, and not under its next session's id."""
     try:
-        application = express_application()
+        application = node_application("app_express.mjs")
     except node_provider.NotHere as reason:
         pytest.skip(str(reason))
     scheme = BEHIND["express"][1].replace("{}", WHO)
