@@ -16,11 +16,17 @@ from proxy.config.models import Config, RouteConfig
 from proxy.core.patterns import examples, parse_pattern
 from proxy.core.routing import Found, Router
 from proxy.services import compile as compiling
-from proxy.services.strictness import Verdict, compare_routes, compare_settings
+from proxy.services.strictness import (
+    Verdict,
+    compare_routes,
+    compare_settings,
+    leads_elsewhere,
+)
 
 Kind = Literal["opens", "closes", "changes", "moves"]
 _ORDER: Final[tuple[Kind, ...]] = ("opens", "closes", "changes", "moves")
-_METHODS: Final = ("GET", "POST", "PUT", "DELETE", "OPTIONS")
+_METHODS: Final = ("GET", "HEAD", "POST", "OPTIONS", "ANYTHING")
+"""The last stands for every method that no route names."""
 _NO_HOST: Final = "other.invalid"
 """Stands for every host that no route names."""
 
@@ -126,7 +132,7 @@ def _of_pair(
         return
     for verdict in compare_routes(before, was, after, becomes):
         yield Change(_kind(verdict), becomes.name, verdict.detail)
-    if before.upstreams[was.upstream].servers != after.upstreams[becomes.upstream].servers:
+    if leads_elsewhere(before, was, after, becomes):
         yield Change("moves", becomes.name, f"to upstream {becomes.upstream}")
 
 
@@ -160,12 +166,19 @@ def _requests(before: Config, after: Config) -> Iterator[tuple[str, bytes, str]]
         at = {
             path
             for route in routes
-            if route.match.host is None or _example_host(route.match.host) == host
+            if _covers(route.match.host, host)
             for path in paths[route.match.path]
         }
         for path in sorted(at):
             for method in methods:
                 yield host, path, method
+
+
+def _covers(pattern: str | None, host: str) -> bool:
+    """Tell whether a host may use the routes of a pattern: if nothing else is nearer to it."""
+    if pattern is None or pattern == host:
+        return True
+    return pattern.startswith("*") and host.endswith(pattern[1:])
 
 
 def _example_host(pattern: str | None) -> str:

@@ -13,8 +13,24 @@ from proxy.config.models import Config, RouteConfig
 
 _CROSS_SITE: Final = {"refuse": 0, "same_site": 1, "allow": 2}
 _DPOP: Final = {"optional": 0, "required": 1, "nonce": 2}
-_OTHERS: Final = ("both", "same_subjects", "cors", "forward_credentials", "identity", "login_url")
-"""Of a route: what may let in other people, or tell an application other things of them."""
+OTHERS: Final = (
+    *("both", "same_subjects", "cors", "forward_credentials", "identity", "login_url"),
+    *("limits", "streams", "cache"),
+)
+"""Of a route: what may let in other people or for longer, or tell others of them."""
+COMPARED: Final = (
+    *("auth", "require", "mode", "cross_site", "dpop", "allow_paths", "pass_headers", "upgrades"),
+    *("upstream", "strip_prefix", "match"),
+)
+"""Of a route: what has words of its own, or is asked of the router."""
+HARMLESS: Final = ("name", "response_headers")
+"""Of a route: what lets nobody in."""
+ELSEWHERE: Final = ("servers", "host", "tls")
+"""Of an upstream: where requests go."""
+SETTINGS: Final = ("forwarded", "proxy_protocol", "public_url")
+"""Of the server: whom it believes, and which origin is its own."""
+SECTIONS: Final = ("admin", "decision", "clients", "login", "tokens", "store", "reload")
+"""Of the file: who may do what beside the routes, and how long it is noticed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,26 +59,34 @@ def compare_routes(
         yield _more(f"dpop: {becomes.dpop}", _DPOP[becomes.dpop] < _DPOP[was.dpop])
     for name in ("allow_paths", "pass_headers", "upgrades"):
         yield from _set(name, getattr(was, name), getattr(becomes, name))
-    for name in _OTHERS:
+    for name in OTHERS:
         if getattr(was, name) != getattr(becomes, name):
             yield _both(f"{name} is changed")
-    if was.limits != becomes.limits:
-        yield _both("limits are changed")
+    if before.upstreams[was.upstream].paths != after.upstreams[becomes.upstream].paths:
+        yield _both("its upstream reads paths in another way")
 
 
 def compare_settings(before: Config, after: Config) -> Iterator[Verdict]:
     """Yield what concerns every route: whom the gate believes where a request comes from."""
     old, new = before.server, after.server
     yield from _set("server.trusted_proxies", old.trusted_proxies, new.trusted_proxies)
-    for name in ("forwarded", "proxy_protocol"):
+    for name in SETTINGS:
         if getattr(old, name) != getattr(new, name):
             yield _both(f"server.{name} is changed")
     for name in ("client_ca", "client_certificate"):
         if (old.tls and getattr(old.tls, name)) != (new.tls and getattr(new.tls, name)):
             yield _both(f"server.tls.{name} is changed")
-    for name in ("admin", "decision", "clients", "login", "tokens", "store"):
+    for name in SECTIONS:
         if getattr(before, name) != getattr(after, name):
             yield _both(f"{name} is changed")
+
+
+def leads_elsewhere(before: Config, was: RouteConfig, after: Config, becomes: RouteConfig) -> bool:
+    """Tell whether requests reach another application, or another place in it."""
+    old, new = before.upstreams[was.upstream], after.upstreams[becomes.upstream]
+    if was.strip_prefix != becomes.strip_prefix:
+        return True
+    return any(getattr(old, name) != getattr(new, name) for name in ELSEWHERE)
 
 
 def _more(detail: str, is_looser: bool) -> Verdict:  # noqa: FBT001 - the one thing that is told

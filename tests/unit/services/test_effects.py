@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from proxy.config.models import RouteConfig
+from proxy.services import strictness
 from proxy.services.effects import Effects, effects_of
 from proxy.services.runtime import load
 from proxy.services.strictness import compare_routes
@@ -74,6 +76,39 @@ def test_what_lets_in_more_is_never_called_anything_else(effects, how):
     found = effects(OPENING[how])
     assert found.may_open
     assert found.summary().startswith(("opens", "changes"))
+
+
+HIDDEN = {
+    "methods that nobody names": (
+        "match: {path: /open/**}",
+        "match: {path: /open/**, methods: [GET, POST, PUT, DELETE, OPTIONS, HEAD]}",
+    ),
+    "a host that falls to a wildcard": (
+        "host: staff.test, path: /**}",
+        'host: other.test, path: /**}, auth: api, upstream: app}\n  - {name: wild, match: {host: "*.test", path: /deep/wild}',
+    ),
+    "another reading of paths": ('1"]}', '1"], paths: exact}'),
+    "connections that stay": ("roles: [a, b]}", "roles: [a, b]}, streams: {on_expiry: keep}"),
+    "shared caches": ("roles: [a, b]}", "roles: [a, b]}, cache: shared"),
+    "no confirmation any more": ("upstreams:", "reload: {refuse_opening: true}\nupstreams:"),
+    "another origin": ("upstreams:", 'server: {public_url: "https://a.test"}\nupstreams:'),
+}
+
+
+@pytest.mark.parametrize("how", HIDDEN, ids=lambda how: how.replace(" ", "-"))
+def test_what_is_easily_overlooked_is_told_both_ways(effects, how):
+    """One of the two directions opens, so that one of them at least asks."""
+    old, new = HIDDEN[how]
+    there, back = effects((old, new)), effects((new, old), base=BEFORE.replace(old, new))
+    assert there.changes
+    assert back.changes
+    assert there.may_open or back.may_open
+
+
+def test_every_key_of_a_route_is_compared_or_known_to_be_harmless():
+    """A new key has to say what it does to who may pass."""
+    known = {*strictness.OTHERS, *strictness.COMPARED, *strictness.HARMLESS}
+    assert set(RouteConfig.model_fields) == known
 
 
 CLOSING = {
