@@ -14,7 +14,7 @@ MOST: Final = 64 * 2**20
 
 _SAMPLE: Final = re.compile(
     r"latchgate_upstream_server_(used|busy|connections|waiting|ejections_total|retries_total)"
-    r'\{upstream="([^"]*)",server="([^"]*)"\} ([0-9.eE+]+)'
+    r'\{server="([^"]*)",upstream="([^"]*)"\} ([0-9.eE+]+)'
 )
 _WORKERS: Final = re.compile(r"^latchgate_workers_ready ([0-9.]+)", re.MULTILINE)
 
@@ -45,7 +45,7 @@ def upstreams(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> N
 def read_rows(text: str) -> tuple[list[Row], int]:
     """Return a row for each server, and how many workers there are, from the text of the metrics."""
     rows: dict[tuple[str, str], Row] = {}
-    for word, upstream, server, number in _SAMPLE.findall(text):
+    for word, server, upstream, number in _SAMPLE.findall(text):
         row = rows.setdefault((upstream, server), {"upstream": upstream, "server": server})
         row[word.removesuffix("_total")] = int(float(number))
     found = _WORKERS.search(text)

@@ -8,7 +8,8 @@ import pytest
 
 from tests.unit.cli.test_health import answering
 
-SAMPLE = 'latchgate_upstream_server_%s{upstream="shop",server="http://a:80"} %d\n'
+# The labels in the order of the alphabet, as the gate's exposition writes them.
+SAMPLE = 'latchgate_upstream_server_%s{server="http://a:80",upstream="shop"} %d\n'
 WORDS = ("used", "busy", "connections", "waiting", "ejections_total", "retries_total")
 
 
