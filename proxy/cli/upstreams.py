@@ -33,6 +33,8 @@ def upstreams(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> N
     if status != b"200":
         report.fail(f"{found.listen}: it does not tell")
     rows, workers = read_rows(body.decode("utf-8", "replace"))
+    if not rows:
+        report.fail(f"{found.listen}: it does not tell of any server")
     if as_json:
         report.say_json({"workers": workers, "servers": rows})
     else:

@@ -59,6 +59,15 @@ async def test_one_scrape_tells_of_all_workers(serve, public):
     assert 2 == await value(gate, "latchgate_workers_ready")
 
 
+async def test_the_servers_are_read_from_what_a_real_gate_tells(serve, public, shell):
+    """`latchgate upstreams` understands the exposition as it is, not as a test would write it."""
+    gate = await serve(public)
+    await gate.ready()
+    told = await shell.json("upstreams")
+
+    assert [row["used"] for row in told["servers"]] == [told["workers"]]
+
+
 async def test_a_killed_worker_does_not_lower_a_total(serve, public):
     """What it had counted when it was last asked is kept, and its replacement adds to it."""
     gate = await serve(public)

@@ -49,3 +49,14 @@ def test_a_gate_that_does_not_run_tells_nothing(latchgate):
         result.exit_code,
         result.stderr,
     )
+
+
+def test_a_gate_that_tells_of_no_server_is_not_well(latchgate):
+    """What cannot be read is said, and is no status 0."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        latchgate.write(f'health: {{listen: "127.0.0.1:{sock.getsockname()[1]}"}}\n')
+        with answering(sock, b"HTTP/1.1 200 OK\r\n\r\nlatchgate_workers_ready 2\n"):
+            result = latchgate.run("upstreams")
+
+    assert result.exit_code == 1
+    assert "does not tell of any server" in result.stderr
