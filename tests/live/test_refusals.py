@@ -285,6 +285,9 @@ async def test_what_is_no_request_has_an_id_too(before):
 class BrokenGate:
     """A gate with a mistake in it."""
 
+    def __init__(self, rules):
+        self.rules = rules
+
     async def decide(self, view, now, *, fresh=None):
         del view, now, fresh
         raise ZeroDivisionError
@@ -298,7 +301,7 @@ class BrokenGate:
 async def test_a_mistake_of_the_gate_has_one_id(before, client, kind, caplog):
     """500 without a decision: the log line can be found all the same."""
     gate, _ = await before()
-    gate.runtime.gate = BrokenGate()
+    gate.runtime.gate = BrokenGate(gate.runtime.gate.rules)
     if gate.server.lane is not None:
         gate.server.lane.gate = gate.runtime.gate
     async with client.get(gate.url + "/web", headers=kind) as answer:
