@@ -21,6 +21,12 @@ def runtime(directory, monkeypatch):
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(directory))
 
 
+@pytest.fixture
+def public(public):
+    """Give a gate with one worker: the first process is what is asked here."""
+    return public.replace("workers: 2", "workers: 1")
+
+
 async def test_a_running_gate_tells_what_it_runs_and_leaves_nothing(serve, public, directory):
     """From its start until SIGTERM; then socket and directory are gone."""
     gate = await serve(public)
