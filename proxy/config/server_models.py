@@ -51,9 +51,9 @@ class LimitsConfig(Section):
     keepalive: Duration = 75.0
     """How long a connection may stay open without a request."""
     connections: Count = 20_000
-    """Open client connections of one worker."""
+    """Open client connections of one worker, TLS handshakes under way included."""
     connections_per_address: Annotated[Count | None, NoneWord()] = None
-    """Open client connections of one address, in one worker."""
+    """Those of one address, in one worker."""
 
 
 class CertificateConfig(Section):

@@ -19,6 +19,7 @@ from typing import Final
 from proxy.adapters.tasks import spawn
 from proxy.core.proxy_protocol import Source
 from proxy.edge.greeting import Greeting, NotGreetedError
+from proxy.edge.handshakes import Handshakes
 
 AT_ONCE: Final = 4
 """Connections that one turn of the loop takes from a socket."""
@@ -40,8 +41,9 @@ class Listener:
         make: Callable[..., asyncio.BaseProtocol],
         context: ssl.SSLContext | None = None,
         handshake_s: float | None = None,
+        handshakes: Handshakes | None = None,
     ) -> None:
-        """Prepare; `handshake_s` bounds the TLS handshake of a connection.
+        """Prepare; `handshake_s` bounds the TLS handshake of a connection; `handshakes` counts them.
 
         `make` takes whom a proxy connects for, where one has said so (see `greeting`).
         """
@@ -49,6 +51,7 @@ class Listener:
         self._make = make
         self._context = context
         self._handshake_s = handshake_s if context is not None else None
+        self._handshakes = handshakes
         self._loop = asyncio.get_running_loop()
         self._pause: asyncio.TimerHandle | None = None
         self._is_open = True
@@ -128,16 +131,37 @@ class Listener:
     async def _open(self, sock: socket.socket) -> None:
         sock.setblocking(False)  # noqa: FBT003 - the standard library's signature
         try:
-            told = await self._greeted(sock)
-            await self._loop.connect_accepted_socket(
-                self._make if told is None else partial(self._make, told),
-                sock,
-                ssl=self._context,
-                ssl_handshake_timeout=self._handshake_s,
-            )
+            await self._take(sock, await self._greeted(sock))
         except NotGreetedError as stranger:
             self._tell(stranger)
             sock.close()
         except (OSError, ssl.SSLError, TimeoutError):
             with contextlib.suppress(OSError):
                 sock.close()
+
+    async def _take(self, sock: socket.socket, told: Source | None) -> None:
+        """Make a connection of a socket, once its handshake is over, where there is TLS."""
+        handshake = None
+        if self._context is not None and self._handshakes is not None:
+            handshake = self._handshakes.begin(sock.fileno(), _address(sock, told))
+            if handshake is None:
+                sock.close()
+                return
+        try:
+            await self._loop.connect_accepted_socket(
+                self._make if told is None else partial(self._make, told),
+                sock,
+                ssl=self._context,
+                ssl_handshake_timeout=self._handshake_s,
+            )
+        finally:
+            if handshake is not None and self._handshakes is not None:
+                self._handshakes.end(handshake)
+
+
+def _address(sock: socket.socket, told: Source | None) -> str | None:
+    """Return the client's address, as `peer_of` has it of a connection. Raises OSError."""
+    if told is not None:
+        return told[0]
+    name = sock.getpeername()
+    return str(name[0]).partition("%")[0] if isinstance(name, tuple) else None

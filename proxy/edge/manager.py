@@ -19,6 +19,7 @@ from proxy.edge.accepting import Listener
 from proxy.edge.connection import GateConnection
 from proxy.edge.express import ExpressConnection
 from proxy.edge.greeting import Greeting
+from proxy.edge.handshakes import Handshakes
 from proxy.edge.incoming import ConnectionLimits, HeadError, Incoming
 from proxy.edge.lane import Lane
 from proxy.edge.tls import authorities_of, contexts_of
@@ -65,6 +66,7 @@ class ConnectionManager(web.Server):
         super().__init__(_never, handler_cancellation=True)
         self._gate = gate
         self._addresses: Counter[str] = Counter()
+        self._handshakes = Handshakes(self._admits)
         self._empty = asyncio.Event()
         self._empty.set()
         self._listeners: list[Listener] = []
@@ -78,7 +80,8 @@ class ConnectionManager(web.Server):
         for sock in sockets:
             sock.setblocking(False)  # noqa: FBT003 - the standard library's signature
             sock.listen(BACKLOG)
-            listener = Listener(sock, self, ssl_context, self._gate.limits.keepalive)
+            patience_s = self._gate.limits.keepalive
+            listener = Listener(sock, self, ssl_context, patience_s, self._handshakes)
             listener.greeting = lambda: self._gate.greeting
             listener.start()
             self._listeners.append(listener)
@@ -156,8 +159,19 @@ class ConnectionManager(web.Server):
         return len(self._connections)
 
     def of_address(self, address: str | None) -> int:
-        """Return how many connections are open from `address`; none without one."""
-        return 0 if address is None else self._addresses[address]
+        """Return how many connections `address` has, handshakes included; none without one."""
+        if address is None:
+            return 0
+        return self._addresses[address] + self._handshakes.of_address(address)
+
+    @property
+    def taken(self) -> int:
+        """How many connections take room: those that are open, and handshakes under way."""
+        return len(self._connections) + len(self._handshakes)
+
+    def _admits(self, address: str | None) -> bool:
+        """Tell whether a connection may begin its handshake."""
+        return self._gate.admits(Peer(address, None, is_unix=address is None, is_tls=True))
 
     async def until_empty(self) -> None:
         """Wait until every connection has ended."""
@@ -166,9 +180,10 @@ class ConnectionManager(web.Server):
     def connection_made(self, handler: Any, transport: asyncio.Transport) -> None:
         """Count a connection in, as one of the configuration of now: its handshake took time."""
         handler.adopt(self._gate.limits, self._gate.lane)
-        if self._obsolete:
-            tls = transport.get_extra_info("ssl_object")
-            if tls is not None and tls.context in self._obsolete:
+        tls = transport.get_extra_info("ssl_object")
+        if tls is not None:
+            self._handshakes.arrived(transport.get_extra_info("socket").fileno())
+            if tls.context in self._obsolete:
                 transport.abort()
         self._connections[handler] = transport
         self._empty.clear()

@@ -137,12 +137,12 @@ class GateServer:
                 self.lane.stop()
 
     def admits(self, peer: Peer) -> bool:
-        """Tell whether one more connection, of `peer`, keeps within the limits."""
+        """Tell whether one more connection, of `peer`, keeps within the limits; it is counted."""
         limits = self.runtime.config.server.limits
         most = limits.connections_per_address
         is_admitted = (
             not self._is_draining
-            and self.connections <= limits.connections
+            and self._manager.taken <= limits.connections
             and (most is None or self._manager.of_address(peer.address) <= most)
         )
         self.counters.refused_connections += not is_admitted
