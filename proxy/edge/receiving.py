@@ -19,6 +19,7 @@ from proxy.edge.forward import client_head, framing_of, is_event_stream
 from proxy.edge.heads import Framing, response_head
 from proxy.edge.incoming import ClientLeft
 from proxy.edge.passing import PassingConnection
+from proxy.edge.raw import READ_CHUNK
 from proxy.edge.ready import Ready
 from proxy.edge.under_way import break_off
 from proxy.errors import ProxyError, UpstreamInvalid, UpstreamUnreachable
@@ -279,6 +280,8 @@ class ReceivingConnection(PassingConnection):
             behind, self._behind = self._behind, b""
             transport.resume_reading()
             self.data_received(behind)
+            if len(self._behind) >= READ_CHUNK and not transport.is_closing():
+                transport.pause_reading()  # nothing more is taken in before this is served
             if self._eof:
                 self._wake()  # what came before the end is served, half a head is not
 

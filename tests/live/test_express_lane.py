@@ -399,6 +399,32 @@ async def test_an_answer_larger_than_the_buffers_is_whole_and_the_next_one_too(b
     assert [200, 200] == [(await gate.next_record()).status for _ in range(2)]
 
 
+async def test_f1_requests_that_are_not_served_yet_wait_at_the_client(before, connect):
+    """However many it sends before the first answer, and however many are answered meanwhile."""
+    count = 60
+    gate, _ = await before([step for _ in range(count) for step in (REQUEST, DATED + b"1")])
+    line = await connect(gate)
+    line.writer.transport.set_write_buffer_limits(high=1)
+    flood = asyncio.get_running_loop().create_task(_flood(line.writer, get() * 20_000))
+    raw, most = b"", 0
+    async with asyncio.timeout(20):
+        while raw.count(b"HTTP/1.1 200 ") < count:
+            data = await line.reader.read(65536)
+            assert data
+            raw += data
+            (connection,) = gate.server._manager.connections
+            most = max(most, len(connection._behind))
+    flood.cancel()
+
+    assert most < 600_000  # what is read at a time comes on top of what the gate waits with
+
+
+async def _flood(writer, raw):
+    while True:
+        writer.write(raw)
+        await writer.drain()
+
+
 async def test_s15_an_id_that_a_trusted_peer_chose_stays_text_in_the_log(before, connect):
     """Whatever it is, the line is one JSON object that says who it was."""
     gate, _ = await before([REQUEST, OK, REQUEST, OK], trusted="127.0.0.0/8")
