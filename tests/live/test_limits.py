@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
+import struct
 
 import pytest
 
-from tests.byte_server import REQUEST, ByteServer, Wait
+from tests.byte_server import REQUEST, ByteServer, Reset, Until, Wait
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 CONFIG = """
@@ -35,6 +38,18 @@ async def before(start_gate):
     yield start
     for server in servers:
         await server.stop()
+
+
+def limiter_of(gate, name):
+    """Return what counts a route's requests."""
+    return next(route.limiter for route in gate.runtime.gate.routes if route.name == name)
+
+
+def leave(writer):
+    """Close with a reset: a FIN alone may be a half-close."""
+    sock = writer.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
 
 
 def get(path):
@@ -96,6 +111,58 @@ async def test_a_route_may_take_more_or_less_than_the_gate(before):
     assert (await gate.exchange(post(b"/upload", 9))).startswith(b"HTTP/1.1 413 ")
     assert (await gate.exchange(post(b"/upload", 8))).startswith(b"HTTP/1.1 200 ")
     assert (await gate.exchange(post(b"/free", 5))).startswith(b"HTTP/1.1 413 ")
+
+
+@pytest.mark.parametrize("size", [8, 9])
+async def test_a_body_without_a_length_is_counted_as_it_comes(before, size):
+    """Chunked, in pieces that end anywhere: what is cut off in the middle is 413, and no request."""
+    gate, server = await before([REQUEST, Until(b"0\r\n\r\n"), OK])
+    body = b"1\r\nx\r\n" * size + b"0\r\n\r\n"
+    reader, writer = await gate.connect()
+    chunked = b"Content-Length: 0\r\n", b"Transfer-Encoding: chunked\r\n"
+    writer.write(post(b"/upload", 0).replace(*chunked))
+    for at in range(0, len(body), 4):
+        writer.write(body[at : at + 4])
+        await asyncio.sleep(0)
+    raw = await reader.read()
+    writer.close()
+
+    assert raw.startswith(b"HTTP/1.1 200 " if size == 8 else b"HTTP/1.1 413 ")
+    assert (size == 8) == (b"0\r\n\r\n" in server.seen[0].received)
+
+
+WEBSOCKET = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+SWITCHED = (
+    b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+)
+UPGRADE = WEBSOCKET + b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+ENDS = {
+    "left": (b"", [b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok"]),
+    "left before": (b"", []),
+    "cut": (b"Content-Length: 4\r\n", []),
+    "tunnel": (UPGRADE, [SWITCHED]),
+    "no tunnel": (UPGRADE, [OK]),
+    "nonsense": (b"", [b"nonsense\r\n\r\n"]),
+    "gone": (b"", [Reset()]),
+}
+
+
+@pytest.mark.parametrize("way", ENDS)
+async def test_a_place_is_free_however_its_request_ended(before, way):
+    """The client leaves, its body is cut, a tunnel ends, the application does: no place is lost."""
+    more, said = ENDS[way]
+    gate, _ = await before(*[[REQUEST, *said]] * 2, [REQUEST, OK] * 3)
+    for _ in range(2):
+        reader, writer = await gate.connect()
+        writer.write(b"GET /single HTTP/1.1\r\nHost: gate\r\n%b\r\n" % more)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await reader.read()
+        leave(writer)
+        await gate.next_record()
+
+    assert not limiter_of(gate, "/single").busy
 
 
 async def test_what_is_down_is_answered_at_once(before):

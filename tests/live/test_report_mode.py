@@ -44,6 +44,8 @@ routes:
   - {{name: fresh, match: {{path: /fresh}}, auth: web, require: {{mfa_within: 1m}}, upstream: app, mode: {{report: {{until: {until}}}}}}}
   - {{name: strict, match: {{path: /strict/**, methods: [GET]}}, auth: old, forward_credentials: false, upstream: app, mode: {{report: {{until: {until}}}}}}}
   - {{name: done, match: {{path: /web/done/**}}, auth: web, upstream: app}}
+  - {{name: rated, match: {{path: /rated}}, auth: web, upstream: app, limits: {{rate: 2/h, parallel: 1}}, mode: {{report: {{until: {until}}}}}}}
+  - {{name: small, match: {{path: /small}}, auth: web, upstream: app, limits: {{body_size: 4B}}, mode: {{report: {{until: {until}}}}}}}
   - {{name: enforced, match: {{path: /enforced}}, auth: web, upstream: app}}
 """
 PAGE = {"Accept": "text/html", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
@@ -310,3 +312,22 @@ async def test_s14_a_limit_stays_a_limit(ask):
     status, _, record = await ask("/web/a", {"Cookie": "sid=" + "A" * 43})
 
     assert (429, "too_many_attempts", None) == (status, record.code, record.reported)
+
+
+async def test_s14_the_routes_own_limits_stay_enforced(ask):
+    """Whoever comes, and whatever is reported of them: 429 beyond the rate, 413 beyond the size."""
+    cookie = await ask.session()
+    for headers, reported in (({}, "credential_missing"), ({"Cookie": cookie}, None)):
+        answers = [await ask("/rated", headers) for _ in range(3)]
+
+        assert [200, 200, 429] == [status for status, _, _ in answers]
+        records = [record for _, _, record in answers]
+        assert [reported, reported, None] == [record.reported for record in records]
+        assert "too_many_requests" == records[2].code
+    [limiter] = [route.limiter for route in ask.gate.runtime.gate.routes if route.name == "rated"]
+    limiter.enter()
+    status, _, record = await ask("/rated", {"Cookie": await ask.session("bob")})
+    assert (429, "too_many_requests") == (status, record.code)
+    limiter.leave()
+    status, _, record = await ask("/small", {"Content-Length": "5"}, method="POST")
+    assert (413, "body_too_large") == (status, record.code)
