@@ -63,6 +63,8 @@ routes:
     cors: {origins: ["https://other.test"]}
   - {match: {path: "/users/{id}/mail"}, auth: key, upstream: api, forward_credentials: true}
   - {match: {path: /admin/**}, auth: [web, key], same_subjects: true, require: {roles: [admin]}, upstream: app}
+  - {match: {path: /few/**}, auth: key, upstream: app, limits: {rate: 2/h, in: store}}
+  - {match: {path: /few/public/**}, auth: none, upstream: app, limits: {rate: 2/h, per: {header: X-Who}}}
 """
 IDENTITY = ("x-auth-", "remote-user")
 PASSWORD = "correct horse"
@@ -368,6 +370,30 @@ def test_a_client_is_told_the_same(rig, cookies, name):
                 odd.append(f"{case}: {found}, by the gate {expected}")
 
     assert not odd, "\n".join(odd)
+
+
+def test_whoever_asks_too_often_is_told_so_and_comes_no_further(rig, name):
+    """429 with the policy and the time to wait, of each proxy's own clients as of the gate's."""
+    port = rig.proxy(name)
+    ways = (
+        (request("/few/a", f"Authorization: Bearer {token(sub=f'many-{name}')}"), "many"),
+        (request("/few/public/a", f"X-Who: {name}"), "who"),
+        (request("/few/public/page", f"X-Who: page-{name}", *PAGE), "page"),
+    )
+    for raw, about in ways:
+        answers = [exchange(port, raw) for _ in range(4)]
+
+        assert [200, 200, 429, 429] == [answer.status for answer in answers], about
+        for answer in answers[2:]:
+            assert answer.seen is None
+            assert [value[:17] for value in answer.values("ratelimit-policy")] == [
+                '"requests";q=2;w='
+            ]
+            assert ['"requests";r=0;t=1'] == [value[:18] for value in answer.values("ratelimit")]
+            assert 1700 < int(answer.values("retry-after")[0]) <= 1800
+            assert b"too_many_requests" in answer.body
+            assert answer.body.startswith(b"<!DOCTYPE") == (about == "page")
+            assert ["no-store"] == answer.values("cache-control")
 
 
 def test_people_sign_in_through_the_proxy(rig, name):
