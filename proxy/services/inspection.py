@@ -96,7 +96,7 @@ class Inspection:
         if text[:7].lower() == b"cookie:":
             text = text[7:].strip()
         pairs = parse_cookies([text])
-        found = find_cookie(pairs, name)
+        found = find_cookie(pairs, name, folding=self._form.folding)
         if isinstance(found, Duplicate):
             words = "twice with different values: applications differ in which one they take"
             return None, Step("cookie", words, "bad")

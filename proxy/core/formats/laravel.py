@@ -102,5 +102,10 @@ def session_format(
         )
 
     return Format(
-        "laravel", prefix, locate, read, f"encrypted with APP_KEY ({cipher}) for this cookie's name"
+        "laravel",
+        prefix,
+        locate,
+        read,
+        f"encrypted with APP_KEY ({cipher}) for this cookie's name",
+        folding="php",
     )

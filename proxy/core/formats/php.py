@@ -98,6 +98,7 @@ def session_format(prefix: str, handler: Handler, *, length: int, bits: int) -> 
         partial(session_id, pattern=id_pattern(length, bits)),
         lambda raw, _id: _reading(read_session(raw, handler, max_bytes=MAX_RECORD_BYTES)),
         f"{length} of {letters} (session.sid_length, session.sid_bits_per_character)",
+        folding="php",
     )
 
 

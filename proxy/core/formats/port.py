@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any, Final
 
+from proxy.core.cookies import Folding
 from proxy.core.formats.refusal import BadSession
 from proxy.core.mapping import IdentityReader
 from proxy.model import Absent, Identity
@@ -72,6 +73,8 @@ class Format:
     has_guard: bool = False
     """True where readings may name a `Guard`."""
     max_bytes: int = MAX_RECORD_BYTES
+    folding: Folding = "exact"
+    """What its application makes of a cookie's name: another spelling of it is a second cookie (S2)."""
 
 
 def identity_of(

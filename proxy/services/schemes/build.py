@@ -170,6 +170,7 @@ class SchemeBuilder:
             records,
             local_place=local,
             factors=factors,
+            folding=records.form.folding if isinstance(records, ForeignRecords) else "exact",
         )
 
     def _factors(self, name: str, form: Format) -> SessionFactors | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from proxy.core.coherence import Key
-from proxy.core.cookies import Duplicate, find_cookie
+from proxy.core.cookies import Duplicate, Folding, find_cookie
 from proxy.model import Absent, Authenticated, Identity, Outcome, Rejected
 from proxy.services.schemes.port import Ambiguous, Carried, Found, Fresh, Holds, Place
 
@@ -32,13 +32,15 @@ class SessionScheme:
     """Where the cookie of a sign-in is besides on http://localhost (S5)."""
     factors: SessionFactors | None = None
     """What was proved beside an application's sessions; `None` where no route asks (see `stepped`)."""
+    folding: Folding = "exact"
+    """What its application makes of the cookie's name."""
 
     def find(self, carried: Carried) -> Found | None:
         """Return the cookie's value. Raises `Ambiguous` where it is there twice (S2)."""
-        found = _find(self.places[0], carried)
+        found = _find(self.places[0], carried, self.folding)
         if self.local_place is None or not carried.is_local:
             return found
-        local = _find(self.local_place, carried)
+        local = _find(self.local_place, carried, self.folding)
         if found is None or local is None or found.value == local.value:
             return local or found
         raise Ambiguous(
@@ -92,8 +94,8 @@ class SessionScheme:
         return Authenticated(told, is_ambient=True) if isinstance(told, Identity) else told
 
 
-def _find(place: Place, carried: Carried) -> Found | None:
-    value = find_cookie(carried.cookies, place.name.encode())
+def _find(place: Place, carried: Carried, folding: Folding) -> Found | None:
+    value = find_cookie(carried.cookies, place.name.encode(), folding=folding)
     if isinstance(value, Duplicate):
         raise Ambiguous(place, value.names)
     return None if value is None else carried.found(place, value)

@@ -129,3 +129,10 @@ def test_a_secret_that_cannot_be_a_key_is_told():
     with pytest.raises(ValueError, match="has 3 bytes") as told:
         format_of(scheme)
     assert "AAAA" not in str(told.value)
+
+
+async def test_s2_the_format_says_what_its_application_makes_of_a_name(application):
+    """S2: PHP folds names of cookies, under Laravel too; nobody else does."""
+    for name in ("laravel-8-redis", "php-phpredis-default-php-handler"):
+        assert format_of(application(**RECORDED[name]).settings).folding == "php"
+    assert format_of(application(format="django").settings).folding == "exact"
