@@ -7,7 +7,8 @@ finds it finds by walking the path's segments: the number of patterns makes no d
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
@@ -158,3 +159,48 @@ def examples(pattern: Pattern, fresh: bytes, *, longest: int) -> Iterator[tuple[
     if pattern.has_rest:
         for count in range(1, longest + 1):
             yield path + (fresh,) * count
+
+
+def told_apart(
+    patterns: Iterable[Pattern], fresh: bytes, *, most: int
+) -> Iterator[tuple[bytes, ...]]:
+    """Yield a path for each set of patterns that some path matches, and no other one does.
+
+    All paths of one set are found alike by any tree of these patterns, so that asking about one of
+    them is asking about all. `fresh` is a segment that is no literal of theirs. Raises `ValueError`
+    where there are more than `most` ways to begin a path.
+    """
+    ordered = tuple(dict.fromkeys(patterns))
+    begin = frozenset((pattern, 0) for pattern in ordered)
+    seen = {begin}
+    waiting: deque[tuple[_State, tuple[bytes, ...]]] = deque([(begin, ())])
+    while waiting:
+        state, path = waiting.popleft()
+        if any(at == len(pattern.steps) for pattern, at in state):
+            yield path
+        for segment, reached in _steps_on(state, fresh):
+            if reached and reached not in seen:
+                if len(seen) >= most:
+                    raise ValueError("the patterns overlap in too many ways")
+                seen.add(reached)
+                waiting.append((reached, (*path, segment)))
+
+
+_State = frozenset[tuple[Pattern, int]]
+"""What patterns a path may still match, and how many of their steps it has taken."""
+
+
+def _steps_on(state: _State, fresh: bytes) -> Iterator[tuple[bytes, _State]]:
+    """Yield each segment that makes a difference next, and what the path may match behind it."""
+    always: set[tuple[Pattern, int]] = set()
+    literal: dict[bytes, set[tuple[Pattern, int]]] = {}
+    for pattern, at in state:
+        if at == len(pattern.steps):
+            if pattern.has_rest:
+                always.add((pattern, at))
+            continue
+        step = pattern.steps[at]
+        (always if step is None else literal.setdefault(step, set())).add((pattern, at + 1))
+    yield fresh, frozenset(always)
+    for segment in sorted(literal):
+        yield segment, frozenset(always | literal[segment])

@@ -332,7 +332,7 @@ class Router(Generic[T]):
             leaf = find(table.root, path, 0)
             if leaf is None or leaf.rule(method) is not rule:
                 continue
-            raw = b"".join(b"/" + quote_from_bytes(step, _AS_IT_IS).encode() for step in path)
+            raw = b"".join(b"/" + quote_from_bytes(step, PCHAR).encode() for step in path)
             outcome = self._match_unusual(table, raw or b"/", method)
             if not isinstance(outcome, Ambiguous):
                 return None
@@ -342,8 +342,8 @@ class Router(Generic[T]):
 
 _NOT_FOUND: Final = NotFound()
 _FOLDS: Final = Ambiguous("with case folded the path belongs to a route of another policy")
-_AS_IT_IS: Final = "!$&'()*+,;=:@~"
-"""What a test path does not escape (RFC 3986 §3.3, pchar)."""
+PCHAR: Final = "!$&'()*+,;=:@~"
+"""What a path that is made of segments does not escape (RFC 3986 §3.3)."""
 
 
 def _split(path: bytes) -> list[bytes]:

@@ -1,9 +1,21 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy.core.paths import fold
-from proxy.core.patterns import MAX_SEGMENTS, Node, Pattern, examples, find, parse_pattern
+from proxy.core.patterns import (
+    MAX_SEGMENTS,
+    Node,
+    Pattern,
+    examples,
+    find,
+    parse_pattern,
+    told_apart,
+)
 
 
 @pytest.mark.parametrize(
@@ -139,3 +151,38 @@ def test_what_a_pattern_holds_can_be_asked():
     assert root.get(parse_pattern("/a")) == "/a"
     assert root.get(parse_pattern("/a/**")) == "/a/**"
     assert root.get(parse_pattern("/b")) is None
+
+
+PATTERNS = st.builds(
+    Pattern,
+    st.lists(st.sampled_from([b"a", b"b", None]), max_size=3).map(tuple),
+    st.booleans(),
+)
+
+
+def matches(pattern, path):
+    """Tell whether a pattern matches a path, without a tree."""
+    steps = pattern.steps
+    return (len(path) >= len(steps) if pattern.has_rest else len(path) == len(steps)) and all(
+        step in (None, segment) for step, segment in zip(steps, path, strict=False)
+    )
+
+
+@given(st.lists(PATTERNS, max_size=6))
+def test_every_set_of_patterns_that_some_path_matches_has_its_example(patterns):
+    """As many as all paths of all words make; no pattern meets another one unseen."""
+    words = (b"a", b"b", b"x")
+    paths = [path for count in range(5) for path in itertools.product(words, repeat=count)]
+    sets = {tuple(matches(one, path) for one in patterns) for path in paths}
+    sets.discard((False,) * len(patterns))
+    found = {
+        tuple(matches(one, path) for one in patterns)
+        for path in told_apart(patterns, b"x", most=1000)
+    }
+    assert found == sets
+
+
+def test_patterns_that_overlap_in_too_many_ways_are_not_told_apart_in_part():
+    """Whoever asks is told that there are more, and does not take a part for all."""
+    with pytest.raises(ValueError, match="too many"):
+        list(told_apart([parse_pattern("/a/b/c")], b"x", most=3))
