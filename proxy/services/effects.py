@@ -7,16 +7,19 @@ which only hides another one counts for what it does. A change that is not plain
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
+from urllib.parse import quote_from_bytes
 
 from proxy.config.models import Config, RouteConfig
-from proxy.core.patterns import examples, parse_pattern
-from proxy.core.routing import Found, Router
+from proxy.core.paths import fold
+from proxy.core.patterns import parse_pattern, told_apart
+from proxy.core.routing import PCHAR, Found, Router
 from proxy.services import compile as compiling
 from proxy.services.strictness import (
+    SECTIONS,
     Verdict,
     compare_routes,
     compare_settings,
@@ -25,10 +28,9 @@ from proxy.services.strictness import (
 
 Kind = Literal["opens", "closes", "changes", "moves"]
 _ORDER: Final[tuple[Kind, ...]] = ("opens", "closes", "changes", "moves")
-_METHODS: Final = ("GET", "HEAD", "POST", "OPTIONS", "ANYTHING")
-"""The last stands for every method that no route names."""
-_NO_HOST: Final = "other.invalid"
-"""Stands for every host that no route names."""
+_METHODS: Final = ("GET", "HEAD", "POST", "OPTIONS")
+MOST_PATHS: Final = 50_000
+"""Ways to begin a path that are looked at for one host."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -51,24 +53,20 @@ class Effects:
 
     changes: Sequence[Change] = field(default_factory=tuple)
     sections: Sequence[str] = field(default_factory=tuple)
-    """Other parts of the file that have changed."""
+    """Parts of the file that have changed in what lets nobody in, too."""
+    digest: str = field(default="", compare=False)
+    """Names this change of this configuration, for whoever confirms it; it tells nothing of secrets."""
 
     @property
     def may_open(self) -> bool:
-        """True where somebody may get in who did not before."""
-        return any(change.kind in ("opens", "changes") for change in self.changes)
-
-    @property
-    def digest(self) -> str:
-        """Names these effects, for whoever confirms them."""
-        told = json.dumps(self.to_json(), sort_keys=True)
-        return hashlib.sha256(told.encode()).hexdigest()[:16]
+        """True where somebody may get somewhere who did not before."""
+        return any(change.kind != "closes" for change in self.changes)
 
     def lines(self) -> list[str]:
         """Return a line for each effect, what opens first."""
         found = [str(change) for change in self.changes]
         if self.sections:
-            found.append(f"changes nothing of who may pass in: {', '.join(self.sections)}")
+            found.append(f"changed as well: {', '.join(self.sections)}")
         return found
 
     def summary(self) -> str:
@@ -88,13 +86,14 @@ class Effects:
             ],
             "sections": list(self.sections),
             "may_open": self.may_open,
+            "digest": self.digest,
         }
 
     @classmethod
     def from_json(cls, told: Mapping[str, Any]) -> Effects:
         """Read what `to_json` gives."""
         changes = [Change(one["kind"], one["route"], one["detail"]) for one in told["changes"]]
-        return cls(tuple(changes), tuple(told["sections"]))
+        return cls(tuple(changes), tuple(told["sections"]), told["digest"])
 
 
 def effects_of(before: Config, after: Config) -> Effects:
@@ -102,12 +101,25 @@ def effects_of(before: Config, after: Config) -> Effects:
     found = set(_changes(before, after))
     order = {kind: number for number, kind in enumerate(_ORDER)}
     ordered = sorted(found, key=lambda one: (order[one.kind], one.route, one.detail))
-    return Effects(tuple(ordered), tuple(_sections(before, after)))
+    return Effects(tuple(ordered), tuple(_sections(before, after)), _digest(before, after))
+
+
+def _digest(before: Config, after: Config) -> str:
+    """Return what names a change; whoever has seen one has not seen another that reads alike."""
+    told = f"{before!r}\n{after!r}"  # every secret shows itself as ***
+    return hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def _changes(before: Config, after: Config) -> Iterator[Change]:
     for verdict in compare_settings(before, after):
         yield Change(_kind(verdict), "", verdict.detail)
+    try:
+        yield from _of_requests(before, after)
+    except ValueError as error:
+        yield Change("changes", "", f"cannot be compared: {error}")
+
+
+def _of_requests(before: Config, after: Config) -> Iterator[Change]:
     old, new = _router(before), _router(after)
     seen = set()
     for host, path, method in _requests(before, after):
@@ -133,7 +145,8 @@ def _of_pair(
     for verdict in compare_routes(before, was, after, becomes):
         yield Change(_kind(verdict), becomes.name, verdict.detail)
     if leads_elsewhere(before, was, after, becomes):
-        yield Change("moves", becomes.name, f"to upstream {becomes.upstream}")
+        cut = f", without {becomes.strip_prefix}" if becomes.strip_prefix else ""
+        yield Change("moves", becomes.name, f"to upstream {becomes.upstream}{cut}")
 
 
 def _kind(verdict: Verdict) -> Kind:
@@ -152,26 +165,40 @@ def _route(router: Router[RouteConfig], host: str, path: bytes, method: str) -> 
 
 
 def _requests(before: Config, after: Config) -> Iterator[tuple[str, bytes, str]]:
-    """Yield requests that stand for all that either configuration tells apart."""
+    """Yield requests that stand for all that either configuration tells apart.
+
+    Raises `ValueError` where these would be too many.
+    """
     routes = [*before.routes, *after.routes]
+    patterns = {route.match.path: parse_pattern(route.match.path) for route in routes}
+    literals = {step for one in patterns.values() for step in one.steps if step is not None}
+    fresh = _fresh("x", {fold(step) for step in literals} | literals)
     named = {method for route in routes for method in route.match.methods or ()}
-    methods = [*_METHODS, *sorted(named.difference(_METHODS))]
-    hosts = {_example_host(route.match.host) for route in routes} | {_NO_HOST}
-    paths: dict[str, list[bytes]] = {}
-    for route in routes:
-        if route.match.path not in paths:
-            found = examples(parse_pattern(route.match.path), b"any", longest=2)
-            paths[route.match.path] = [b"/" + b"/".join(each) for each in found]
-    for host in sorted(hosts):
-        at = {
-            path
-            for route in routes
-            if _covers(route.match.host, host)
-            for path in paths[route.match.path]
-        }
-        for path in sorted(at):
+    other = _fresh("X", {method.encode() for method in named})
+    methods = [*_METHODS, *sorted(named.difference(_METHODS)), other.decode()]
+    for host in _hosts({route.match.host for route in routes}):
+        at = {route.match.path for route in routes if _covers(route.match.host, host)}
+        for path in told_apart((patterns[one] for one in sorted(at)), fresh, most=MOST_PATHS):
+            raw = b"".join(b"/" + quote_from_bytes(step, PCHAR).encode() for step in path)
             for method in methods:
-                yield host, path, method
+                yield host, raw or b"/", method
+
+
+def _hosts(patterns: AbstractSet[str | None]) -> Iterator[str]:
+    """Yield a host for each set of routes that some host has."""
+    named = {pattern for pattern in patterns if pattern is not None}
+    fresh = _fresh("x", {label.encode() for name in named for label in name.split(".")}).decode()
+    yield fresh  # a host that no route names
+    for name in sorted(named):
+        yield f"{fresh}{name[1:]}" if name.startswith("*") else name
+
+
+def _fresh(letter: str, taken: AbstractSet[bytes]) -> bytes:
+    """Return a word that is none of `taken`."""
+    word = letter
+    while word.encode() in taken:
+        word += letter
+    return word.encode()
 
 
 def _covers(pattern: str | None, host: str) -> bool:
@@ -181,13 +208,8 @@ def _covers(pattern: str | None, host: str) -> bool:
     return pattern.startswith("*") and host.endswith(pattern[1:])
 
 
-def _example_host(pattern: str | None) -> str:
-    if pattern is None:
-        return _NO_HOST
-    return f"any{pattern[1:]}" if pattern.startswith("*") else pattern
-
-
 def _sections(before: Config, after: Config) -> Iterator[str]:
     for name in type(before).model_fields:
-        if name not in ("routes", "tests") and getattr(before, name) != getattr(after, name):
+        is_told = name in (*SECTIONS, "routes", "tests")
+        if not is_told and getattr(before, name) != getattr(after, name):
             yield name

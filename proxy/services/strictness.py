@@ -5,11 +5,19 @@ Where that cannot be told from the two alone, it is both: it may open.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from proxy.config.models import Config, RouteConfig
+from pydantic import BaseModel
+
+from proxy.config.models import (
+    Config,
+    RouteConfig,
+    ServerConfig,
+    TlsServerConfig,
+    UpstreamConfig,
+)
 
 _CROSS_SITE: Final = {"refuse": 0, "same_site": 1, "allow": 2}
 _DPOP: Final = {"optional": 0, "required": 1, "nonce": 2}
@@ -23,14 +31,57 @@ COMPARED: Final = (
     *("upstream", "strip_prefix", "match"),
 )
 """Of a route: what has words of its own, or is asked of the router."""
-HARMLESS: Final = ("name", "response_headers")
-"""Of a route: what lets nobody in."""
-ELSEWHERE: Final = ("servers", "host", "tls")
-"""Of an upstream: where requests go."""
-SETTINGS: Final = ("forwarded", "proxy_protocol", "public_url")
+ELSEWHERE: Final = ("host", "tls")
+"""Of an upstream: what makes the same servers another application, beside `servers` themselves."""
+READING: Final = ("paths", "audience")
+"""Of an upstream: how it reads what it gets, and for whom the gate's word about a person is."""
+SETTINGS: Final = ("trusted_proxies", "forwarded", "proxy_protocol", "public_url")
 """Of the server: whom it believes, and which origin is its own."""
-SECTIONS: Final = ("admin", "decision", "clients", "login", "tokens", "store", "reload")
-"""Of the file: who may do what beside the routes, and how long it is noticed."""
+CLIENTS: Final = ("client_ca", "client_certificate")
+"""Of the server's TLS: who must show what."""
+SECTIONS: Final = ("admin", "decision", "clients", "login", "tokens", "secrets", "store", "reload")
+"""Of the file: who may do what beside the routes, what is believed, and how long a change is noticed."""
+IN_PARTS: Final = ("server", "upstreams", "schemes", "routes")
+"""Of the file: what is looked into."""
+HARMLESS: Final[Mapping[type[BaseModel], Mapping[str, str]]] = {
+    Config: {
+        "health": "probes and figures; its listener is fixed, and it has nothing else",
+        "redirect": "leads to https, and to no application",
+        "branding": "a name and a picture",
+        "tests": "are run before, and hold nobody off afterwards",
+        "log": "is fixed",
+        "tracing": "tells a collector what was asked, and nobody is let in by that",
+        "verdicts": "how much is remembered; what is forgotten is looked up",
+    },
+    ServerConfig: {
+        "listen": "is fixed",
+        "workers": "is fixed",
+        "id": "is fixed",
+        "hsts": "what browsers are told",
+        "response_headers": "never those that say who may read an answer",
+        "limits": "how much, and from nobody else",
+        "drain": "how long the end takes",
+    },
+    TlsServerConfig: {
+        "cert": "who the gate is, not who comes",
+        "key": "who the gate is, not who comes",
+        "certificates": "who the gate is, not who comes",
+    },
+    UpstreamConfig: {
+        "balance": "which of servers that do the same",
+        "timeouts": "how long is waited",
+        "health": "which of servers that do the same",
+        "eject": "which of servers that do the same",
+        "retries": "how often it is tried",
+        "limits": "how much, and from nobody else",
+        "resolve": "how often a name is looked up",
+    },
+    RouteConfig: {
+        "name": "what it is called in logs",
+        "response_headers": "never those that say who may read an answer",
+    },
+}
+"""Why a change of a key lets nobody in. Every other key of a model is compared, with all that is below it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +101,7 @@ def compare_routes(
     """Yield how requests that went by `was` are treated by `becomes`."""
     yield from _auth(was, becomes)
     for name in sorted(set(was.auth) & set(becomes.auth)):
-        if before.schemes.get(name) != after.schemes.get(name):
-            yield _both(f"scheme {name} is another one")
+        yield from _scheme(name, before, after)
     yield from _require(was, becomes)
     yield from _reports(was, becomes)
     yield from _sites(was, becomes)
@@ -62,31 +112,61 @@ def compare_routes(
     for name in OTHERS:
         if getattr(was, name) != getattr(becomes, name):
             yield _both(f"{name} is changed")
-    if before.upstreams[was.upstream].paths != after.upstreams[becomes.upstream].paths:
-        yield _both("its upstream reads paths in another way")
+    old, new = before.upstreams[was.upstream], after.upstreams[becomes.upstream]
+    for name in READING:
+        if getattr(old, name) != getattr(new, name):
+            yield _both(f"{name} of its upstream is changed")
 
 
 def compare_settings(before: Config, after: Config) -> Iterator[Verdict]:
-    """Yield what concerns every route: whom the gate believes where a request comes from."""
-    old, new = before.server, after.server
-    yield from _set("server.trusted_proxies", old.trusted_proxies, new.trusted_proxies)
+    """Yield what concerns every route: whom the gate believes, and what it lets do beside them."""
     for name in SETTINGS:
-        if getattr(old, name) != getattr(new, name):
+        if getattr(before.server, name) != getattr(after.server, name):
             yield _both(f"server.{name} is changed")
-    for name in ("client_ca", "client_certificate"):
-        if (old.tls and getattr(old.tls, name)) != (new.tls and getattr(new.tls, name)):
+    old, new = before.server.tls, after.server.tls
+    for name in CLIENTS:
+        if (old and getattr(old, name)) != (new and getattr(new, name)):
             yield _both(f"server.tls.{name} is changed")
     for name in SECTIONS:
-        if getattr(before, name) != getattr(after, name):
-            yield _both(f"{name} is changed")
+        was, becomes = getattr(before, name), getattr(after, name)
+        if was != becomes:
+            yield _both(f"{name} is changed{_where(was, becomes)}")
+    if before.login is not None and after.login is not None:
+        if before.login.scheme == after.login.scheme:  # it opens the gate's own pages, and maybe no route
+            yield from _scheme(after.login.scheme, before, after)
 
 
 def leads_elsewhere(before: Config, was: RouteConfig, after: Config, becomes: RouteConfig) -> bool:
-    """Tell whether requests reach another application, or another place in it."""
+    """Tell whether requests reach another application, or another place in one.
+
+    A server less of several that do the same is none.
+    """
     old, new = before.upstreams[was.upstream], after.upstreams[becomes.upstream]
-    if was.strip_prefix != becomes.strip_prefix:
+    if was.strip_prefix != becomes.strip_prefix or not set(new.servers) <= set(old.servers):
         return True
     return any(getattr(old, name) != getattr(new, name) for name in ELSEWHERE)
+
+
+def _scheme(name: str, before: Config, after: Config) -> Iterator[Verdict]:
+    old, new = before.schemes.get(name), after.schemes.get(name)
+    if old != new:
+        yield _both(f"scheme {name} is another one{_where(old, new)}")
+
+
+def _where(old: object, new: object) -> str:
+    """Return which keys of a section, or members of a list of them, differ: ": a, b", or nothing."""
+    match old, new:
+        case BaseModel(), BaseModel() if type(old) is type(new):
+            names = [
+                field.alias or name
+                for name, field in type(old).model_fields.items()
+                if getattr(old, name) != getattr(new, name)
+            ]
+        case dict(), dict():
+            names = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
+        case _:
+            names = []
+    return f": {', '.join(names)}" if names else ""
 
 
 def _more(detail: str, is_looser: bool) -> Verdict:  # noqa: FBT001 - the one thing that is told
@@ -104,6 +184,9 @@ def _auth(was: RouteConfig, becomes: RouteConfig) -> Iterator[Verdict]:
             yield _more(f"is guarded by {how} now" if how else "is public now", not becomes.auth)
         return
     yield from _set("auth", was.auth, becomes.auth)
+    common = set(was.auth) & set(becomes.auth)
+    if [one for one in was.auth if one in common] != [one for one in becomes.auth if one in common]:
+        yield _both(f"{' or '.join(becomes.auth)}: another one decides where there are several")
 
 
 def _require(was: RouteConfig, becomes: RouteConfig) -> Iterator[Verdict]:

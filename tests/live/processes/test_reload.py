@@ -236,6 +236,7 @@ async def test_the_commands_say_what_opens_and_take_it(serve, text, directory, s
     status, _, complained = await shell.run("reload")
     assert status == 1
     digest = complained.rpartition("--confirm ")[2].strip()
+    assert (await shell.json("diff"))["digest"] == digest
     told = await shell.json("reload", "--confirm", digest)
     assert (told["result"], told["digest"]) == ("done", digest)
     assert (await gate.get("/more/x"))[0] == 200
