@@ -16,23 +16,25 @@ from proxy.core.strict_json import MAX_DEPTH, MAX_VALUES
 _BITS: Final = 64
 
 
-def members_of(value: Any) -> dict[str, Any]:
+def members_of(value: Any, *, max_bytes: int) -> dict[str, Any]:
     """Return the members of a session as plain values. Raises `BadSession`.
 
     Shared parts are copied, so what refers to itself, or a thousand times to one part, is refused by
-    the bounds of depth and count.
+    the bounds of depth and count. A text is paid for as often as it occurs, in letters: all together
+    have at most `max_bytes`, as they would if each was written out.
     """
     if not isinstance(value, Mapping):
         raise BadSession("not a mapping")
-    members: dict[str, Any] = _Plain().of(value, 0)
+    members: dict[str, Any] = _Plain(max_bytes).of(value, 0)
     return members
 
 
 class _Plain:
     """Copies values, and counts them."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_letters: int) -> None:
         self._left = MAX_VALUES
+        self._letters_left = max_letters
 
     def of(self, value: Any, depth: int) -> Any:
         self._left -= 1
@@ -44,7 +46,17 @@ class _Plain:
             return self._mapping(value, depth + 1)
         if isinstance(value, list | tuple | set | frozenset):
             return [self.of(one, depth + 1) for one in value]
-        return _scalar(value)
+        return self._text(value) if isinstance(value, str) else _scalar(value)
+
+    def _text(self, value: str) -> str:
+        self._letters_left -= len(value)
+        if self._letters_left < 0:  # before it is looked at: that takes time for each letter
+            raise BadSession("texts that are repeated too often")
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise BadSession("a lone surrogate") from None
+        return value
 
     def _mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -54,7 +66,7 @@ class _Plain:
                 raise BadSession("a name that is no text")
             if key in found:
                 raise BadSession("a member occurs twice")
-            found[_text(key)] = self.of(one, depth)
+            found[self._text(key)] = self.of(one, depth)
         return found
 
 
@@ -69,12 +81,4 @@ def _scalar(value: Any) -> Any:
         if not math.isfinite(value):
             raise BadSession("a number that is not finite")
         return value
-    return _text(value) if isinstance(value, str) else None
-
-
-def _text(value: str) -> str:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise BadSession("a lone surrogate") from None
-    return value
+    return None

@@ -12,7 +12,7 @@ import msgpack  # type: ignore[import-untyped]  # it has none
 from proxy.core.formats import pickle_values
 from proxy.core.formats.plain import members_of
 from proxy.core.formats.refusal import BadSession
-from proxy.core.strict_json import BadJson, loads_object
+from proxy.core.strict_json import MAX_VALUES, BadJson, loads_object
 
 Serializer = Literal["json", "msgpack", "pickle"]
 Compressor = Literal["none", "zlib", "gzip", "lzma"]
@@ -67,41 +67,60 @@ def _read_json(raw: bytes, max_bytes: int) -> dict[str, Any]:
         raise BadSession(str(bad)) from None
 
 
-def _read_msgpack(raw: bytes, _max_bytes: int) -> dict[str, Any]:
-    size = len(raw)
+def _read_msgpack(raw: bytes, max_bytes: int) -> dict[str, Any]:
+    size, counter = len(raw), _Counter()
     try:
         value = msgpack.unpackb(
             raw,
             raw=False,
             strict_map_key=False,
             ext_hook=_refuse_extension,
-            object_pairs_hook=_once,
+            object_pairs_hook=counter.members,
+            list_hook=counter.items,
             max_str_len=size,
             max_bin_len=size,
-            max_array_len=size,
-            max_map_len=size,
+            max_array_len=min(size, MAX_VALUES),
+            max_map_len=min(size, MAX_VALUES),
             max_ext_len=size,
         )
     except BadSession:
         raise
     except (ValueError, TypeError, OverflowError, RecursionError, MemoryError):
         raise BadSession("not MessagePack") from None
-    return members_of(value)
+    return members_of(value, max_bytes=max_bytes)
 
 
-def _once(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise BadSession("a member occurs twice")
-    return found
+class _Counter:
+    """Counts what is made while it is read: a byte can stand for an object of a hundred."""
+
+    def __init__(self) -> None:
+        self._left = MAX_VALUES
+
+    def members(self, pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+        """Return the members of a map, none of which occurs twice."""
+        self._take(len(pairs))
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            raise BadSession("a member occurs twice")
+        return found
+
+    def items(self, items: list[Any]) -> list[Any]:
+        """Return the items of an array."""
+        self._take(len(items))
+        return items
+
+    def _take(self, count: int) -> None:
+        self._left -= 1 + count
+        if self._left < 0:
+            raise BadSession(f"more than {MAX_VALUES} values")
 
 
 def _refuse_extension(_code: int, _data: bytes) -> None:
     """Read what MessagePack itself does not know as nothing."""
 
 
-def _read_pickle(raw: bytes, _max_bytes: int) -> dict[str, Any]:
-    return members_of(pickle_values.read(raw))
+def _read_pickle(raw: bytes, max_bytes: int) -> dict[str, Any]:
+    return members_of(pickle_values.read(raw), max_bytes=max_bytes)
 
 
 def _seems(raw: bytes) -> Serializer | None:

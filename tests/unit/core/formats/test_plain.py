@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from proxy.core.formats.plain import members_of
 from proxy.core.formats.refusal import BadSession
 
+BOUND = 1 << 20
 ANY = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.dates(),
     lambda inner: (
@@ -23,7 +24,7 @@ ANY = st.recursive(
 def test_members_are_json_or_refused(value):
     """Whatever was serialized: what comes out can be written as JSON."""
     with contextlib.suppress(BadSession):
-        json.dumps(members_of(value), allow_nan=False).encode()
+        json.dumps(members_of(value, max_bytes=BOUND), allow_nan=False).encode()
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,7 @@ def test_members_are_json_or_refused(value):
 def test_s12_what_is_not_plain_is_refused(value, why):
     """S12: one meaning, and bounded."""
     with pytest.raises(BadSession, match=why):
-        members_of(value)
+        members_of(value, max_bytes=BOUND)
 
 
 def test_s12_what_refers_to_itself_is_refused():
@@ -57,9 +58,19 @@ def test_s12_what_refers_to_itself_is_refused():
         shared = [shared, shared]
     for value in (loop, {"a": shared}):
         with pytest.raises(BadSession):
-            members_of(value)
+            members_of(value, max_bytes=BOUND)
 
 
 def test_what_says_nothing_is_nothing():
     """Bytes and the like name nobody; numbers as names become text, as JSON has them."""
-    assert {"a": None, "7": [1, 2]} == members_of({"a": b"x", 7: (1, 2)})
+    assert {"a": None, "7": [1, 2]} == members_of({"a": b"x", 7: (1, 2)}, max_bytes=BOUND)
+
+
+def test_s12_a_text_is_paid_for_as_often_as_it_occurs():
+    """S12: a pickle can name one long text twenty thousand times in two bytes each."""
+    text = "é" * 1000
+    assert {"a": [text] * 9} == members_of({"a": [text] * 9}, max_bytes=9_001)
+    with pytest.raises(BadSession, match="repeated too often"):
+        members_of({"a": [text] * 10}, max_bytes=9_001)
+    with pytest.raises(BadSession, match="repeated too often"):
+        members_of({str(number) * 500: number for number in range(10)}, max_bytes=4_999)

@@ -112,3 +112,23 @@ def test_s12_size_is_bounded():
     """S12: before anything of it is read."""
     with pytest.raises(BadSession, match="more than 10 bytes"):
         read_members(WRITTEN["json"], "json", max_bytes=10)
+
+
+MANY = b"\x81\xa1a\xdc\x00\x14" + (b"\xdd\x00\x00\xc0\x00" + b"\x80" * 0xC000) * 20
+"""A byte of MessagePack for each of a million empty maps."""
+
+
+def test_s12_what_messagepack_makes_is_counted_while_it_is_made():
+    """S12: not afterwards, when a million maps have taken a hundred times their bytes."""
+    with little_memory(), pytest.raises(BadSession, match="more than 50000 values"):
+        read_members(MANY, "msgpack", max_bytes=BOUND)
+
+
+def test_s12_a_pickle_that_repeats_a_text_is_refused():
+    """S12: each time takes two bytes there, and as long as the text has letters in every header."""
+    text = ("é" * 400_000).encode()
+    begin = b"\x80\x04}(X\x01\x00\x00\x00r](X" + len(text).to_bytes(4, "little") + text + b"\x94"
+    raw = begin + b"h\x00" * 15_000 + b"eu."
+    assert len(raw) < BOUND
+    with pytest.raises(BadSession, match="repeated too often"):
+        read_members(raw, "pickle", max_bytes=BOUND)
