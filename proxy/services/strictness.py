@@ -131,9 +131,9 @@ def compare_settings(before: Config, after: Config) -> Iterator[Verdict]:
         was, becomes = getattr(before, name), getattr(after, name)
         if was != becomes:
             yield _both(f"{name} is changed{_where(was, becomes)}")
-    if before.login is not None and after.login is not None:
-        if before.login.scheme == after.login.scheme:  # it opens the gate's own pages, and maybe no route
-            yield from _scheme(after.login.scheme, before, after)
+    one, other = before.login, after.login
+    if one is not None and other is not None and one.scheme == other.scheme:
+        yield from _scheme(one.scheme, before, after)  # it opens pages, and maybe no route
 
 
 def leads_elsewhere(before: Config, was: RouteConfig, after: Config, becomes: RouteConfig) -> bool:
