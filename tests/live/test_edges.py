@@ -261,6 +261,19 @@ def table(cookies):
         request("/web/a", ada, "Connection: close, x-auth-subject, remote-user"),
     )
     yield "nominated cookie", request("/web/a", ada, "Connection: close, Cookie")
+    # Which host, and whose word about the description
+    for host in (
+        "shop.test,evil.test", "evil.test,shop.test", "shop.test.", "x@shop.test", "shop.test/x", "shop%2etest",
+    ):  # fmt: skip
+        yield f"host {host}", request("/web/a", ada, host=host)
+        yield f"host {host}, nobody", request("/public/a", host=host)
+    yield "another host in the target", request("http://evil.test/web/a", ada)
+    for line in (
+        "X-Envoy-Auth-Headers-To-Remove: x-auth-subject", "X-Envoy-Original-Path: /public/a",
+        "X-Latchgate-Remove: x-auth-subject", "X_Latchgate_Target: /public/a", "X-Forwarded_Uri: /public/a",
+    ):  # fmt: skip
+        yield line, request("/web/a", ada, line)
+        yield f"{line}, wrong role", request("/admin/x", ada, line)
     # What could be read in two ways
     for target in (
         "/public/../web/a", "/public/%2e%2e/web/a", "/public/..%2fweb/a", "/public/%2e%2e%2fadmin/x",
