@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from proxy.core.headers import FORWARDING_NAMES, HeaderRules, fold, is_token
 from proxy.edge.ready import Block, Read, Ready, Special, Way
@@ -47,6 +47,8 @@ _LINE_BYTES: Final = 350
 """What each of them costs beside."""
 _WAY_COPIES: Final = 5
 """The same for a request line: as key, as target, as it is sent, as it is logged."""
+_STEPS: Final = 8
+"""Looked at for each one that comes: whether its verdict is still kept."""
 SIGHTS: Final = 65_536
 """How many things that were seen once are remembered as such: more than there are callers at a time."""
 MAX_HOSTS: Final = 256
@@ -123,7 +125,7 @@ class Memo:
     """What one kind of listener and peer has sent to one configuration."""
 
     __slots__ = (
-        "_blocks", "_fields", "_gate", "_is_eager", "_is_trusted", "_line_bytes", "_lines", "_max_block", "_max_line", "_names", "_refused", "_rules", "_seen", "_size",
+        "_blocks", "_fields", "_gate", "_hand", "_hanging", "_is_eager", "_is_trusted", "_line_bytes", "_lines", "_max_block", "_max_line", "_names", "_refused", "_rules", "_seen", "_size",
         "_specials", "_way_bytes", "_way_count", "_ways", "find", "strangers",
     )  # fmt: skip
 
@@ -156,6 +158,10 @@ class Memo:
         self._specials: dict[tuple[bytes, ...], Special] = {}
         self._ways: dict[bytes, dict[bytes, Way]] = {}
         self._seen: dict[int, None] = {}
+        self._hanging: dict[tuple[bytes, ...] | bytes, None] = {}
+        """Those of `_specials` and `_blocks` that hang on a verdict."""
+        self._hand: list[tuple[bytes, ...] | bytes] = []
+        """Which of them `_reclaim` has still to look at, before it begins anew."""
         self._size = self._refused = 0
         self._way_count = self._way_bytes = 0
         self.strangers = Strangers()
@@ -168,10 +174,16 @@ class Memo:
 
     def clear(self) -> None:
         """Forget everything."""
-        for memory in (self._lines, self._blocks, self._specials, self._ways, self._seen):
+        for memory in (self._lines, self._ways, self._seen):
             memory.clear()
-        self._size = self._line_bytes = self._way_count = self._way_bytes = 0
+        self._clear_kept()
+        self._line_bytes = self._way_count = self._way_bytes = 0
         self.strangers.clear()
+
+    def _clear_kept(self) -> None:
+        for memory in (self._blocks, self._specials, self._hanging, self._hand):
+            memory.clear()
+        self._size = 0
 
     # hot: every request of the express lane whose block was not seen before
     def read(self, block: bytes) -> Read | None:
@@ -313,13 +325,19 @@ class Memo:
 
     def adopt(self, matter: tuple[bytes, ...], ready: Ready) -> None:
         """Keep what is made of requests with these lines that matter, of whom that is known."""
+        self._reclaim()
         size = ENTRY_BYTES + _SPECIAL_COPIES * sum(map(len, matter)) + _LINE_BYTES * len(matter)
-        if not self._has_room(size + len(ready.tail) + len(ready.back)):
+        size += len(ready.tail) + len(ready.back)
+        if not self._has_room(size):
             return
+        ways = self._ways_of(ready.host)  # which may make room for one more host, of everything
         special = self._specials.get(matter)
         if special is None:
-            special = self._specials[matter] = Special(ready.host, self._ways_of(ready.host))
+            special = self._specials[matter] = Special(ready.host, ways)
+        special.size += size
         special.ready[ready.decision.route] = ready
+        if ready.decision.held:
+            self._hanging[matter] = None
 
     def _ways_of(self, host: bytes) -> dict[bytes, Way]:
         ways = self._ways.get(host)
@@ -335,12 +353,41 @@ class Memo:
         """Keep a whole block, once it was seen before."""
         if self.is_new(block):
             return
-        if not self._has_room(_BLOCK_BYTES + len(block) + len(front)):
+        self._reclaim()
+        size = _BLOCK_BYTES + len(block) + len(front)
+        if not self._has_room(size):
             return
         found = self._blocks.get(block)
         if found is None or found.special is not special:
+            if found is not None:
+                self._size -= found.size
             found = self._blocks[block] = Block(special)
+        found.size += size
         found.fronts[route] = (ready, front)
+        if ready.decision.held:
+            self._hanging[block] = None
+
+    def _reclaim(self) -> None:
+        """Let go of what hangs on no verdict any more, some looked at for each one that comes.
+
+        It would keep whom the verdict named, however much its application says of them, and whatever
+        bound the verdicts have.
+        """
+        for _ in range(_STEPS):
+            if not self._hand:
+                self._hand = list(self._hanging)
+                if not self._hand:
+                    return
+            name = self._hand.pop()
+            table: dict[Any, Any] = self._blocks if isinstance(name, bytes) else self._specials
+            found: Special | Block | None = table.get(name)
+            if found is not None:
+                found.let_go()
+                if found.hangs:
+                    continue
+                if found.is_empty:
+                    self._size -= table.pop(name).size
+            self._hanging.pop(name, None)
 
     def _is_fit(self, decision: Forward, view: RequestView) -> bool:
         """Tell whether the decision hangs on what `read` calls lines that matter, and no more."""
@@ -368,9 +415,8 @@ class Memo:
             self._refused += 1
             if self._refused <= PATIENCE * len(self):
                 return False
-            self._blocks.clear()
-            self._specials.clear()
-            self._size = self._refused = 0
+            self._clear_kept()
+            self._refused = 0
         self._size += size
         return True
 

@@ -128,6 +128,11 @@ class Ready:
         other.memory_key = self.memory_key
         return other
 
+    def is_over(self) -> bool:
+        """Tell whether it hangs on a credential whose verdict is no longer kept."""
+        held = self.decision.held
+        return bool(held) and held[0].scheme.recall(held[0].found) is None
+
 
 def headers_of(head: bytes) -> tuple[Header, ...]:
     """Return the header fields of a head in the strict form that `Memo.read` takes."""
@@ -143,19 +148,53 @@ def back_of(identity_headers: Iterable[Header]) -> bytes:
 class Special:
     """The lines of a block that matter, and what was decided of them, by route."""
 
-    __slots__ = ("host", "ready", "ways")
+    __slots__ = ("host", "ready", "size", "ways")
 
     def __init__(self, host: bytes, ways: dict[bytes, Way]) -> None:
         self.host = host
         self.ways = ways
         self.ready: dict[Route, Ready] = {}
+        self.size = 0
+        """Bytes, as its memo has counted them."""
+
+    @property
+    def is_empty(self) -> bool:
+        """True where nothing is kept of any route."""
+        return not self.ready
+
+    @property
+    def hangs(self) -> bool:
+        """True where anything of it hangs on a verdict."""
+        return any(ready.decision.held for ready in self.ready.values())
+
+    def let_go(self) -> None:
+        """Forget what hangs on a verdict that is no longer kept."""
+        for route in [route for route, ready in self.ready.items() if ready.is_over()]:
+            del self.ready[route]
 
 
 class Block:
     """A whole block: its lines that matter, and what is sent of all of them, by route."""
 
-    __slots__ = ("fronts", "special")
+    __slots__ = ("fronts", "size", "special")
 
     def __init__(self, special: Special) -> None:
         self.special = special
         self.fronts: dict[Route, tuple[Ready, bytes]] = {}
+        self.size = 0
+        """As of `Special`."""
+
+    @property
+    def is_empty(self) -> bool:
+        """As of `Special`."""
+        return not self.fronts
+
+    @property
+    def hangs(self) -> bool:
+        """As of `Special`."""
+        return any(ready.decision.held for ready, _ in self.fronts.values())
+
+    def let_go(self) -> None:
+        """As of `Special`."""
+        for route in [route for route, (ready, _) in self.fronts.items() if ready.is_over()]:
+            del self.fronts[route]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import io
 import json
 import time
@@ -18,6 +19,7 @@ from proxy.adapters.telemetry.access import AccessLog
 from proxy.adapters.telemetry.clock import Clock
 from proxy.config.models import SessionSchemeConfig
 from proxy.edge import lane as lanes
+from proxy.model import Identity
 from proxy.services.schemes.build import open_sessions
 from proxy.services.sessions import Login
 from tests.byte_server import REQUEST, ByteServer, Close, Say, Until, Wait
@@ -56,7 +58,7 @@ async def before(start_gate, valkey, monkeypatch):
     monkeypatch.setattr(lanes, "SWEEP_S", 0.02)
     async with contextlib.AsyncExitStack() as stack:
 
-        async def start(*scripts, limits="{}", timeouts="{}", trusted="", store=None):
+        async def start(*scripts, limits="{}", timeouts="{}", trusted="", store=None, more=""):
             server = ByteServer(scripts)
             await server.start()
             stack.push_async_callback(server.stop)
@@ -69,7 +71,7 @@ async def before(start_gate, valkey, monkeypatch):
                 key="00" * 32,
                 secret=SECRET,
             )
-            return await start_gate(text), server
+            return await start_gate(text + more), server
 
         yield start
 
@@ -417,6 +419,27 @@ async def test_f1_requests_that_are_not_served_yet_wait_at_the_client(before, co
     flood.cancel()
 
     assert most < 600_000  # what is read at a time comes on top of what the gate waits with
+
+
+async def test_the_memo_keeps_nobody_whose_verdict_made_room(before, connect):
+    """What an application says of people may be large: `verdicts` bounds it, and nothing goes past that."""
+    callers, path = [bearer(f"caller-{number}") for number in range(120)], b"/api"
+    script = [step for _ in range(6 * len(callers)) for step in (REQUEST, DATED + b"1")]
+    gate, _ = await before(script, more="verdicts: {bytes: 64KiB}\n")
+    line = await connect(gate)
+    for _ in range(3):
+        for caller in callers:  # a request without a credential's route is remembered beside it
+            assert (await line.ask(get(path, caller))).endswith(b"\r\n\r\n1")
+            assert (await line.ask(get(b"/public", caller))).endswith(b"\r\n\r\n1")
+    gc.collect()
+    known = {
+        one.subject
+        for one in gc.get_objects()
+        if isinstance(one, Identity) and (one.subject or "").startswith("caller-")
+    }
+
+    assert len(gate.runtime.coherence.cache) < 40
+    assert len(known) <= 2 * len(gate.runtime.coherence.cache) + 10
 
 
 async def _flood(writer, raw):
