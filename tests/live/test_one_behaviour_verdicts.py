@@ -105,7 +105,18 @@ class World:
             return heard
 
         heard = await self.gates.same(talk, f"{path} {lines}")
+        await self.written()
         return [int(raw[9:12]) for raw in heard]
+
+    async def written(self):
+        """Wait until each gate has written what it writes behind answers, as uses of sessions.
+
+        Where a session ends meanwhile the write finds it gone, and what is known of it is looked up
+        once more: by one gate, and not by the next.
+        """
+        for gate in self.gates:
+            while behind := set(gate.runtime.coherence._behind):
+                await asyncio.wait(behind)
 
     async def until(self, status, path, *lines):
         """Wait until each gate answers with `status`: from then on it may never say anything else."""
