@@ -147,12 +147,12 @@ class _Judge:
         passage.request_id = decision.request_id
         match decision:
             case Forward():
-                if asked.wants_answer:
-                    detail = "refused when it was asked, and not any more"
-                    return self._refuse(dialect, asked, "decision_changed", detail, passage)
                 found = self._letting.let(asked, decision, dialect)
                 if isinstance(found, Refusal):
                     return self._refuse(dialect, asked, found.code, found.detail, passage)
+                if asked.wants_answer:
+                    detail = "refused when it was asked, and not any more"
+                    return self._refuse(dialect, asked, "decision_changed", detail, passage)
                 passage.status = 200
                 return 200, found, b""
             case Refuse(refusal=refusal):

@@ -457,6 +457,17 @@ async def test_nginx_is_never_answered_with_what_may_pass_now(nginx):
     assert answer["x-auth-subject"] is None
 
 
+async def test_nginx_shows_why_it_could_not_ask_for_a_request(nginx):
+    """What nginx cannot carry out is 403 for its client as well, with its reason, and no change that one waits for."""
+    headers = {**await nginx.session(), "X-Auth-Anything": "root"}
+    asked = await nginx("/web/a", headers)
+    shown = await nginx("/web/a", headers, place="/answer")
+
+    assert (403, 403) == (asked.status, shown.status)
+    assert json.loads(shown.body)["code"] == "decision_unanswerable"
+    assert shown["retry-after"] is None
+
+
 async def test_s13_an_outage_is_a_refusal(ask):
     """S13: A store that is away opens nothing, and its 503 lets nothing pass."""
     cookie = await ask.session()
