@@ -53,7 +53,7 @@ class LimitsConfig(Section):
     connections: Count = 20_000
     """Open client connections of one worker, TLS handshakes under way included."""
     connections_per_address: Annotated[Count | None, NoneWord()] = None
-    """Those of one address, in one worker."""
+    """Those of one address, or of one /64 of IPv6, in one worker."""
 
 
 class CertificateConfig(Section):

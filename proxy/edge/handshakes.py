@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from proxy.core.coherence.attempts import network_of
+
 
 @dataclass(slots=True, eq=False)
 class Handshake:
@@ -17,8 +19,8 @@ class Handshake:
 
     number: int
     """The socket's descriptor."""
-    address: str | None
-    """The client's, as far as it has one."""
+    network: str
+    """The client's, as `network_of` names it."""
     is_counted: bool = True
 
 
@@ -29,19 +31,19 @@ class Handshakes:
         """`admits`: whether one more connection is taken from an address; it is counted by then."""
         self._admits = admits
         self._under_way: dict[int, Handshake] = {}
-        self._addresses: Counter[str | None] = Counter()
+        self._networks: Counter[str] = Counter()
 
     def __len__(self) -> int:
-        return self._addresses.total()
+        return self._networks.total()
 
-    def of_address(self, address: str | None) -> int:
-        """Return how many are under way with `address`."""
-        return self._addresses[address]
+    def of_network(self, network: str) -> int:
+        """Return how many are under way with a network, as `network_of` names it."""
+        return self._networks[network]
 
     def begin(self, number: int, address: str | None) -> Handshake | None:
         """Count one in; `None` where it is one too many. `number`: its socket's descriptor."""
-        handshake = Handshake(number, address)
-        self._addresses[address] += 1
+        handshake = Handshake(number, network_of(address))
+        self._networks[handshake.network] += 1
         self._under_way[number] = handshake
         if self._admits(address):
             return handshake
@@ -59,8 +61,8 @@ class Handshakes:
         if not handshake.is_counted:
             return
         handshake.is_counted = False
-        self._addresses[handshake.address] -= 1
-        if not self._addresses[handshake.address]:
-            del self._addresses[handshake.address]
+        self._networks[handshake.network] -= 1
+        if not self._networks[handshake.network]:
+            del self._networks[handshake.network]
         if self._under_way.get(handshake.number) is handshake:
             del self._under_way[handshake.number]

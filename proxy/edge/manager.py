@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 
 from aiohttp import web
 
+from proxy.core.coherence.attempts import network_of
 from proxy.core.proxy_protocol import Source
 from proxy.edge.accepting import Listener
 from proxy.edge.connection import GateConnection
@@ -65,7 +66,7 @@ class ConnectionManager(web.Server):
     def __init__(self, gate: Serving) -> None:
         super().__init__(_never, handler_cancellation=True)
         self._gate = gate
-        self._addresses: Counter[str] = Counter()
+        self._networks: Counter[str] = Counter()
         self._handshakes = Handshakes(self._admits)
         self._empty = asyncio.Event()
         self._empty.set()
@@ -159,10 +160,14 @@ class ConnectionManager(web.Server):
         return len(self._connections)
 
     def of_address(self, address: str | None) -> int:
-        """Return how many connections `address` has, handshakes included; none without one."""
+        """Return how many connections `address` has, handshakes included; none without one.
+
+        A /64 of IPv6 is one: whoever has one address of it has all of them.
+        """
         if address is None:
             return 0
-        return self._addresses[address] + self._handshakes.of_address(address)
+        network = network_of(address)
+        return self._networks[network] + self._handshakes.of_network(network)
 
     @property
     def taken(self) -> int:
@@ -188,17 +193,17 @@ class ConnectionManager(web.Server):
         self._connections[handler] = transport
         self._empty.clear()
         if handler.peer.address is not None:
-            self._addresses[handler.peer.address] += 1
+            self._networks[network_of(handler.peer.address)] += 1
 
     def connection_lost(self, handler: Any, _exc: BaseException | None = None) -> None:
         """Count a connection out."""
         if self._connections.pop(handler, None) is None:
             return
-        address = handler.peer.address
-        if address is not None:
-            self._addresses[address] -= 1
-            if not self._addresses[address]:
-                del self._addresses[address]
+        if handler.peer.address is not None:
+            network = network_of(handler.peer.address)
+            self._networks[network] -= 1
+            if not self._networks[network]:
+                del self._networks[network]
         if not self._connections:
             self._empty.set()
 

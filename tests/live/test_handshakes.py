@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from ipaddress import ip_address
 
 import pytest
 
@@ -92,19 +93,23 @@ async def test_a_handshake_that_is_not_ended_is_a_connection(begin, limits):
     async with asyncio.timeout(5):
         while gate._manager.taken:  # noqa: ASYNC110 - the loop tells of ends in its next turns
             await asyncio.sleep(0)
-    assert {} == gate._manager._handshakes._addresses
+    assert {} == gate._manager._handshakes._networks
 
 
 async def test_handshakes_behind_a_balancer_are_counted_of_the_client(begin):
-    """PROXY protocol: of the address that was told, and not of the balancer that all come from."""
+    """PROXY protocol: of the address that was told, and not of the balancer; a /64 is one."""
     _, port = await begin("connections_per_address: 1", "proxy_protocol: {from: [127.0.0.1]}")
     made = []
-    for last in (1, 1, 2):
+    told = ("192.0.2.1", "192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::ffff:1")
+    for address in told:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        client = bytes((192, 0, 2, last, 192, 0, 2, 9))
-        writer.write(SIGNATURE + b"\x21\x11\x00\x0c" + client + b"\x12\x67\x01\xbb")
+        raw = ip_address(address)
+        rest = raw.packed * 2 + b"\x12\x67\x01\xbb"
+        front = b"\x21\x11" if raw.version == 4 else b"\x21\x21"
+        writer.write(SIGNATURE + front + len(rest).to_bytes(2, "big") + rest)
         made.append((reader, writer))
 
-    assert [False, True, False] == [await is_refused(reader) for reader, _ in made]
+    refused = [await is_refused(reader) for reader, _ in made]
+    assert [False, True, False, False, True] == refused
     for _, writer in made:
         writer.close()

@@ -125,6 +125,21 @@ async def test_limits_count_the_client_and_not_the_proxy(tmp_path):
             await client.close()
 
 
+async def test_a_network_of_ipv6_is_one_address(tmp_path):
+    """Whoever has one address of a /64 has all of them: `connections_per_address` counts these as one."""
+    async with trio(tmp_path, CONFIG, {}, modes=("off",)) as gates:
+        clients = []
+        for told in ("2001:db8::1", "2001:db8::ffff:2", "2001:db8::3", "2001:db8:0:1::1"):
+            clients.append(await gates["off"].connect())
+            await clients[-1].say(header(told), GET)
+        heard = [await client.hear(b"GET") for client in clients]
+        for client in clients:
+            await client.close()
+
+        assert [True, True, False, True] == [one.startswith(b"HTTP/1.1 200 ") for one in heard]
+    assert not gates["off"].server._manager._networks
+
+
 @pytest.mark.parametrize(
     "said",
     [
