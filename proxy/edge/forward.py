@@ -15,7 +15,7 @@ from proxy.adapters.upstreams import Exchange, RequestHead, ResponseHead, Server
 from proxy.core.forwarding import ForwardingPolicy
 from proxy.edge.counters import RequestCounters
 from proxy.edge.heads import Framing, connection_header, date, may_have_body, response_head
-from proxy.edge.incoming import ClientLeft, Incoming
+from proxy.edge.incoming import ClientLeft, Incoming, take_whole
 from proxy.edge.tunnel import Tunnel, allowed_upgrade, check_switch
 from proxy.edge.under_way import UnderWay
 from proxy.errors import ProxyError, UpstreamError, UpstreamInvalid
@@ -107,14 +107,15 @@ class Forwarder:
         def on_informational(status: int, headers: Sequence[Header]) -> None:
             self._interim(connection, incoming, decision, status, headers)
 
+        whole = take_whole(incoming) if incoming.has_body else b""
         exchange = await decision.route.upstream.open(
-            head, server=server, on_informational=on_informational
+            head, server=server, on_informational=on_informational, body=whole
         )
         way.exchange = exchange
         passage.server = exchange.server
         body = None
         try:
-            if incoming.has_body:
+            if incoming.has_body and not whole:
                 body = spawn(_send_body(connection, incoming, exchange), name="request body")
             response = await _await_head(exchange, body)
             await way.settled()

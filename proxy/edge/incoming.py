@@ -32,6 +32,9 @@ LINGER_S: Final = 2.0
 
 LINGER_BYTES: Final = 4 * 1024 * 1024
 
+SHORT_BODY: Final = 64 * 1024
+"""Bytes of a body that is sent on with its head, if all of it is here by then."""
+
 
 class ClientLeft(ProxyError):
     """The client's connection is gone; nobody reads an answer."""
@@ -150,6 +153,21 @@ def check_length(incoming: Incoming) -> None:
     limit = incoming.body_size
     if limit is not None and incoming.length is not None and incoming.length > limit:
         raise BodyTooLarge("Content-Length exceeds body_size")
+
+
+def take_whole(incoming: Incoming) -> bytes:
+    """Return the body of a request if all of it has come and it is short, and count it; else `b""`.
+
+    A body whose length is not said before its end, or that waits for a 100, never is whole.
+    """
+    payload, length = incoming.payload, incoming.length
+    if not length or length > SHORT_BODY or incoming.expects_continue or not payload.is_eof():
+        return b""
+    if payload.exception() is not None or payload.total_bytes != length:
+        return b""
+    data = payload.read_nowait()
+    incoming.bytes_in += len(data)
+    return data
 
 
 def patience(incoming: Incoming, rate: int | None) -> float | None:

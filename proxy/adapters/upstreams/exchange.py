@@ -65,7 +65,9 @@ class Exchange:
         server: str,
         on_informational: OnInformational | None,
         loop: asyncio.AbstractEventLoop,
+        is_whole: bool = False,
     ) -> None:
+        """Take a request; `block`: its head, and its whole body as well where `is_whole`."""
         self._request = request
         self._block = block
         self._on_informational = on_informational
@@ -78,9 +80,9 @@ class Exchange:
         self._has_ended = False
         self._error: ProxyError | None = None
         self._waiter: asyncio.Future[None] | None = None
-        self._is_finished = not request.body
+        self._is_finished = is_whole or not request.body
         self._is_released = False
-        self._unsent = request.body if isinstance(request.body, int) else 0
+        self._unsent = 0 if is_whole or not isinstance(request.body, int) else request.body
         self.server = server
         """The server's name, as the configuration writes it."""
         self.trailers: list[Header] = []
@@ -150,10 +152,13 @@ class Exchange:
             self._check_sending()
 
     async def finish(self) -> None:
-        """End the request's body; raises UpstreamError, ValueError if bytes are missing."""
+        """End the request's body; raises UpstreamError, ValueError if bytes are missing.
+
+        After an answer that came before the body nothing is missing: nobody waits for the rest.
+        """
         if self._is_finished:
             return
-        if self._unsent:
+        if self._unsent and self.accepts_body:
             self.abort()
             raise ValueError("a body that is shorter than its Content-Length")
         self._check_sending()

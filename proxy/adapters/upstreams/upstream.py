@@ -77,8 +77,9 @@ class Upstream:
         hash_key: bytes | None = None,
         on_informational: OnInformational | None = None,
         server: Server | None = None,
+        body: bytes = b"",
     ) -> Exchange:
-        """Send a request's head on a pooled or a new connection.
+        """Send a request's head on a pooled or a new connection; `body`: all of it, where it is here.
 
         `server`: one that `pick` returned, where the head depends on it. The caller must `release`
         the exchange. Raises UpstreamUnreachable, UpstreamTimeout, LengthRequired (F2), and
@@ -93,7 +94,12 @@ class Upstream:
         if head.body == "chunked" and server.speaks_http10(now):
             raise LengthRequired("the server speaks HTTP/1.0")
         exchange = Exchange(
-            head, block, server=server.name, on_informational=on_informational, loop=loop
+            head,
+            block + body,
+            server=server.name,
+            on_informational=on_informational,
+            loop=loop,
+            is_whole=bool(body),
         )
         connection = server.take(now, is_careful=not head.is_repeatable)
         if connection is None:

@@ -173,6 +173,41 @@ async def test_f2_an_early_answer_is_served_and_the_connection_closed(serve, rea
     await server.seen[0].over.wait()
 
 
+async def test_a_body_that_nobody_waits_for_has_no_end(serve, reach, post):
+    """Where the answer is over before the first byte of the body was sent, nothing is missing."""
+    server = await serve([REQUEST, HELLO])
+    with await reach(server).open(post) as exchange:
+        assert b"hello" == await exchange.read()
+        assert b"" == await exchange.read()
+        await exchange.finish()
+
+    await server.seen[0].over.wait()
+    assert b"\r\n\r\n" == server.seen[0].received[-4:]
+
+
+async def test_a_body_that_is_here_goes_with_its_head(serve, reach, post):
+    """The request is complete at once: its connection is used again, and the answer is waited for."""
+    server = await serve([REQUEST, Take(5), HELLO, REQUEST, Take(5), HELLO])
+    upstream = reach(server)
+    for _ in range(2):
+        with await upstream.open(post, body=b"abcde") as exchange:
+            assert not exchange.accepts_body
+            assert b"hello" == await exchange.read()
+            assert b"" == await exchange.read()
+
+    assert 1 == len(server.seen)
+    assert 2 == server.seen[0].received.count(b"\r\n\r\nabcde")
+
+
+async def test_a_body_that_is_here_starts_the_response_timeout(serve, reach, post):
+    """A server that takes it and says nothing is not waited for for ever."""
+    server = await serve([REQUEST, Take(5)])
+    exchange = await reach(server, response_s=0.05).open(post, body=b"abcde")
+
+    with exchange, pytest.raises(UpstreamTimeout):
+        await exchange.head()
+
+
 async def test_an_early_refusal_stops_the_body(serve, reach):
     """After a 413 nothing is written any more, so that the answer is not lost to a reset."""
     refusal = b"HTTP/1.1 413 Too large\r\nContent-Length: 5\r\nConnection: close\r\n\r\n"
