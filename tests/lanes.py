@@ -15,7 +15,8 @@ from aiohttp.http_parser import HttpRequestParser
 from aiohttp.streams import EMPTY_PAYLOAD
 
 from proxy.edge import server as edge
-from proxy.edge.express import ExpressConnection, _is_short
+from proxy.edge.express import ExpressConnection
+from proxy.edge.fitting import is_short
 from proxy.edge.incoming import HeadError, awaits_upgrade, read_head
 from proxy.edge.lane import Lane
 from proxy.edge.memo import Memo
@@ -96,7 +97,7 @@ class Primed(ExpressConnection):
         if payload is not EMPTY_PAYLOAD or awaits_upgrade(message, payload):
             return None
         incoming = read_head(message, payload, self.peer, limits, self._loop.time())
-        if isinstance(incoming, HeadError) or not _is_short(incoming):
+        if isinstance(incoming, HeadError) or not is_short(incoming):
             return None
         return incoming.view
 

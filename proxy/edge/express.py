@@ -2,8 +2,9 @@
 
 A `GateConnection` whose requests need not wait for the request loop: no task, no queue, nothing
 awaited. A request that the memo knows is put together from ready bytes; one that was parsed is
-decided at once if its verdict is known, or when the look-up's reply is taken off the wire. All else
-(bodies, upgrades, refusals, the gate's own pages) is handed to the loop, on the same connection.
+decided at once if its verdict is known, or when the look-up's reply is taken off the wire; a short
+body that comes with its head goes along. All else (other bodies, upgrades, refusals, the gate's own
+pages) is handed to the loop, on the same connection.
 What never belongs here: who may pass, and how a path leads to a route.
 """
 
@@ -11,13 +12,21 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from aiohttp.streams import EMPTY_PAYLOAD
 
 from proxy.adapters.boot_clock import boot_time
 from proxy.adapters.upstreams import Server
-from proxy.edge.incoming import HeadError, Incoming, awaits_upgrade, read_head
+from proxy.edge.fitting import ends_with, is_laden, is_short
+from proxy.edge.incoming import (
+    HeadError,
+    Incoming,
+    awaits_upgrade,
+    read_head,
+    take_whole,
+)
 from proxy.edge.memo import Memo
 from proxy.edge.raw import READ_CHUNK
 from proxy.edge.ready import Read, Ready, Way, back_of
@@ -27,6 +36,7 @@ from proxy.errors import ProxyError
 from proxy.model import RequestView
 from proxy.services.authenticate import Unknown
 from proxy.services.decision import Forward
+from proxy.services.route import Route
 
 if TYPE_CHECKING:
     from proxy.edge.lane import Lane
@@ -35,7 +45,9 @@ if TYPE_CHECKING:
 class ExpressConnection(ReceivingConnection):
     """A client connection with an express lane."""
 
-    __slots__ = ("_address", "_find", "_kept", "_memo", "_packet", "_take_id", "_told")
+    __slots__ = (
+        "_address", "_find", "_kept", "_loading", "_memo", "_packet", "_take_id", "_told",
+    )  # fmt: skip
 
     def __init__(self, manager: Any, lane: Lane, **options: Any) -> None:
         super().__init__(manager, lane, **options)
@@ -47,6 +59,8 @@ class ExpressConnection(ReceivingConnection):
         """What has just arrived, where it may be remembered."""
         self._kept = b""
         """The same, while the credential is looked up."""
+        self._loading: Any = None
+        """What was parsed of a request whose body is in the same packet, and still to be parsed."""
         self._told = b""
 
     # From the client
@@ -82,6 +96,8 @@ class ExpressConnection(ReceivingConnection):
                 self._is_resting = False
                 self._packet = data
                 super().data_received(data)
+                if self._loading is not None:
+                    self._load()
                 self._packet = b""
             elif self._is_busy:
                 self._wait_behind(data)
@@ -89,6 +105,7 @@ class ExpressConnection(ReceivingConnection):
                 super().data_received(data)
         except Exception as bug:  # noqa: BLE001 - whatever it is, the client gets a clear answer
             self._packet = b""
+            self._loading = None
             self._break(bug)
 
     def _wait_behind(self, data: bytes) -> None:
@@ -266,16 +283,31 @@ class ExpressConnection(ReceivingConnection):
         if len(messages) == 1 and not self._is_held and self._is_idle():
             message, payload = messages[0]
             if payload is EMPTY_PAYLOAD and not awaits_upgrade(message, payload):
-                incoming = read_head(message, payload, self.peer, self._limits, self._loop.time())
-                if not isinstance(incoming, HeadError) and _is_short(incoming):
-                    try:
-                        self._decide(incoming)
-                    except Exception:
-                        if self._ready is not None:
-                            raise
-                        self._hand(incoming, None)  # the loop meets the same, and says so
+                if self._begin(message, payload, is_short):
                     return
+            elif ends_with(self._packet, message):
+                self._loading = messages[0]
+                return
         super()._queue(messages)
+
+    def _load(self) -> None:
+        """Decide a request whose body has come with it, where that can be done."""
+        (message, payload), self._loading = self._loading, None
+        if not self._is_idle() or not self._begin(message, payload, is_laden):
+            super()._queue([(message, payload)])
+
+    def _begin(self, message: Any, payload: Any, fits: Callable[[Incoming], bool]) -> bool:
+        """Decide what was parsed; False: that is for the loop, all of it."""
+        incoming = read_head(message, payload, self.peer, self._limits, self._loop.time())
+        if isinstance(incoming, HeadError) or not fits(incoming):
+            return False
+        try:
+            self._decide(incoming)
+        except Exception:
+            if self._ready is not None:
+                raise
+            self._hand(incoming, None)  # the loop meets the same, and says so
+        return True
 
     def _is_idle(self) -> bool:
         waiter = self._waiter
@@ -366,13 +398,18 @@ class ExpressConnection(ReceivingConnection):
         except (ProxyError, ValueError):
             self._hand(incoming, decision)
             return
-        if route.upstream.is_closing:
+        body = b"" if route.upstream.is_closing else self._take_body(incoming, route)
+        if body is None or route.upstream.is_closing:
             self._hand(incoming, decision)
             return
+        sent += body
         host = view.first(b"host") or b""
         ready = Ready(decision, view, lane.counters, host)
         is_kept = (
-            bool(self._packet) and not self._memo.turns_away() and self._learn(ready, view, server)
+            bool(self._packet)
+            and not body
+            and not self._memo.turns_away()
+            and self._learn(ready, view, server)
         )
         self._asked = self._packet if is_kept else b""
         self._way = Way(view.method, view.target, route, b"")
@@ -386,6 +423,9 @@ class ExpressConnection(ReceivingConnection):
         self._is_resting = False
         self._is_busy = True
         self._current = incoming if self._eof else None
+        if body:
+            self._laden = incoming
+            self._is_careful = True
         self._repeat = None
         is_repeatable = head.is_repeatable
         link = server.take(self._began, is_careful=not is_repeatable)
@@ -395,6 +435,15 @@ class ExpressConnection(ReceivingConnection):
         self._repeat = sent if is_repeatable else None
         self._link = link
         link.begin_whole(sent, self, is_head=view.method == "HEAD", now=self._began)
+
+    def _take_body(self, incoming: Incoming, route: Route) -> bytes | None:
+        """Return the body that goes along, `b""` for none; `None`: there is one that may not."""
+        if not incoming.has_body:
+            return b""
+        limit = route.body_size or self._limits.body_size
+        if limit is not None and incoming.length is not None and incoming.length > limit:
+            return None
+        return take_whole(incoming) or None
 
     def _learn(self, ready: Ready, view: RequestView, server: Server) -> bool:
         packet, lane = self._packet, self._lane
@@ -418,14 +467,3 @@ class ExpressConnection(ReceivingConnection):
         incoming = await super()._next()
         self._is_resting = False
         return incoming
-
-
-def _is_short(incoming: Incoming) -> bool:
-    """Tell whether a request ends with its head and leaves the connection as it was."""
-    return (
-        incoming.keeps_alive
-        and not incoming.has_body
-        and incoming.upgrade is None
-        and not incoming.expects_continue
-        and incoming.view.version == (1, 1)
-    )

@@ -51,6 +51,7 @@ class PassingConnection(GateConnection):
         "_is_ending",
         "_is_resting",
         "_is_stream",
+        "_laden",
         "_lane",
         "_link",
         "_log",
@@ -115,6 +116,8 @@ class PassingConnection(GateConnection):
         self._held_answer: list[Callable[[], None]] | None = None
         self._stalled = (0, 0.0)
         self._stream: Stream | None = None
+        self._laden: Incoming | None = None
+        """The request, where it has a body: the account of it is as on the ordinary way."""
 
     def account(self, duration_s: float, upstream_s: float) -> AccessRecord:
         """Return what the log says of a request that was forwarded and answered."""
@@ -228,7 +231,9 @@ class PassingConnection(GateConnection):
         ready, way = self._ready, self._way
         assert ready is not None  # noqa: S101 - it is there as long as `_is_busy`
         assert way is not None  # noqa: S101 - it goes with `_ready`
-        incoming = self._short(way, headers_of(self._asked) if self._asked else ready.headers)
+        incoming = self._laden
+        if incoming is None:
+            incoming = self._short(way, headers_of(self._asked) if self._asked else ready.headers)
         incoming.bytes_out = self._out if self._is_answered else 0
         incoming.is_answered = self._is_answered
         return incoming

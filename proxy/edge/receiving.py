@@ -234,8 +234,22 @@ class ReceivingConnection(PassingConnection):
         if self._paused:
             self._is_ending = True
             return
-        now = self._loop.time()
-        duration_s = now - self._began
+        if self._laden is None:
+            self._account()
+        else:
+            incoming = self._incoming()
+            incoming.is_event_stream = self._is_stream
+            self._lane.record(incoming, self._decision(), self._passage())
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.close()
+        self._ready = None
+        self._is_busy = False
+        self._after()
+
+    def _account(self) -> None:
+        """Count and log a request without a body that is over."""
+        duration_s = self._loop.time() - self._began
         ready = self._ready
         assert ready is not None  # noqa: S101 - it is there as long as `_is_busy`
         upstream_s = duration_s if self._upstream_s is None else self._upstream_s
@@ -244,12 +258,6 @@ class ReceivingConnection(PassingConnection):
         )
         if self._log is not None:
             self._log(self, duration_s, upstream_s)
-        stream, self._stream = self._stream, None
-        if stream is not None:
-            stream.close()
-        self._ready = None
-        self._is_busy = False
-        self._after()
 
     def _count(
         self, ready: Ready, status: int, duration_s: float | None, upstream_s: float, size: int
