@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from proxy.config.foreign_formats import COMMON, FORMATS, owners_of
+from proxy.config.foreign_formats import COMMON, COMPRESSOR_MODULES, FORMATS, owners_of
+from proxy.config.installed import is_installed
 from proxy.config.models import SessionSchemeConfig
 from proxy.config.survey import Survey
 from proxy.errors import Problem
@@ -43,6 +44,10 @@ def check_foreign(survey: Survey, path: Path, scheme: SessionSchemeConfig) -> It
     if known.serializers and scheme.serializer not in known.serializers:
         words = ", ".join(known.serializers)
         yield Problem((*path, "serializer"), f"must be one of: {words}")
+    needed = COMPRESSOR_MODULES.get(scheme.compressor, ())
+    if needed and not any(map(is_installed, needed)) and survey.is_whole(*path, "compressor"):
+        message = f"`{scheme.compressor}` is not installed: pip install 'latchgate[compressors]'"
+        yield Problem((*path, "compressor"), message)
     yield from _check_lengths(path, scheme)
     if scheme.format == "flask" and survey.is_whole(*path):
         if scheme.signer and not scheme.secrets:

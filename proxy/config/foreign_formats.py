@@ -17,6 +17,12 @@ FASTIFY_COOKIE: Final = "sessionId"
 LARAVEL_LOGIN: Final = "login_web_59ba36addc2b2f9401580f014c7f58ea4e30989d"
 """Where the guard `web` keeps who signed in."""
 
+COMPRESSOR_MODULES: Final[Mapping[str, tuple[str, ...]]] = {
+    "zstd": ("compression.zstd", "backports.zstd"),
+    "lz4": ("lz4.frame",),
+}
+"""Of each compressor that not every Python has, the modules of which one has to be there; the first is taken."""
+
 
 @dataclass(frozen=True, slots=True)
 class ForeignFormat:

@@ -187,8 +187,8 @@ class SessionSchemeConfig(Section):
     """express: what stands before the id, `s:`, or nothing with `variant: fastify`."""
     serializer: Text = ""
     """How the application writes a session; which words, the format says."""
-    compressor: Literal["none", "zlib", "gzip", "lzma"] = "none"
-    """django: COMPRESSOR of django-redis."""
+    compressor: Literal["none", "zlib", "gzip", "lzma", "zstd", "lz4"] = "none"
+    """django: COMPRESSOR of django-redis; zstd and lz4 need `pip install 'latchgate[compressors]'`."""
     id_length: Count | None = None
     """Letters of a session's id."""
     id_bits: Literal[4, 5, 6] = 4

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections.abc import Iterator
 from typing import Final
 from urllib.parse import urlsplit
 
 from proxy.config.addresses import is_loopback
+from proxy.config.installed import is_installed
 from proxy.config.survey import Survey
 from proxy.errors import Problem
 
@@ -33,14 +33,6 @@ def check_collector(survey: Survey) -> Iterator[Problem]:
     if url.scheme == "http" and not is_loopback(url.hostname or ""):
         message = "must start with https:// where `headers` are sent, unless it is this machine"
         yield Problem(("tracing", "endpoint"), message)
-
-
-def is_installed(module: str) -> bool:
-    """Tell whether a module is there, without running it."""
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
 
 
 CHECKS: Final = (check_exporter, check_collector)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+from proxy.core.formats.compressions import Compressor, decompress
 from proxy.core.formats.port import MAX_RECORD_BYTES, Format, Reading
-from proxy.core.formats.serializations import Compressor, Serializer, decompress, read_members
+from proxy.core.formats.serializations import Serializer, read_members
 
 USER_MEMBER: Final = "_auth_user_id"
 """Where `django.contrib.auth` keeps who signed in, as text."""

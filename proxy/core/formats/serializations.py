@@ -1,9 +1,10 @@
-"""How Python's frameworks write a session: JSON, MessagePack or pickle, compressed or not."""
+"""How Python's frameworks write a session: JSON, MessagePack or pickle.
+
+What never belongs here: what was compressed (`compressions`), and what a member means.
+"""
 
 from __future__ import annotations
 
-import lzma
-import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
@@ -15,12 +16,6 @@ from proxy.core.formats.refusal import BadSession
 from proxy.core.strict_json import MAX_VALUES, BadJson, loads_object
 
 Serializer = Literal["json", "msgpack", "pickle"]
-Compressor = Literal["none", "zlib", "gzip", "lzma"]
-
-_LZMA_MEMORY: Final = 64 * 1024 * 1024
-"""Bytes that a dictionary of LZMA may take; its own presets take 9 to 65 MiB."""
-_GZIP: Final = 31
-"""`wbits` for a header of gzip."""
 
 
 def read_members(raw: bytes, serializer: Serializer, *, max_bytes: int) -> dict[str, Any]:
@@ -34,30 +29,6 @@ def read_members(raw: bytes, serializer: Serializer, *, max_bytes: int) -> dict[
         if seems is None or seems == serializer:
             raise
         raise BadSession(f"{bad}; it looks like `serializer: {seems}`") from None
-
-
-def decompress(raw: bytes, compressor: Compressor, *, max_bytes: int) -> bytes:
-    """Return what was compressed. Raises `BadSession`, for more than `max_bytes` too.
-
-    django-redis leaves short values as they are: what has not the compressor's first bytes is one.
-    """
-    if compressor == "none" or not raw.startswith(_BEGINS[compressor]):
-        return raw
-    try:
-        if compressor == "lzma":
-            reader = lzma.LZMADecompressor(memlimit=_LZMA_MEMORY)
-            found, is_whole = reader.decompress(raw, max_bytes + 1), reader.eof
-        else:
-            inflater = zlib.decompressobj(zlib.MAX_WBITS if compressor == "zlib" else _GZIP)
-            found = inflater.decompress(raw, max_bytes + 1)
-            is_whole = inflater.eof
-    except (zlib.error, lzma.LZMAError, MemoryError):
-        raise BadSession(f"not what {compressor} has made") from None
-    if len(found) > max_bytes:
-        raise BadSession(f"more than {max_bytes} bytes when it is unpacked")
-    if not is_whole:
-        raise BadSession(f"cut off: not all that {compressor} has made")
-    return found
 
 
 def _read_json(raw: bytes, max_bytes: int) -> dict[str, Any]:
@@ -135,9 +106,4 @@ _READERS: Final[Mapping[Serializer, Callable[[bytes, int], dict[str, Any]]]] = {
     "json": _read_json,
     "msgpack": _read_msgpack,
     "pickle": _read_pickle,
-}
-_BEGINS: Final[Mapping[str, tuple[bytes, ...]]] = {
-    "zlib": (b"\x78",),
-    "gzip": (b"\x1f\x8b",),
-    "lzma": (b"\xfd7zXZ", b"\x5d\x00\x00"),
 }

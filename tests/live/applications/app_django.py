@@ -1,8 +1,12 @@
-"""A Django application with its sessions in its cache in Redis: /login, /logout, who the caller is."""
+"""A Django application with its sessions in its cache in Redis: /login, /logout, who the caller is.
+
+Its arguments: none for Django's own cache; else django-redis's serializer and compressor.
+"""
 
 from __future__ import annotations
 
 import os
+import sys
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import django
@@ -10,19 +14,25 @@ from django.conf import settings
 from django.http import HttpRequest, JsonResponse
 from django.urls import path
 
-CACHE = os.environ.get("CACHE", "django.core.cache.backends.redis.RedisCache")
-OPTIONS = (
-    {"OPTIONS": {"SERIALIZER": "django_redis.serializers.json.JSONSerializer"}}
-    if CACHE.startswith("django_redis")
-    else {}
-)
+SERIALIZERS = {"json": "json.JSONSerializer", "msgpack": "msgpack.MSGPackSerializer"}
+COMPRESSORS = {
+    "none": "identity.IdentityCompressor", "zlib": "zlib.ZlibCompressor", "gzip": "gzip.GzipCompressor",
+    "lzma": "lzma.LzmaCompressor", "zstd": "zstd.ZStdCompressor", "lz4": "lz4.Lz4Compressor",
+}  # fmt: skip
+CACHE: dict[str, object] = {"BACKEND": "django.core.cache.backends.redis.RedisCache"}
+if len(sys.argv) > 1:
+    serializer, compressor = sys.argv[1:]
+    options = {"COMPRESSOR": f"django_redis.compressors.{COMPRESSORS[compressor]}"}
+    if serializer in SERIALIZERS:
+        options["SERIALIZER"] = f"django_redis.serializers.{SERIALIZERS[serializer]}"
+    CACHE = {"BACKEND": "django_redis.cache.RedisCache", "OPTIONS": options}
 settings.configure(
     SECRET_KEY="a secret of the tests",
     ALLOWED_HOSTS=["*"],
     ROOT_URLCONF=__name__,
     MIDDLEWARE=["django.contrib.sessions.middleware.SessionMiddleware"],
     SESSION_ENGINE="django.contrib.sessions.backends.cache",
-    CACHES={"default": {"BACKEND": CACHE, "LOCATION": os.environ["REDIS_URL"], **OPTIONS}},
+    CACHES={"default": {**CACHE, "LOCATION": os.environ["REDIS_URL"]}},
 )
 django.setup()
 
@@ -35,6 +45,7 @@ def whoami(request: HttpRequest) -> JsonResponse:
 def login(request: HttpRequest) -> JsonResponse:
     request.session.cycle_key()
     request.session["_auth_user_id"] = "42"
+    request.session["seen"] = [f"page {number}" for number in range(40)]  # worth compressing
     return whoami(request)
 
 

@@ -91,9 +91,11 @@ def php_application(handler, length=26, bits=5):
     )
 
 
-def python_application(file, *needs, **how):
+def python_application(file, *needs, arguments=(), **how):
     return Application(
-        lambda _port: [sys.executable, str(HERE / file)], lambda: python_missing(*needs), **how
+        lambda _port: [sys.executable, str(HERE / file), *arguments],
+        lambda: python_missing(*needs),
+        **how,
     )
 
 

@@ -37,6 +37,21 @@ def node_application(name):
     return Application(lambda _port: command, lambda: None, None, None, "", "42")
 
 
+def django_redis(serializer, compressor, *needs):
+    """Return Django with django-redis, and how the gate reads its sessions."""
+    return (
+        lambda: python_application(
+            "app_django.py",
+            "django",
+            "django_redis",
+            *needs,
+            arguments=(serializer, compressor),
+            **HOW,
+        ),
+        f"format: django, serializer: {serializer}, compressor: {compressor}",
+    )
+
+
 HOW = {"key": None, "members": None, "path": "", "subject": "42"}
 BEHIND = {
     "express": (
@@ -48,6 +63,12 @@ BEHIND = {
         f'format: express, variant: fastify, secrets: ["newer", "{SECRET}"], identity: {{subject: user.id}}',
     ),
     "django": (lambda: python_application("app_django.py", "django", **HOW), "format: django"),
+    "django-redis": django_redis("pickle", "none"),
+    "django-redis, zlib": django_redis("json", "zlib"),
+    "django-redis, gzip": django_redis("msgpack", "gzip", "msgpack"),
+    "django-redis, lzma": django_redis("json", "lzma"),
+    "django-redis, zstd": django_redis("pickle", "zstd", "pyzstd"),
+    "django-redis, lz4": django_redis("json", "lz4", "lz4"),
     "flask": (
         lambda: python_application("app_flask.py", "flask", "flask_session", **HOW),
         f'format: flask, signer: true, secrets: "{SECRET}"',

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from proxy.config.foreign_formats import COMPRESSOR_MODULES
+
 HEAD = 'upstreams: {shop: {servers: ["http://a"]}}\nroutes: [{auth: none, upstream: shop}]\n'
 STORE = "store: 'redis://apps'"
 WHO = "identity: {subject: user_id}"
@@ -103,4 +105,18 @@ routes: [{{match: {{path: /}}, auth: app, upstream: app, require: {{mfa_within: 
     assert len(expected) == len(found)
     assert all(
         line.startswith(start) or start in line for start, line in zip(expected, found, strict=True)
+    )
+
+
+@pytest.mark.parametrize("compressor", ["zstd", "lz4"])
+def test_a_compressor_that_is_not_installed_is_missed_before_the_gate_starts(
+    reading, monkeypatch, compressor
+):
+    """Else the first session that is read would say so, by being refused."""
+    scheme = f"format: django, {STORE}, compressor: {compressor}"
+    assert messages(reading, scheme) == []
+    monkeypatch.setitem(COMPRESSOR_MODULES, compressor, ("a_module.that_is_not_there",))
+    (told,) = messages(reading, scheme)
+    assert told == (
+        f"schemes.a.compressor: `{compressor}` is not installed: pip install 'latchgate[compressors]'"
     )

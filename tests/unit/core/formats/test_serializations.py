@@ -1,18 +1,14 @@
 from __future__ import annotations
 
-import contextlib
-import gzip
 import json
-import lzma
 import pickle
-import tracemalloc
-import zlib
 
 import msgpack
 import pytest
 
 from proxy.core.formats.refusal import BadSession
-from proxy.core.formats.serializations import decompress, read_members
+from proxy.core.formats.serializations import read_members
+from tests.bounds import little_memory
 
 BOUND = 1 << 20
 VALUE = {"user": "zoë", "n": [1, None, True, 2.5], "deep": {"a": {"b": 7}}}
@@ -21,19 +17,6 @@ WRITTEN = {
     "msgpack": msgpack.packb(VALUE),
     "pickle": pickle.dumps(VALUE),
 }
-PACKED = {"zlib": zlib.compress, "gzip": gzip.compress, "lzma": lzma.compress}
-
-
-@contextlib.contextmanager
-def little_memory():
-    """Fail where more memory is taken than a few times the bound."""
-    tracemalloc.start()
-    try:
-        yield
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < 12 * BOUND  # LZMA alone has a dictionary of 8 MiB
 
 
 @pytest.mark.parametrize("serializer", WRITTEN)
@@ -49,32 +32,6 @@ def test_another_serializer_is_named(serializer, written):
     if written != serializer:
         with pytest.raises(BadSession, match=f"it looks like `serializer: {written}`"):
             read_members(WRITTEN[written], serializer, max_bytes=BOUND)
-
-
-@pytest.mark.parametrize("compressor", PACKED)
-def test_what_was_compressed_is_unpacked(compressor):
-    """Short values that were left as they are, too (django-redis)."""
-    raw = WRITTEN["json"]
-    assert raw == decompress(PACKED[compressor](raw), compressor, max_bytes=BOUND)
-    assert raw == decompress(raw, compressor, max_bytes=BOUND)
-    assert raw == decompress(raw, "none", max_bytes=BOUND)
-
-
-@pytest.mark.parametrize("compressor", PACKED)
-def test_s12_a_bomb_is_not_unpacked(compressor):
-    """S12: a gigabyte in a few bytes takes no more than the bound."""
-    bomb = PACKED[compressor](b"\0" * 50_000_000)
-    with little_memory(), pytest.raises(BadSession, match="when it is unpacked"):
-        decompress(bomb, compressor, max_bytes=BOUND)
-
-
-@pytest.mark.parametrize("compressor", PACKED)
-def test_what_is_cut_off_is_refused(compressor):
-    """The beginning of a session is no session."""
-    packed = PACKED[compressor](WRITTEN["json"])
-    for end in range(6, len(packed) - 8, 3):
-        with pytest.raises(BadSession):
-            decompress(packed[:end], compressor, max_bytes=BOUND)
 
 
 @pytest.mark.parametrize(
