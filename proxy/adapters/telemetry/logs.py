@@ -88,6 +88,7 @@ def start_telemetry(
     logging.captureWarnings(capture=True)
     logging.raiseExceptions = False  # a record that cannot be formatted must not print its values
     sys.excepthook = _log_crash
+    sys.unraisablehook = _log_unraisable
     access = AccessLog(writer.write, clock, process, is_json=is_json) if has_access else None
     return Telemetry(writer, access, handler)
 
@@ -184,3 +185,16 @@ def _log_crash(
 ) -> None:
     if not issubclass(kind, KeyboardInterrupt):
         logging.getLogger("latchgate").critical("crashed", exc_info=(kind, error, trace))
+
+
+def _log_unraisable(lost: sys.UnraisableHookArgs) -> None:
+    """Log what nobody can catch; else Python writes it to the descriptor of the log, in its own words.
+
+    The object that it happened to is not shown. A client that asks in its handshake for a name with
+    bytes that no name has (SNI) ends it, and that is not logged, as no handshake that fails is.
+    """
+    if isinstance(lost.exc_value, UnicodeDecodeError) and isinstance(lost.object, bytes):
+        return
+    error = lost.exc_value or lost.exc_type()
+    told = (type(error), error, lost.exc_traceback)
+    logging.getLogger("latchgate").error("an error that nobody could take", exc_info=told)

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import os
+import ssl
 import sys
 import warnings
 from collections.abc import Iterator
@@ -40,6 +41,7 @@ def make_log(tmp_path) -> Iterator:
     """Start logs that are taken out of the process again."""
     root = logging.getLogger()
     before = root.handlers[:], root.level, sys.excepthook, logging.raiseExceptions
+    unraisable = sys.unraisablehook
     levels = {name: logging.getLogger(name).level for name in OWN_LOGGERS}
     logs = []
 
@@ -53,6 +55,7 @@ def make_log(tmp_path) -> Iterator:
         os.close(log._fd)
     logging.captureWarnings(False)
     root.handlers[:], root.level, sys.excepthook, logging.raiseExceptions = before
+    sys.unraisablehook = unraisable
     for name, level in levels.items():
         logging.getLogger(name).setLevel(level)
 
@@ -178,6 +181,47 @@ def test_an_uncaught_exception_is_one_line(make_log):
     sys.excepthook(KeyboardInterrupt, KeyboardInterrupt(), None)
     (record,) = log.records()
     assert ("critical", "RuntimeError: Bearer [hidden]") == (record["level"], record["error"])
+
+
+class Failing:
+    """Cannot be thrown away without an error."""
+
+    def __del__(self):
+        raise ValueError("no\x1b[2J use")
+
+    def __repr__(self):
+        return "secret"
+
+
+def test_s15_an_error_that_nobody_can_catch_is_one_line(make_log, capfd):
+    """Python would write several to the same place, with the object that it happened to."""
+    log = make_log()
+    Failing()
+    (record,) = log.records()
+
+    assert ("error", "an error that nobody could take") == (record["level"], record["message"])
+    assert "ValueError: no\\x1b[2J use" == record["error"]
+    assert "secret" not in str(record)
+    assert "" == capfd.readouterr().err
+
+
+def test_s15_a_name_in_a_handshake_writes_nothing(make_log, capfd):
+    """SNI with bytes that no name has: such a client cannot fill the log, nor leave its lines behind."""
+    log = make_log()
+    hello, nothing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = ssl.create_default_context().wrap_bio(nothing, hello, server_hostname="aaaa.test")
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    forged, answer = ssl.MemoryBIO(), ssl.MemoryBIO()
+    forged.write(hello.read().replace(b"aaaa.test", b"\xff\n\xff\xff.test"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.sni_callback = lambda *_: None
+    server = context.wrap_bio(forged, answer, server_side=True)
+    with pytest.raises(ssl.SSLError):
+        server.do_handshake()
+
+    assert [] == log.lines()
+    assert "" == capfd.readouterr().err
 
 
 def test_warnings_are_log_lines(make_log):
