@@ -17,11 +17,15 @@ MASTERS = 3
 
 
 class ClusterSet:
-    """Six processes. Gates and replicas sign in as users of their own."""
+    """Six processes. Gates and replicas sign in as users of their own.
 
-    def __init__(self):
+    With `is_fronted` the nodes send clients to ports where nobody listens yet (`shown_port`).
+    """
+
+    def __init__(self, *, is_fronted=False):
         self.directory = Path(tempfile.mkdtemp(prefix="lgc-"))
-        ports = free_ports(2 * 2 * MASTERS)
+        ports = free_ports(3 * 2 * MASTERS)
+        ports, fronts = ports[: 2 * 2 * MASTERS], ports[2 * 2 * MASTERS :]
         lines = [
             "user default off",
             "user admin on >admin-pw ~* &* +@all",
@@ -40,6 +44,8 @@ class ClusterSet:
             Server(self.directory, port, [*lines, f"cluster-port {bus}"])
             for port, bus in zip(ports[::2], ports[1::2], strict=True)
         ]
+        for node, front in zip(self.nodes, fronts if is_fronted else [], strict=False):
+            node.show(front)
         self._buses = dict(zip(ports[::2], ports[1::2], strict=True))
 
     @property
@@ -49,7 +55,7 @@ class ClusterSet:
 
     @property
     def url(self):
-        hosts = ",".join(f"127.0.0.1:{one.port}" for one in self.nodes)
+        hosts = ",".join(f"127.0.0.1:{one.shown_port}" for one in self.nodes)
         return f"redis+cluster://gate:gate-pw@{hosts}"
 
     def start(self):
@@ -77,7 +83,10 @@ class ClusterSet:
 
     def master_of(self, key):
         """Return the node that has the slot of `key`, as most nodes see it."""
-        slot = slot_of(key.encode())
+        return self.master_of_slot(slot_of(key.encode()))
+
+    def master_of_slot(self, slot):
+        """Return the node that has `slot`, as most nodes see it."""
 
         def found():
             named = []
@@ -88,7 +97,7 @@ class ClusterSet:
             return best if named.count(best) > MASTERS else None
 
         port = until(found, "nobody has the slot")
-        return next(node for node in self.nodes if node.port == port)
+        return next(node for node in self.nodes if node.shown_port == port)
 
     def wait_for_failover(self, old):
         """Wait until those that are left agree on a master in place of `old`."""
@@ -135,7 +144,7 @@ class ClusterSet:
     def _is_whole(self, node, old):
         known = [words for words in lines(node) if "master" in words[2] and len(words) > 8]
         ports = {int(words[1].partition("@")[0].rpartition(":")[2]) for words in known}
-        return len(ports) == MASTERS and old.port not in ports
+        return len(ports) == MASTERS and old.shown_port not in ports
 
 
 def lines(node):

@@ -30,6 +30,8 @@ class Server:
 
     def __init__(self, directory, port, lines, *, is_sentinel=False):
         self.port = port
+        self.shown_port = port
+        """Which one it tells clients of; in a Cluster that may be another one."""
         self.is_sentinel = is_sentinel
         self._directory = directory / str(port)
         self._directory.mkdir()
@@ -37,6 +39,12 @@ class Server:
         common = ["bind 127.0.0.1", f"port {port}", f"dir {self._directory}", "daemonize no"]
         self._file.write_text("\n".join([*common, *lines, ""]))
         self._process = None
+
+    def show(self, port):
+        """Have a node of a Cluster tell clients of `port`; before it starts."""
+        self.shown_port = port
+        with self._file.open("a") as file:
+            file.write(f"cluster-announce-client-port {port}\n")
 
     def start(self):
         mode = ["--sentinel"] if self.is_sentinel else []
@@ -168,25 +176,31 @@ class SentinelSet:
         for sentinel in self.sentinels:
             until(lambda one=sentinel: self._knows_all(one), "the Sentinels do not meet")
 
-    def new_master(self):
-        """Wait until a majority of the Sentinels names another master; return it."""
+    def new_master(self, old=None):
+        """Wait until the Sentinels name another master than `old`, that of the start; return it."""
+        old = old or self.master
 
         def found():
             named = [self._named(one) for one in self.sentinels]
             best = max(set(named), key=named.count)
-            is_other = best not in (None, self.master.port)
+            is_other = best not in (None, old.port)
             return best if is_other and named.count(best) == 3 else None
 
         port = until(found, "no failover")
         return next(node for node in self.nodes if node.port == port)
 
-    def cut_off_master(self):
-        """Cut the master off from replicas and Sentinels; its gates still reach it."""
-        with self.master.client() as admin:
+    def cut_off_master(self, master=None):
+        """Cut the master, that of the start, off from replicas and Sentinels; its gates still reach it."""
+        with (master or self.master).client() as admin:
             for user in ("replica", "sentinel"):
                 admin.execute_command("ACL", "SETUSER", user, "off")
                 admin.execute_command("CLIENT", "KILL", "USER", user)
             admin.execute_command("CLIENT", "KILL", "TYPE", "replica")
+
+    def let_back(self, node):
+        """Let replicas and Sentinels reach again who was cut off from them."""
+        for user in ("replica", "sentinel"):
+            node.ask("ACL", "SETUSER", user, "on")
 
     def remove(self):
         for server in (*self.sentinels, *self.nodes):

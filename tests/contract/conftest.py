@@ -25,6 +25,7 @@ from proxy.adapters.store import Store, StoreAddress, open_store
 from proxy.adapters.store.embedded import EmbeddedStore
 from tests.conftest import Valkey
 
+Connect = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
 TIMEOUT_S = 1.5
 KINDS = ("embedded", "tcp", "tls", "unix")
 
@@ -169,6 +170,15 @@ def client(stack: contextlib.AsyncExitStack, address: StoreAddress) -> redis.Red
 
 async def relay(stack: contextlib.AsyncExitStack, valkey: Valkey, certificate: Path) -> int:
     """Listen with TLS on a free port and pass the bytes on to the Valkey's socket."""
+    return await relay_to(
+        stack, lambda: asyncio.open_unix_connection(valkey.socket_path), certificate
+    )
+
+
+async def relay_to(
+    stack: contextlib.AsyncExitStack, connect: Connect, certificate: Path, *, port: int = 0
+) -> int:
+    """Listen with TLS on `port`, or a free one, and pass the bytes on to what `connect` opens."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
     open_writers: set[asyncio.StreamWriter] = set()
@@ -182,14 +192,14 @@ async def relay(stack: contextlib.AsyncExitStack, valkey: Valkey, certificate: P
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            back_reader, back_writer = await asyncio.open_unix_connection(valkey.socket_path)
+            back_reader, back_writer = await connect()
         except OSError:
             writer.close()
             return
         open_writers.update((writer, back_writer))
         await asyncio.gather(copy(reader, back_writer), copy(back_reader, writer))
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    server = await asyncio.start_server(serve, "127.0.0.1", port, ssl=context)
 
     async def stop() -> None:
         server.close()
