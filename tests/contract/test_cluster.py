@@ -201,6 +201,33 @@ async def test_r2_a_key_that_was_not_there_is_asked_again_when_its_slot_has_move
     assert await rig.ask(key) == "2"
 
 
+async def test_r5_a_change_amid_the_detours_of_a_moving_slot_is_looked_up_again(
+    rig, store, servers
+):
+    """R5: ways that a look-up was sent do not count as changes of its keys."""
+    await tracking(rig)
+    there, missing = b"latchgate:{torn}:1", b"latchgate:{torn}:2"
+    await store.put(there.decode(), b"1")
+    slot = slot_of(there)
+    old = await asyncio.to_thread(servers.master_of, there.decode())
+    new = next(one for one in servers.masters if one is not old)
+    await asyncio.to_thread(servers.begin_move, slot, old, new)
+    await asyncio.to_thread(servers.move_keys, slot, old, new)
+    # Sent on by the old node, refused by the new one (one of its keys is at neither), sent on again.
+    source = rig.source
+    try:
+        flight = rig.store.ask(
+            [("MGET", there, missing)], lambda replies, _: replies[0], keys=(there, missing)
+        )
+        while not source._readings and not flight.done():  # noqa: ASYNC110 - each turn counts
+            await asyncio.sleep(0)
+        assert source._readings
+        source.invalidated([there])
+        assert await flight == [b"1", None]
+    finally:
+        await asyncio.to_thread(servers.end_move, slot, new)
+
+
 def spread(servers):
     """Return a name at each of the masters."""
     found = {}

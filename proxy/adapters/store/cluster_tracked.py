@@ -156,11 +156,13 @@ class ClusterTracked(TrackedStore):
             reading, flight.reading = flight.reading, None
             if not self.source.end(reading):
                 self.source.counters.lookups_voided += 1
-                self._again(flight, "changes faster than it can be read", REPEATS)
+                flight.voided += 1
+                self._again(flight, flight.voided <= REPEATS, "changes faster than it can be read")
                 return
         if flight.is_sent_on():
             self._look.set()
-            self._again(flight, "sends from one node to another", REDIRECTS)
+            flight.detours += 1
+            self._again(flight, flight.detours <= REDIRECTS, "sends from one node to another")
             return
         replies = flight.told()
         for reply in replies[: flight.required]:
@@ -173,12 +175,11 @@ class ClusterTracked(TrackedStore):
             if not flight.future.done():
                 refuse(flight.future, error)
 
-    def _again(self, flight: _Flight, why: str, most: int) -> None:
-        flight.attempts += 1
-        if flight.attempts > most:
-            self._give_up(flight, why)
-        else:
+    def _again(self, flight: _Flight, may_be: bool, why: str) -> None:  # noqa: FBT001 - of the two callers above
+        if may_be:
             self._dispatch(flight)
+        else:
+            self._give_up(flight, why)
 
     def _answered(self, flight: _Flight, turn: int, answer: asyncio.Future[Any]) -> None:
         """Pass the result on once every node's answer is known to be good."""
@@ -284,7 +285,7 @@ class ClusterTracked(TrackedStore):
 class _Flight:
     """A look-up on its way through the Cluster."""
 
-    __slots__ = ("attempts", "future", "keys", "missing", "parts", "reading", "redirects", "replies", "required", "result", "round", "sent_at", "take", "unanswered")  # fmt: skip
+    __slots__ = ("detours", "future", "keys", "missing", "parts", "reading", "redirects", "replies", "required", "result", "round", "sent_at", "take", "unanswered", "voided")  # fmt: skip
 
     def __init__(
         self,
@@ -302,7 +303,8 @@ class _Flight:
         self.required = required
         self.redirects: dict[int, tuple[Place, bool]] = {}
         """By part: where it is to be sent instead, and whether with ASKING."""
-        self.attempts = 0
+        self.detours = 0
+        self.voided = 0
         self.round = 0
         """Answers of an earlier one do not count."""
         self.replies: dict[int, Any] = {}
