@@ -177,7 +177,9 @@ async def ask(
             continue  # nobody is there, or a gate that was killed
         finally:
             sock.close()
-        if answer is None or answer["kind"] != question["kind"]:
+        if answer is None:
+            raise ControlError("the running gate has hung up: it ends, or is asked by too many")
+        if answer["kind"] != question["kind"]:
             raise ControlError("the running gate does not know this question")
         return answer
     return None

@@ -10,7 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from proxy.run.control import ControlError, ControlSocket, ask, directories, served_file
+from proxy.run.control import (
+    MAX_CONNECTIONS,
+    ControlError,
+    ControlSocket,
+    ask,
+    directories,
+    served_file,
+)
 
 
 @pytest.fixture
@@ -58,6 +65,19 @@ async def test_nothing_is_left_behind(runtime):
 
     assert [] == list(runtime.iterdir())
     assert await asked(Path("/etc/gate.yaml")) is None
+
+
+async def test_a_gate_that_hangs_up_is_not_called_one_of_another_version(runtime):
+    """More connections than it takes are closed; whoever asks then is told so."""
+    control = ControlSocket(Path("/etc/gate.yaml"), answers("one"))
+    path = await control.open()
+    others = [await asyncio.open_unix_connection(str(path)) for _ in range(MAX_CONNECTIONS)]
+    with pytest.raises(ControlError, match="hung up"):
+        await asked(Path("/etc/gate.yaml"))
+    for _, writer in others:
+        writer.close()
+        await writer.wait_closed()
+    await control.close()
 
 
 async def test_the_newest_gate_of_a_file_owns_the_socket(runtime):
