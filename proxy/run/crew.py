@@ -93,6 +93,11 @@ class Crew:
         return sum(place.state is State.READY for place in self._places)
 
     @property
+    def is_starting(self) -> bool:
+        """True when a worker's process is there and does not serve yet."""
+        return any(place.state is State.STARTING for place in self._places)
+
+    @property
     def is_over(self) -> bool:
         """True when the gate is draining and the last worker has ended."""
         return self.is_draining and all(place.state is State.ENDED for place in self._places)

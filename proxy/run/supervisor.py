@@ -81,6 +81,8 @@ class Supervisor:
         self._led: Listeners
         self._beside = beside
         self._ready = asyncio.Event()
+        self._has_begun = False
+        """True once what the workers share is there, and they are being started."""
         self._changed = asyncio.Event()
         """Set when a worker's state has changed."""
         self._stop = asyncio.Event()
@@ -108,6 +110,8 @@ class Supervisor:
                     spawn(self._tend(number), name=f"worker {number}")
                     for number in range(self._crew.size)
                 ]
+                self._has_begun = True
+                self._changed.set()
                 watching = spawn(self._reloads.watch(), name="files of the configuration")
                 try:
                     await self._accompany(stack)
@@ -292,10 +296,10 @@ class Supervisor:
         ]
 
     async def steady(self) -> bool:
-        """Wait until no worker is starting; False where that takes too long, or the gate ends."""
+        """Wait until nothing is starting; False where that takes too long, or the gate ends."""
         try:
             async with asyncio.timeout(STEADY_S):
-                while any(self._crew.state_of(n) is State.STARTING for n in range(self._crew.size)):
+                while not self._has_begun or self._crew.is_starting:
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
