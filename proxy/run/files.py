@@ -16,20 +16,26 @@ from pydantic import BaseModel
 from proxy.config.loader import LoadedConfig
 
 LOOK_EVERY_S: Final = 1.0
+AGAIN_S: Final = 5.0
+"""How long what could not be taken is left alone."""
 
 Signature = tuple[int, int, int, int] | None
 Seen = dict[Path, Signature]
-Changed = Callable[[frozenset[Path]], Awaitable[None]]
-"""Told which files have changed, once they have been the same for two looks."""
+UNREAD: Final[Signature] = (0, 0, 0, 0)
+"""Of a file that is to be read again, whatever is there."""
+Changed = Callable[[frozenset[Path]], Awaitable[bool]]
+"""Told which files have changed, once they have been the same for two looks; False: tell it again."""
 
 
-def watched_files(loaded: LoadedConfig) -> frozenset[Path]:
-    """Return the files whose change is a reload; people are looked after by themselves."""
+def watched_files(loaded: LoadedConfig, own: Path | None) -> frozenset[Path]:
+    """Return the files whose change is a reload; people are looked after by themselves.
+
+    `own`: where the configuration stands, also while it is away for a moment.
+    """
     config = loaded.config
-    files = {path for path in _paths(config) if path.is_file()}
+    files = {path for path in _paths(config) if is_file(path)}
     if config.login is not None and config.login.users is not None:
         files.discard(config.login.users.file)
-    own = own_file(loaded)
     if config.reload.watch and own is not None:
         files.add(own)
     return frozenset(files)
@@ -38,7 +44,15 @@ def watched_files(loaded: LoadedConfig) -> frozenset[Path]:
 def own_file(loaded: LoadedConfig) -> Path | None:
     """Return where the configuration stands; `None` where it was not read from a file."""
     path = Path(loaded.file)
-    return path if loaded.file != "-" and path.is_file() else None
+    return path if loaded.file != "-" and is_file(path) else None
+
+
+def is_file(path: Path) -> bool:
+    """Tell whether a file is there; not where nobody may look."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _paths(value: object) -> Iterator[Path]:
@@ -60,7 +74,9 @@ class FileWatch:
     """Notices changes of files since they were read."""
 
     def __init__(self, loaded: LoadedConfig) -> None:
-        self._files = watched_files(loaded)
+        self.own = own_file(loaded)
+        """Where the configuration stands; `None` where it was not read from a file."""
+        self._files = watched_files(loaded, self.own)
         self._known = look(self._files)
 
     def look(self) -> Seen:
@@ -69,11 +85,10 @@ class FileWatch:
 
     def read(self, loaded: LoadedConfig, before: Seen) -> None:
         """Note that a configuration was read, after a look that gave `before`."""
-        self._files = watched_files(loaded)
+        self._files = watched_files(loaded, self.own)
         known = look(self._files)
-        own = own_file(loaded)
-        if own in known and own.read_bytes() != loaded.text:
-            known[own] = None  # it has changed since
+        if self.own in known and _text(self.own) != loaded.text:
+            known[self.own] = UNREAD  # it has changed since
         self._known = known | {path: seen for path, seen in before.items() if path in known}
 
     async def run(self, changed: Changed) -> None:
@@ -88,13 +103,22 @@ class FileWatch:
             if now == before and now != self._known:
                 news = frozenset(path for path in now if now[path] != self._known.get(path))
                 self._known = now
-                await changed(news)
+                if not await changed(news):
+                    self._known = now | dict.fromkeys(news, UNREAD)
+                    await asyncio.sleep(AGAIN_S)
             before = now
 
 
 def look(files: frozenset[Path]) -> Seen:
     """Return how files are now."""
     return {path: _signature(path) for path in files}
+
+
+def _text(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
 
 
 def _signature(path: Path) -> Signature:

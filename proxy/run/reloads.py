@@ -9,7 +9,7 @@ from pathlib import Path
 from proxy.adapters.tasks import spawn
 from proxy.config.loader import LoadedConfig
 from proxy.run.channel import Message
-from proxy.run.files import FileWatch, own_file
+from proxy.run.files import FileWatch, is_file
 from proxy.run.loading import load, reload_text
 from proxy.run.metrics import Metrics
 from proxy.run.reloading import Gate, Outcome, Reloader
@@ -32,6 +32,8 @@ class Reloads:
         self.left = self._reloader.left
         self._told = told_of(gate.loaded)
         self._files = FileWatch(gate.loaded)
+        self._hangups = 0
+        """Signals since the last reload for one was begun while none was under way."""
 
     async def answer(self, question: Message) -> Message | None:
         """Answer a command over the control socket."""
@@ -43,26 +45,39 @@ class Reloads:
         return None
 
     def on_hangup(self) -> None:
-        """Reload for SIGHUP."""
-        spawn(self._from_file(None), name="reload")
+        """Reload for SIGHUP: once more for all that come while one is under way."""
+        self._hangups += 1
+        if self._hangups == 1:
+            spawn(self._answer_hangups(), name="reload")
+
+    async def _answer_hangups(self) -> None:
+        answered = 0
+        while answered < self._hangups:
+            answered = self._hangups
+            await self._from_file(None)
+        self._hangups = 0
 
     async def watch(self) -> None:
         """Reload when files change that the configuration names."""
         await self._files.run(self._on_files)
 
-    async def _on_files(self, files: frozenset[Path]) -> None:
+    async def _on_files(self, files: frozenset[Path]) -> bool:
+        """Reload; False where it is to be tried again, as nothing was wrong with the files."""
         names = ", ".join(sorted(str(path) for path in files))
         _log.info("changed: %s", names)
+        if self._files.own in files:
+            outcome = await self._from_file(None)
+            if outcome.result == "done" or files == {self._files.own}:
+                return outcome.result != "failed"
+        # A certificate is renewed also where the configuration that came with it is not taken.
         loaded = self._gate.loaded
-        if own_file(loaded) in files:
-            await self._from_file(None)
-        else:
-            await self._run(lambda: reload_text(loaded), None)
+        outcome = await self._run(lambda: reload_text(loaded), None)
+        return outcome.result != "failed"
 
     async def _from_file(self, confirmed: str | None) -> Outcome:
-        name = self._gate.loaded.file
-        path = own_file(self._gate.loaded)
-        if path is None:
+        path = self._files.own
+        if path is None or not is_file(path):
+            name = self._gate.loaded.file
             outcome = Outcome("refused", [f"{name}: there is no file to be read again"])
             self._say(outcome)
             return outcome

@@ -36,9 +36,10 @@ def loaded(tmp_path):
 
 def test_keys_are_always_looked_at_and_the_file_where_it_is_wanted(loaded, tmp_path):
     """`watch` is about the configuration itself."""
-    assert {path.name for path in watched_files(loaded())} == {"key.json"}
+    own = tmp_path / "gate.yaml"
+    assert {path.name for path in watched_files(loaded(), own)} == {"key.json"}
     both = loaded(watch="true")
-    assert {path.name for path in watched_files(both)} == {"key.json", "gate.yaml"}
+    assert {path.name for path in watched_files(both, own)} == {"key.json", "gate.yaml"}
     assert own_file(both) == tmp_path / "gate.yaml"
 
 
@@ -46,12 +47,15 @@ def test_keys_are_always_looked_at_and_the_file_where_it_is_wanted(loaded, tmp_p
 async def watched(loaded, monkeypatch):
     """Look often, and give the changes that were noticed."""
     monkeypatch.setattr(files, "LOOK_EVERY_S", 0.01)
-    news = asyncio.Queue()
+    monkeypatch.setattr(files, "AGAIN_S", 0.01)
+    news, refusals = asyncio.Queue(), []
+    news.refusals = refusals
     made = loaded(watch="true")
     watch = FileWatch(made)
 
     async def changed(paths):
         news.put_nowait({path.name for path in paths})
+        return not refusals or refusals.pop()
 
     task = spawn(watch.run(changed), name="test")
     yield watch, made, news
@@ -81,3 +85,27 @@ async def test_a_change_between_two_readings_is_not_missed(watched, tmp_path):
     watch.read(made, seen)
     async with asyncio.timeout(5):
         assert "gate.yaml" in await news.get()
+
+
+async def test_what_could_not_be_taken_is_told_again(watched, tmp_path):
+    """Until it is: a certificate that was renewed while a worker started would stay away else."""
+    _, _, news = watched
+    news.refusals.extend([False, False])
+    (tmp_path / "key.json").write_text(KEY + "\n")
+    async with asyncio.timeout(5):
+        assert [await news.get() for _ in range(3)] == [{"key.json"}] * 3
+    await asyncio.sleep(0.1)
+    assert news.empty()
+
+
+async def test_a_file_that_was_away_while_another_one_was_read_is_still_looked_at(
+    watched, tmp_path
+):
+    """Who writes a file anew may take the old one away first."""
+    watch, made, news = watched
+    text = (tmp_path / "gate.yaml").read_bytes()
+    (tmp_path / "gate.yaml").unlink()
+    watch.read(made, watch.look())
+    (tmp_path / "gate.yaml").write_bytes(text + b"# later\n")
+    async with asyncio.timeout(5):
+        assert await news.get() == {"gate.yaml"}
