@@ -30,6 +30,7 @@ COMMIT_S: Final = 10.0
 """How long a worker may take to say that it serves it; one that does not is replaced."""
 STEADY_S: Final = 20.0
 """How long workers that are starting are waited for."""
+NO_ANSWER: Final = "no answer in time"
 
 Result = Literal["done", "unconfirmed", "refused", "failed"]
 """`refused`: the configuration is not acceptable; `unconfirmed`: it opens something, and nobody has said that it may;
@@ -143,7 +144,8 @@ class Reloader:
         reasons = await self._prepare(loaded, backing)
         if reasons:
             await gate.discard(backing)
-            return Outcome("refused", reasons, effects)
+            is_late = any(NO_ANSWER in reason for reason in reasons)  # and nothing wrong with it
+            return Outcome("failed" if is_late else "refused", reasons, effects)
         await self._commit()
         await gate.adopt(loaded, backing)
         return Outcome("done", [str(warning) for warning in loaded.warnings], effects)
@@ -182,7 +184,7 @@ class Reloader:
             await asyncio.wait(asked.values(), timeout=within_s)
         self._waiting = {}
         return {
-            process: future.result() if future.done() else "no answer in time"
+            process: future.result() if future.done() else NO_ANSWER
             for process, future in asked.items()
         }
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import socket
 import ssl
 import time
 from datetime import UTC, datetime, timedelta
@@ -206,6 +208,76 @@ async def test_a_signal_and_a_changed_file_are_reloads(serve, text, directory):
     assert (await gate.get("/more/x"))[0] == 404
     gate.send(signal.SIGTERM)
     assert await gate.exit() == 0
+
+
+async def test_many_signals_are_few_reloads(serve, text, directory):
+    """Those that come while one is under way are answered together, and nobody waits for each."""
+    gate = await serve(text(workers=1))
+    await gate.ready()
+    for number in range(60):
+        (directory / "latchgate.yaml").write_text(text(f"more{number}", workers=1))
+        gate.send(signal.SIGHUP)
+        await asyncio.sleep(0.005)  # a signal that is not delivered yet is one with the next
+    assert (await reloaded(directory))["result"] == "done"  # behind all of them
+    assert (await gate.get("/more59/x"))[0] == 200
+    done = [message for message in gate.messages() if message.startswith("reloaded: ")]
+    assert len(done) < 30
+
+
+async def test_a_reload_during_the_start_waits_for_it(serve, text, directory):
+    """Nothing is started a second time beside what is starting: a store, or keys that are slow to come."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        keys = f"issuer: '{url}', audience: a, keys: {{jwks_url: '{url}/k'}}"
+        more = (
+            f"store: {{url: 'embedded:{directory}/store'}}\n"
+            f"schemes: {{slow: {{type: jwt, {keys}}}}}"
+        )
+        slow = text(workers=1, more=more).replace("auth: none", "auth: slow")
+        gate = await serve(slow)
+
+        async def has_socket():
+            return list(directory.rglob("latchgate/*.sock"))
+
+        await eventually(has_socket)
+        opening = text("more", workers=1, more=more).replace("auth: none", "auth: slow", 1)
+        assert (await reloaded(directory, opening))["result"] == "done"
+        await gate.ready()
+        assert (await gate.get("/more/x"))[0] == 200
+
+
+async def test_a_worker_that_does_not_answer_is_no_fault_of_the_file(serve, text, directory):
+    """Nothing is changed, another attempt may do it, and no file that is good is called bad."""
+    gate = await serve(text())
+    await gate.ready()
+    stopped = gate.workers()[0]
+    os.kill(stopped, signal.SIGSTOP)
+    try:
+        answer = await reloaded(directory, text("more"))
+    finally:
+        os.kill(stopped, signal.SIGCONT)
+    assert answer["result"] == "failed"
+    assert "no answer in time" in answer["reasons"][0]
+    assert {(await gate.get("/more/x"))[0] for _ in range(10)} == {404}
+    assert (await reloaded(directory))["result"] == "done"
+    assert {(await gate.get("/more/x"))[0] for _ in range(10)} == {200}
+
+
+async def test_a_certificate_is_renewed_beside_a_configuration_that_is_not_taken(
+    serve, text, directory
+):
+    """Both may come at once, from one mount: what is wrong with one keeps the other from nothing."""
+    make_pair(directory, 1)
+    tls = f"tls: {{cert: {directory}/cert.pem, key: {directory}/key.pem}}"
+    watched = text(workers=1, more="reload: {watch: true}").replace(
+        "workers: 1", f"workers: 1, {tls}"
+    )
+    gate = await serve(watched)
+    await gate.ready()
+    (directory / "latchgate.yaml").write_text("routes: [")
+    make_pair(directory, 2)
+    await gate.said("reloaded: changes nothing")
+    assert serial_at(gate.port) == 2
 
 
 async def test_a_worker_that_is_replaced_starts_with_what_is_served(serve, text, directory):
