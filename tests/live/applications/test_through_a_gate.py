@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import shutil
+import subprocess
 import time
 
 import aiohttp
@@ -22,6 +23,7 @@ from tests.live.applications.test_readers import (
     HERE,
     SECRET,
     Application,
+    php_missing,
     python_application,
     running,
 )
@@ -52,6 +54,42 @@ def django_redis(serializer, compressor, *needs):
     )
 
 
+def laravel(*environment):
+    """Return an application of Laravel's own parts."""
+
+    def missing():
+        code = "exit(stream_resolve_include_path('Illuminate/Session/autoload.php') ? 0 : 1);"
+        if (reason := php_missing()) is not None:
+            return reason
+        is_there = not subprocess.run(["php", "-r", code], check=False).returncode
+        return None if is_there else "Laravel's parts are not installed: .ci/run installs them"
+
+    command = ["env", *environment, "php", "-S", "127.0.0.1:0", str(HERE / "app_laravel.php")]
+    return Application(lambda _port: command, missing, None, None, "", "42")
+
+
+def ruby(kind, *libraries):
+    """Return an application on Rack, or on Rails."""
+
+    def missing():
+        if shutil.which("ruby") is None:
+            return "ruby is not installed: .ci/run installs it"
+        wanted = [part for library in libraries for part in ("-r", library)]
+        found = subprocess.run(["ruby", *wanted, "-e", ""], capture_output=True, check=False)
+        return (
+            f"ruby has not all of {', '.join(libraries)}: .ci/run installs them"
+            if found.returncode
+            else None
+        )
+
+    command = ["ruby", str(HERE / "app_ruby.rb"), kind]
+    return Application(lambda _port: command, missing, None, None, "", "42")
+
+
+LARAVEL = (
+    'format: laravel, cookie: laravel_session, prefix: "laravel_database_laravel_cache:", '
+    f'secrets: ["{"x" * 32}", "{SECRET[:32]}"]'
+)
 HOW = {"key": None, "members": None, "path": "", "subject": "42"}
 BEHIND = {
     "express": (
@@ -76,6 +114,18 @@ BEHIND = {
     "php": (
         lambda: APPLICATIONS["php"],
         "format: php, id_length: 26, id_bits: 5, identity: {subject: user.id}",
+    ),
+    "laravel": (laravel, LARAVEL),
+    "laravel, encrypted": (lambda: laravel("SESSION_ENCRYPT=1"), f"{LARAVEL}, encrypted: true"),
+    "rack": (
+        lambda: ruby("rack", "webrick", "redis-rack"),
+        'format: rails, cookie: rack.session, prefix: "rack:session:", id_length: 64, identity: {subject: user_id}',
+    ),
+    "rails": (
+        lambda: ruby(
+            "rails", "webrick", "active_support/all", "action_dispatch", "redis-actionpack"
+        ),
+        'format: rails, cookie: _shop_session, prefix: "session:", identity: {subject: user_id}',
     ),
     "aiohttp-session": (
         lambda: APPLICATIONS["aiohttp-session"],
