@@ -40,7 +40,7 @@ def health(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> None
     elif is_ready:
         report.say("ready")
     if not is_ready:
-        report.fail("not ready")
+        report.fail("not ready; the log of the gate says why")
 
 
 def listener(config: str) -> HealthConfig | None:

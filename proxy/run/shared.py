@@ -135,6 +135,11 @@ class Shared:
         """Return what a worker is told of the revocations (see `Boot`)."""
         return self.backing.revocations()
 
+    async def say_what_is_missing(self) -> None:
+        """Say which stores and keys the gate has to do without, where it is asked for that at all."""
+        if self.backing.readiness is not None:
+            await self.backing.readiness.say_what_is_missing()
+
     async def _start_health(self) -> None:
         if self._health is None:
             return

@@ -113,11 +113,13 @@ class Supervisor:
                 self._has_begun = True
                 self._changed.set()
                 watching = spawn(self._reloads.watch(), name="files of the configuration")
+                looking = spawn(self._look_first(), name="a first look")
                 try:
                     await self._accompany(stack)
                     await self._stop.wait()
                 finally:
                     watching.cancel()
+                    looking.cancel()
                     await self._drain(tending)
         if self._has_given_up:
             return 1
@@ -181,6 +183,11 @@ class Supervisor:
             event.cancel()
         if not self._stop.is_set():
             await stack.enter_async_context(self._beside(self._listeners.addresses))
+
+    async def _look_first(self) -> None:
+        """Say what is missing once the workers serve: they start while a store is away."""
+        await self._ready.wait()
+        await self._shared.say_what_is_missing()
 
     def _on_signal(self, number: int) -> None:
         name = signal.Signals(number).name

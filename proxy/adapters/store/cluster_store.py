@@ -133,7 +133,7 @@ class ClusterStore(RedisStore):
         reply = await self._at(place, ("INFO",))
         if isinstance(reply, ReplyError):
             if reply.kind != "NOPERM":
-                raise Refused(self.address, reply.kind)
+                raise Refused(self.address, reply)
             reply = b""
         return self.info_of(reply)
 
@@ -146,7 +146,7 @@ class ClusterStore(RedisStore):
 
     def _good(self, reply: Any) -> Any:
         if isinstance(reply, ReplyError):
-            raise Refused(self.address, reply.kind)
+            raise Refused(self.address, reply)
         return reply
 
     async def _ask(self, command: Command, *, attempts: int, is_waited: bool = False) -> Any:

@@ -167,7 +167,7 @@ class ClusterTracked(TrackedStore):
         replies = flight.told()
         for reply in replies[: flight.required]:
             if isinstance(reply, ReplyError):
-                self._give_up(flight, f"refused: {reply.kind}")
+                self._give_up(flight, reply.told)
                 return
         try:
             flight.result = flight.take(replies, flight.sent_at)

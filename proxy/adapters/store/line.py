@@ -81,9 +81,12 @@ class Line:
         except TimeoutError:
             if link is not None and link.last_data_at < sent_at:
                 link.abort("no reply in time")  # it may be dead without a word
-            raise StoreUnavailable(f"{self.address} did not answer in time") from None
+            hint = (
+                " (does it speak TLS there?)" if self._context is not None and link is None else ""
+            )
+            raise StoreUnavailable(f"{self.address} did not answer in time{hint}") from None
         except ReplyError as error:
-            raise Refused(self.address, error.kind) from None
+            raise Refused(self.address, error) from None
         except LinkLost as error:
             raise StoreUnavailable(f"{self.address} cannot be reached: {error}") from None
 
@@ -169,9 +172,9 @@ class Line:
 class Refused(StoreUnavailable):
     """The server answered with an error: out of memory, a replica, no permission."""
 
-    def __init__(self, address: StoreAddress, kind: str) -> None:
-        super().__init__(f"{address} refused: {kind}")
-        self.kind = kind
+    def __init__(self, address: StoreAddress, error: ReplyError) -> None:
+        super().__init__(f"{address} {error.told}")
+        self.kind = error.kind
 
 
 async def settled(link: Link, commands: Sequence[Sequence[Argument]]) -> list[Any]:

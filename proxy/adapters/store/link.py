@@ -27,6 +27,16 @@ MORE: Final = object()
 """What the reader says while a reply is not complete."""
 
 
+_CAUSES: Final = {
+    ("NOAUTH", ""): "it wants a password, which its URL does not name",
+    ("WRONGPASS", ""): "the user or the password in its URL is not right",
+    ("NOPERM", ""): "its user lacks a right: `latchgate check --connect` says which",
+    ("ERR", "AUTH"): "its URL names a password, and the server wants none",
+    ("ERR", "SELECT"): "the server has no database of the number in its URL",
+}
+"""By kind of error and command: what usually is behind it."""
+
+
 class LinkLost(ConnectionError):
     """The connection could not be made, or ended before the reply. The text names no secret."""
 
@@ -34,11 +44,25 @@ class LinkLost(ConnectionError):
 class ReplyError(Exception):
     """The server's answer is an error; its text may quote keys and arguments."""
 
+    def __init__(self, text: str, command: str = "") -> None:
+        """`command`: of the greeting, the one that it answers."""
+        super().__init__(text, command)
+        self.command = command
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
     @property
     def kind(self) -> str:
         """The first word, which is all that may be told: OOM, NOAUTH, READONLY, ERR."""
         word = str(self).partition(" ")[0]
         return word if word.isascii() and word.isalnum() and word.isupper() else "ERR"
+
+    @property
+    def told(self) -> str:
+        """What an operator is told: the kind and, where there is one usual cause, that."""
+        cause = _CAUSES.get((self.kind, self.command)) or _CAUSES.get((self.kind, ""))
+        return f"refused: {self.kind}" if cause is None else f"refused: {self.kind} ({cause})"
 
 
 class Link(asyncio.Protocol):
@@ -105,7 +129,7 @@ class Link(asyncio.Protocol):
                     continue
                 answer(future, reply)
         except hiredis.HiredisError:
-            self.abort("a reply that is not RESP")
+            self.abort("a reply that is not RESP: no Redis or Valkey, or one that wants TLS")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell everybody who waits."""
@@ -153,8 +177,8 @@ async def open_link(
         await link.close()
         raise
     try:
-        replies = [link.send(*command) for command in _greeting(address)]
-        await _settled(replies)
+        greeting = _greeting(address)
+        await _settled(greeting, [link.send(*command) for command in greeting])
     except BaseException:
         link.abort("greeting failed")
         raise
@@ -252,9 +276,14 @@ def refuse(future: asyncio.Future[Any], error: Exception) -> None:
     future.exception()  # seen: whoever waits may be cancelled before it hears of this
 
 
-async def _settled(replies: Sequence[asyncio.Future[Any]]) -> None:
+async def _settled(
+    commands: Sequence[tuple[Argument, ...]], replies: Sequence[asyncio.Future[Any]]
+) -> None:
     """Wait for every reply, then raise the first error: none is left without a reader."""
-    for result in await asyncio.gather(*replies, return_exceptions=True):
+    results = await asyncio.gather(*replies, return_exceptions=True)
+    for command, result in zip(commands, results, strict=True):
+        if isinstance(result, ReplyError):
+            raise ReplyError(str(result), str(command[0]))
         if isinstance(result, BaseException):
             raise result
 

@@ -112,7 +112,7 @@ class RedisStore:
         for number, reply in enumerate(replies):
             if isinstance(reply, ReplyError):
                 if reply.kind != "NOSCRIPT":
-                    raise Refused(self.address, reply.kind)
+                    raise Refused(self.address, reply)
                 replies[number] = await self.run(script, *calls[number])
         return replies
 
@@ -164,7 +164,7 @@ class RedisStore:
             return await self._send(command, attempts=1)
         (reply,) = await self._durable.ask([command])
         if isinstance(reply, ReplyError):
-            raise Refused(self.address, reply.kind)
+            raise Refused(self.address, reply)
         return reply
 
     async def _send(self, command: Sequence[Argument], *, attempts: int) -> Any:

@@ -212,7 +212,7 @@ class TrackedStore:
             return
         for reply in replies if question.required == len(replies) else replies[: question.required]:
             if type(reply) is ReplyError:
-                self._refuse(question, f"refused: {reply.kind}")
+                self._refuse(question, reply.told)
                 return
         try:
             result = question.take(replies, question.sent_at)
@@ -437,7 +437,7 @@ class TrackedStore:
 
     def _fall_silent(self, error: LinkLost | ReplyError | TimeoutError) -> None:
         if isinstance(error, ReplyError):
-            why = f"refused: {error.kind}"
+            why = error.told
         else:
             why = f"cannot be reached: {error if isinstance(error, LinkLost) else 'no connection in time'}"
         self._failure = why

@@ -12,6 +12,7 @@ class FakeStore:
 
     def __init__(self) -> None:
         self.is_up = True
+        self.why = "cannot be reached: no route"
         self.asked = 0
 
     async def fetch(self, keys: Sequence[str]) -> list[bytes | None]:
@@ -19,7 +20,7 @@ class FakeStore:
         assert list(keys) == ["latchgate:ready"]  # a user with rights below the prefix may read it
         self.asked += 1
         if not self.is_up:
-            raise StoreUnavailable("no answer")
+            raise StoreUnavailable(f"redis://store:6379 {self.why}")
         return [None for _ in keys]
 
 
@@ -86,6 +87,32 @@ async def test_changes_are_said_once(caplog):
     await gate.look()
     assert [
         "ready",
-        "not ready: no keys for scheme api; the store redis://store:6379/0 does not answer",
+        "not ready: no keys for scheme api; the store redis://store:6379/0: cannot be reached: no route",
+        "ready",
+    ] == caplog.messages
+
+
+async def test_an_outage_is_said_once_whatever_its_reasons(caplog):
+    """A store that is refused, then silent, then refused again is one outage in the log."""
+    gate = Gate()
+    gate.store.is_up = False
+    for why in ("refused: LOADING", "did not answer in time", "refused: LOADING"):
+        gate.store.why = why
+        await gate.look()
+    assert ["not ready: the store redis://store:6379/0: refused: LOADING"] == caplog.messages
+
+
+async def test_the_first_look_says_only_what_is_missing(caplog):
+    """A start with all that it needs is no news; without, it is said, and so is the end of that."""
+    caplog.set_level(logging.INFO, "latchgate.health")
+    await Gate().readiness.say_what_is_missing()
+    assert [] == caplog.messages
+    gate = Gate()
+    gate.store.is_up = False
+    await gate.readiness.say_what_is_missing()
+    gate.store.is_up = True
+    await gate.look()
+    assert [
+        "not ready: the store redis://store:6379/0: cannot be reached: no route",
         "ready",
     ] == caplog.messages

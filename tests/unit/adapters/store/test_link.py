@@ -155,6 +155,23 @@ async def test_who_is_not_let_in_has_no_connection(scripted):
     assert "WRONGPASS" == caught.value.kind
 
 
+@pytest.mark.parametrize(
+    ("replies", "told"),
+    [
+        (b"-WRONGPASS no\r\n+OK\r\n", "refused: WRONGPASS (the user or the password in its URL is not right)"),
+        (b"-ERR no\r\n+OK\r\n", "refused: ERR (its URL names a password, and the server wants none)"),
+        (b"+OK\r\n-ERR no\r\n", "refused: ERR (the server has no database of the number in its URL)"),
+        (b"+OK\r\n-LOADING no\r\n", "refused: LOADING"),
+    ],
+)  # fmt: skip
+async def test_an_operator_is_told_what_a_refused_greeting_means(scripted, replies, told):
+    """The server's own text may quote keys and passwords: its first word is told, and the usual cause of that."""
+    server = await scripted(replies)
+    with pytest.raises(ReplyError) as caught:
+        await open_link(replace(server.address, password="pw", database=3), None, Link)
+    assert told == caught.value.told
+
+
 async def test_nothing_listens(tmp_path):
     """Why there is no connection is told without the address."""
     with pytest.raises(LinkLost, match="No such file or directory"):
