@@ -124,10 +124,15 @@ class Limiter:
 
 
 def by_subject(decision: Forward, view: RequestView) -> str:
-    """Return who asks, as far as that is known; else from where."""
+    """Return who asks, as far as that is known; else from where.
+
+    One name of two origins is two people, unless the route says that its schemes share names (K6).
+    """
     identity = decision.identity
     if identity is None:
         return by_address(decision, view)
+    if decision.route.has_same_subjects:
+        return f"name {identity.subject}"
     return f"subject {identity.origin} {identity.subject}"
 
 

@@ -28,13 +28,16 @@ class Asked:
     subject: str | None = None
     response_headers: tuple = ()
     request_id: str = "r"
-    route: object = None
+    origin: str = "i"
+    has_same_subjects: bool = False
+    route: object = field(init=False)
     client: object = field(init=False)
     identity: object = field(init=False)
 
     def __post_init__(self):
+        self.route = SimpleNamespace(has_same_subjects=self.has_same_subjects)
         self.client = SimpleNamespace(address=self.address)
-        self.identity = self.subject and SimpleNamespace(origin="i", subject=self.subject)
+        self.identity = self.subject and SimpleNamespace(origin=self.origin, subject=self.subject)
 
 
 @pytest.fixture
@@ -103,6 +106,16 @@ async def test_a_refusal_tells_nobody_else_anything():
 def test_who_counts_as_one(key_of, one, other, is_same):
     """A person, a network or a header's value; who has none counts by address."""
     assert is_same == (key_of(one, VIEW) == key_of(other, VIEW))
+
+
+@pytest.mark.parametrize("has_same_subjects", [False, True])
+def test_k6_one_name_of_two_origins_is_two_people_unless_the_route_says_otherwise(
+    has_same_subjects,
+):
+    """With `same_subjects: true` a session beside a token is no second share of the rate."""
+    one, other = (Asked(subject="ada", origin=o, has_same_subjects=has_same_subjects) for o in "ij")
+
+    assert has_same_subjects == (by_subject(one, VIEW) == by_subject(other, VIEW))
 
 
 def test_only_so_many_are_under_way():
