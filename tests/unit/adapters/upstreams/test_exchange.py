@@ -292,6 +292,32 @@ async def test_misuse_of_a_body_is_an_error_and_no_half_message(serve, reach, po
     assert server.seen[0].received.endswith(b"\r\n\r\nabc")
 
 
+async def test_f3_a_body_that_a_lost_server_did_not_get_is_no_mistake_of_its_sender(
+    serve, reach, post
+):
+    """It is the server's loss that is told, however much of the body was given until then."""
+    upstream = reach(await serve([REQUEST, Close()]))
+    with await upstream.open(post) as exchange:
+        with pytest.raises(UpstreamUnreachable):
+            await exchange.head()
+        with pytest.raises(UpstreamUnreachable):
+            await exchange.finish()
+
+
+async def test_f6_a_refusal_is_whole_though_the_body_was_not_sent_to_its_end(serve, reach, post):
+    """The rest of a body that the server does not want may stay where it is; its answer may not."""
+    go = asyncio.Event()
+    head = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\n\r\n"
+    upstream = reach(await serve([REQUEST, head, Wait(go), b"no"]))
+    with await upstream.open(post) as exchange:
+        assert 413 == (await exchange.head()).status
+        await exchange.finish()
+        go.set()
+        assert b"no" == await read_all(exchange)
+
+    assert (0, 0) == (upstream.servers[0].idle, upstream.servers[0].busy)
+
+
 async def test_a_client_that_left_closes_the_connection_before_the_body_is_complete(serve, reach):
     """The server sees a cut request, never a complete one (F2, F6)."""
     server = await serve([REQUEST])
