@@ -23,6 +23,8 @@ from proxy.services.decision import Decision, Forward, Refuse
 
 CODE: Final = "too_many_requests"
 _SAY_EVERY_S: Final = 60.0
+_AWAY_S: Final = 1.0
+"""So long nobody waits for a store that did not answer; then one request asks it again."""
 _log: Final = logging.getLogger("latchgate.limits")
 
 # KEYS: the key's time. ARGV: now, the period, the distance of two. Returns the seconds to wait, as
@@ -66,6 +68,8 @@ class Limiter:
         self._store: Store | None = None
         self._prefix = ""
         self._said_at = 0.0
+        self._away_at: float | None = None
+        """When the store was asked last that has not answered since, in epoch seconds."""
         self.busy = 0
         """Requests of the route that are under way."""
 
@@ -109,13 +113,23 @@ class Limiter:
         assert rate is not None  # noqa: S101 - `admit` has looked
         assert table is not None  # noqa: S101 - it goes with the rate
         short = digest(self._route, key)  # a header may have 32 KiB, and there are many keys
-        if self._store is not None:
+        if self._store is not None and not self._is_away(now):
+            if self._away_at is not None:
+                self._away_at = now  # others do not wait with this one
             try:
                 args = (repr(now), repr(rate.period_s), repr(rate.step_s))
-                return float(await self._store.run(_TAKE, [f"{self._prefix}limit:{short}"], args))
+                wait_s = await self._store.run(_TAKE, [f"{self._prefix}limit:{short}"], args)
             except StoreUnavailable as down:
+                self._away_at = now
                 self._say(down, now)
+            else:
+                self._away_at = None
+                return float(wait_s)
         return table.take(short, now)
+
+    def _is_away(self, now: float) -> bool:
+        """Tell whether the store did not answer a moment ago; a clock that was set back says nothing."""
+        return self._away_at is not None and 0 <= now - self._away_at < _AWAY_S
 
     def _say(self, down: StoreUnavailable, now: float) -> None:
         if now - self._said_at >= _SAY_EVERY_S:

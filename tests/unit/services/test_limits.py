@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
@@ -76,6 +77,34 @@ async def test_without_the_store_each_worker_counts_by_itself(valkey, store):
     await gone.close()
 
     assert [False, True, False, True] == asked
+
+
+async def test_nobody_waits_for_a_store_that_hangs(tmp_path, store):
+    """One request in a second finds out whether it answers again; all others are counted at once."""
+    over = asyncio.Event()
+
+    async def hang(_, writer):
+        await over.wait()
+        writer.close()
+
+    server = await asyncio.start_unix_server(hang, tmp_path / "s")
+    hung = open_store(StoreAddress(socket_path=str(tmp_path / "s")), timeout_s=0.3)
+    limiter = Limiter("r", rate=Rate(1000, 60.0), is_shared=True)
+    limiter.bind(hung, "t:")
+    loop = asyncio.get_running_loop()
+    began, took = loop.time(), []
+    for now in (100.0, *[100.5] * 20, 101.2, *[101.3] * 20):
+        assert not await refused(limiter, Asked(), now)
+        took.append(loop.time() - began)
+        began = loop.time()
+
+    assert [0, 21] == [number for number, second in enumerate(took) if second > 0.2]
+    limiter.bind(store, "t:")
+    assert not await refused(limiter, Asked(), 99.0)  # the clock was set back
+    assert 1 == len([key async for key in store.scan("t:")])
+    over.set()
+    await hung.close()
+    server.close()
 
 
 async def test_a_refusal_tells_nobody_else_anything():
