@@ -228,6 +228,26 @@ async def test_r5_a_change_amid_the_detours_of_a_moving_slot_is_looked_up_again(
         await asyncio.to_thread(servers.end_move, slot, new)
 
 
+async def test_what_waits_for_the_replicas_is_in_no_move_s_way(store, servers):
+    """A change behind ASK makes no key that the old node still has, over which MIGRATE would break off."""
+    key = "latchgate:{waiting}:1"
+    slot = slot_of(key.encode())
+    old = await asyncio.to_thread(servers.master_of, key)
+    new = next(one for one in servers.masters if one is not old)
+    await store.put(key, b"1")
+    assert old.ask("PEXPIRE", "latchgate:barrier:{waiting}", 60_000) == 1
+    servers.begin_move(slot, old, new)
+    old.ask(
+        *("MIGRATE", "127.0.0.1", new.port, "", 0, 5000),
+        *("AUTH2", "admin", "admin-pw", "KEYS", key),
+    )
+    await store.put(key, b"2")
+    servers.move_keys(slot, old, new)
+    servers.end_move(slot, new)
+    assert await store.fetch([key]) == [b"2"]
+    assert new.ask("EXISTS", "latchgate:barrier:{waiting}") == 1
+
+
 def spread(servers):
     """Return a name at each of the masters."""
     found = {}

@@ -10,6 +10,7 @@ wait for nothing. So something is always written before it is waited for.
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -56,6 +57,10 @@ class DurableLine:
         then whether it stays so.
         """
         waited = self._durability.barrier + (b":{%s}" % tag if tag else b"")
+        if is_asking:
+            # Where the slot comes from there may still be a key of this name, and moving it would
+            # break off (BUSYKEY) over one that is here already.
+            waited += b":" + secrets.token_hex(8).encode()
         barrier: list[Sequence[Argument]] = [("SET", waited, b"", "PX", BARRIER_LIFE_MS)]
         if is_asking:
             barrier.insert(0, ("ASKING",))
