@@ -296,3 +296,48 @@ async def test_r7_who_was_let_in_by_another_authority_is_not_any_more(tmp_path, 
         await gate.server.drain(0.0)
         for runtime in runtimes:
             await runtime.close()
+
+
+def resume(port, context, session=None, name=None):
+    """Ask on a connection that resumes a TLS session; return its status, whether it did, and its session."""
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as plain:
+        tls = context.wrap_socket(plain, server_hostname=name, session=session)
+        tls.sendall(b"GET /m/a HTTP/1.1\r\nHost: gate\r\n\r\n")
+        heard = tls.recv(65536)
+        told = int(heard[9:12] or 0), tls.session_reused, tls.session
+        tls.close()
+    return told
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_resumed_session_is_no_way_around_its_certificate(tmp_path, people, version):
+    """Its holder is who they were, under whatever name they ask; withdrawn or of another authority: nobody."""
+    context = people[0]["ann"]
+    context.minimum_version = context.maximum_version = version
+    async with gates_of(tmp_path, people, modes=("warm",)) as gates:
+        gate, runtimes = gates["warm"], []
+        port = gate.more["tls"]
+        status, is_resumed, session = await asyncio.to_thread(resume, port, context)
+        assert (200, False) == (status, is_resumed)
+        for name in (None, "other.test"):
+            told = await asyncio.to_thread(resume, port, context, session, name)
+            assert told[:2] == (200, True)
+        assert seen(gates, "warm") == ["ann"] * 3
+        text = (tmp_path / "warm.yaml").read_text()
+        withdrawn = text.replace("revoked: {", "revoked: {subjects: [spiffe://shop.test/ann], ")
+        (tmp_path / "warm.yaml").write_text(withdrawn)
+        for is_other in (False, True):
+            if is_other:
+                (tmp_path / "warm.yaml").write_text(text)
+                (tmp_path / "ca.ca.pem").write_bytes((tmp_path / "stranger.ca.pem").read_bytes())
+            loaded = load(tmp_path / "warm.yaml")
+            runtimes.append(await Runtime.start(loaded, gate_id="here"))
+            renewed = listener_context(loaded.config.server.tls) if is_other else None
+            gate.server.adopt(runtimes[-1], renewed)
+            with contextlib.suppress(OSError):
+                told = await asyncio.to_thread(resume, port, context, session)
+                assert told[:2] == ((0, False) if is_other else (401, True))
+        assert len(seen(gates, "warm")) == 3
+        await gate.server.drain(0.0)
+        for runtime in runtimes:
+            await runtime.close()
