@@ -8,6 +8,7 @@ and equal bytes restore it undecoded (design.md §5).
 from __future__ import annotations
 
 from asyncio import Future
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import inf
 from typing import Any, Final
@@ -63,7 +64,10 @@ class ForeignRecords:
             rest = self.form.locate(found.value)
             if rest is None:
                 return _NO_ID
-            guard = await self._guard_of(rest)
+            guard = None
+            # Where there is no answer there is none to the look-up either, which says what may serve instead (R8).
+            with suppress(StoreUnavailable):
+                guard = await self._guard_of(rest)
             flight = self.ledger.flight(key) or self._ask(key, rest, guard)
         return _told(await self.ledger.wait_for(flight, found, key), now)
 

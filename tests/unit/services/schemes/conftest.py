@@ -21,9 +21,10 @@ from proxy.services.schemes.session import SessionScheme
 class Application:
     """One worker's scheme for an application's sessions, and a client that writes them."""
 
-    def __init__(self, address, store, base, **settings):
+    def __init__(self, address, store, base, *, own=None, **settings):
         written = {"type": "session", **settings}
-        config = complete(Config(store={"timeout": 5.0}, schemes={"app": written}), base)
+        own = {"timeout": 5.0, **(own or {})}
+        config = complete(Config(store=own, schemes={"app": written}), base)
         self.settings = config.schemes["app"]
         self.store = store
         self.coherence = Coherence(config)

@@ -3,14 +3,17 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import dataclasses
 import hashlib
 import hmac
 import json
 
 import pytest
 
+from proxy.adapters.store import StoreAddress
 from proxy.errors import StoreUnavailable
 from proxy.services.schemes.foreign_records import ForeignRecords
+from tests.unit.services.schemes.conftest import Application
 
 NOW = 1_800_000_000.0
 ID = "0123456789abcdef0123456789abcdef"
@@ -133,6 +136,25 @@ async def test_a_guard_ends_a_session_whose_key_is_still_there(application):
         app.store.rpush("revoked-sessions-before-u1", "x")  # no time: it ends the session
     assert await app.judge(cookie, NOW) == "session_unknown"
     assert await app.judge(signed(b"forged"), NOW) == "session_unknown"
+
+
+async def test_r8_a_guarded_session_is_served_in_an_outage_like_any_other(mortal_valkey, tmp_path):
+    """R8: a look-up that begins before the store is known to be lost has no answer, and what is known serves."""
+    address = StoreAddress(socket_path=str(mortal_valkey.socket_path))
+    own = {"max_staleness": "500ms", "on_outage": {"serve_cached": "30s"}}
+    with mortal_valkey.client() as store:
+        app = Application(
+            address, store, tmp_path, own=own, format="better-auth", secrets=["newer", "old"]
+        )
+        store.set(TOKEN, better_auth_record(), ex=60)
+        found = dataclasses.replace(app.found(signed(b"old")), may_be_stale=True)
+        assert (await app.scheme.judge(found, NOW)).identity.subject == "u1"
+        mortal_valkey.kill()
+        records, key = app.scheme.records, app.scheme.key(found)
+        assert (await records.look_up(found, key, NOW)).subject == "u1"
+        with pytest.raises(StoreUnavailable):
+            await records.look_up(app.found(signed(b"old")), key, NOW)
+        await app.coherence.close()
 
 
 async def test_concurrent_requests_share_the_look_up_of_a_guarded_session(application):
