@@ -40,8 +40,9 @@ class SessionRead:
     def commands(self, name: str) -> list[Command]:
         """Return what is sent for a key that ends with `name`; MGET asks whether the store is well."""
         key = self.prefix + name
-        read: Command = ("HMGET", key, "a") if self.is_hash else ("GETRANGE", key, 0, 1)
-        return [read, ("PTTL", key), ("MGET", key)]
+        if not self.is_hash:
+            return [("GETRANGE", key, 0, 1), ("PTTL", key), ("MGET", key)]
+        return [("HMGET", key, "a"), ("HSTRLEN", key, "a"), ("PTTL", key), ("MGET", key)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ _NO_ID: Final = Absent("session_unknown", "the cookie cannot be a session's id")
 _NOT_ONE: Final = Absent("session_unknown", "the key holds something else than a session")
 _OVER: Final = Absent("session_expired", "its application takes it for over")
 _ENDED: Final = Absent("session_unknown", "ended together with all sessions of its user")
+_TOO_LARGE: Final = Absent("session_unknown", "the record's fields are too large")
 _CHANGED: Final = "the record changed while it was read"
 
 
@@ -65,22 +66,25 @@ class ForeignRecords:
             if rest is None:
                 return _NO_ID
             guard = None
+            if self.form.fields and await self._is_too_large(rest):
+                return _TOO_LARGE
             # Where there is no answer there is none to the look-up either, which says what may serve instead (R8).
             with suppress(StoreUnavailable):
-                guard = await self._guard_of(rest)
+                guard = await self._guard_of(rest) if self.form.has_guard else None
             flight = self.ledger.flight(key) or self._ask(key, rest, guard)
         return _told(await self.ledger.wait_for(flight, found, key), now)
 
     def begin(self, found: Found, key: Key, now: float) -> Future[Finding] | None:
         """Begin to look the record up; `None` where the cookie cannot be a session's id.
 
-        And where a second key has to be asked, whose name stands in the record.
+        And where something has to be asked before: a hash's size, or a second key whose name stands in
+        the record.
         """
         del now
         flight = self.ledger.flight(key)
         if flight is not None:
             return flight
-        if self.form.has_guard:
+        if self.form.has_guard or self.form.fields:
             return None
         rest = self.form.locate(found.value)
         return None if rest is None else self._ask(key, rest, None)
@@ -124,8 +128,28 @@ class ForeignRecords:
         guard: Guard | None = await self.ledger.ask((self._reading_of(self._key(rest)),), take)
         return guard
 
+    async def _is_too_large(self, rest: str) -> bool:
+        """Tell whether a hash's fields are more than is read: HMGET would fetch them whole (S12).
+
+        One field of many megabytes holds up every other session that is asked for on the connection.
+        Where the user may not ask (HSTRLEN), or there is no answer, the look-up says what there is.
+        """
+
+        def take(replies: list[Any], _sent_at: float) -> bool:
+            return sum(size for size in replies if isinstance(size, int)) > self.form.max_bytes
+
+        key = self._key(rest)
+        commands = [("HSTRLEN", key, field) for field in self.form.fields]
+        with suppress(StoreUnavailable):
+            found: bool = await self.ledger.ask(commands, take)
+            return found
+        return False
+
     def _reading_of(self, store_key: bytes) -> tuple[Any, ...]:
-        """Return the command, which never fetches much more of a value than a session may have."""
+        """Return the command, which fetches no more of a string than a session may have.
+
+        Of a hash the size is asked for before (`_is_too_large`).
+        """
         if self.form.fields:
             return ("HMGET", store_key, *self.form.fields)
         return ("GETRANGE", store_key, 0, self.form.max_bytes)

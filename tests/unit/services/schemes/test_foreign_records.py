@@ -11,6 +11,7 @@ import json
 import pytest
 
 from proxy.adapters.store import StoreAddress
+from proxy.core.formats.spring import PRINCIPAL_NAME
 from proxy.errors import StoreUnavailable
 from proxy.services.schemes.foreign_records import ForeignRecords
 from tests.unit.services.schemes.conftest import Application
@@ -20,6 +21,16 @@ ID = "0123456789abcdef0123456789abcdef"
 STAR = {"format": "starsessions", "identity": {"subject": "sub", "roles": "roles"}}
 KEY = f"starsessions.{ID}"
 TOKEN = "6QH1jdV2PDgU3SUK3DDn7GCpgva90Ju7"
+SPRING = {"format": "spring", "serializer": "json", "cookie_encoding": "plain"}
+SPRING_ID = b"01234567-89ab-cdef-0123-456789abcdef"
+SPRING_KEY = f"spring:session:sessions:{SPRING_ID.decode()}"
+PRINCIPAL = f"sessionAttr:{PRINCIPAL_NAME}"
+
+
+def spring_fields(name):
+    """Return what Spring Session keeps of somebody."""
+    times = {"lastAccessedTime": str(int(NOW * 1000)), "maxInactiveInterval": "1800"}
+    return {**times, PRINCIPAL: json.dumps(name)}
 
 
 def better_auth_record(created="2027-01-15T07:00:00.000Z", ends="2027-01-22T07:00:00.000Z"):
@@ -113,6 +124,28 @@ async def test_s12_a_huge_value_is_not_fetched(application):
     before = app.store.info("stats")["total_net_output_bytes"]
     assert await app.judge(ID.encode(), NOW) == "session_unknown"
     assert app.store.info("stats")["total_net_output_bytes"] - before < 2_000_000
+
+
+async def test_s12_a_huge_field_is_not_fetched(application):
+    """S12: neither of a hash, of which one field that is asked for is more than a session may have."""
+    app = application(**SPRING)
+    app.store.hset(SPRING_KEY, mapping={**spring_fields("ada"), PRINCIPAL: "x" * 20_000_000})
+    before = app.store.info("stats")["total_net_output_bytes"]
+    assert await app.judge(SPRING_ID, NOW) == "session_unknown"
+    assert app.store.info("stats")["total_net_output_bytes"] - before < 2_000_000
+    app.store.hset(SPRING_KEY, mapping=spring_fields("ada"))
+    assert await app.judge(SPRING_ID, NOW) == "ada"
+
+
+async def test_a_hash_is_read_where_its_size_may_not_be_asked_for(application):
+    """A user that an older version was content with goes on working."""
+    app = application(**SPRING)
+    app.store.hset(SPRING_KEY, mapping=spring_fields("ada"))
+    app.store.execute_command("ACL", "SETUSER", "default", "-hstrlen")
+    try:
+        assert await app.judge(SPRING_ID, NOW) == "ada"
+    finally:
+        app.store.execute_command("ACL", "SETUSER", "default", "+hstrlen")
 
 
 async def test_a_guard_ends_a_session_whose_key_is_still_there(application):
