@@ -35,6 +35,7 @@ docs: $(VENV)/.installed ## the documentation as a site, in build/site; strict
 bench: $(VENV)/.installed ## what docs/benchmarks.md promises, measured (ARGS=--write keeps the results)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --prefer-binary -e '.[bench]'
 	$(BIN)/python benchmarks/revocation.py $(ARGS)
+	$(BIN)/python benchmarks/revocation_stores.py $(ARGS)
 	$(BIN)/python benchmarks/comparison.py $(ARGS)
 	$(BIN)/python benchmarks/memory.py $(ARGS)
 	$(BIN)/python benchmarks/many_sessions.py

@@ -81,13 +81,14 @@ class Token:
 
 
 class Maker:
-    """Makes credentials, and revokes them in the store at `port`."""
+    """Makes credentials, and revokes them in the store at `port`, or in the one that is given."""
 
-    def __init__(self, port, directory, timeout_s=60.0):
+    def __init__(self, port, directory, timeout_s=60.0, store=None):
         self.private_key = rsa.generate_private_key(65537, 2048)
         self.keys_file = write_keys(self.private_key, Path(directory) / f"jwks-{port}.json")
         self._loop = asyncio.new_event_loop()
-        self._store = open_store(StoreAddress(host="127.0.0.1", port=port), timeout_s=timeout_s)
+        address = StoreAddress(host="127.0.0.1", port=port)
+        self._store = store or open_store(address, timeout_s=timeout_s)
         self.sessions = Sessions(
             self._store, prefix=PREFIX, idle_timeout_s=LIFE_S, lifetime_s=LIFE_S
         )

@@ -27,15 +27,19 @@ def machine():
     )
 
 
-def heading(title, command, note=""):
-    """Begin a page of results; the machine's load says how much the figures are worth."""
+def told(command):
+    """Say what ran, when and where; the machine's load says how much the figures are worth."""
     date = time.strftime("%Y-%m-%d", time.gmtime())
     load, cores = os.getloadavg()[0], os.cpu_count()
-    told = (
+    return (
         f"`{command}`, {date}, on {machine()}. Load average of the machine at the end of the run, which"
         f" itself keeps {cores} cores busy: {load:.1f}."
     )
-    lines = [f"# {title}", "", told]
+
+
+def heading(title, command, note=""):
+    """Begin a page of results."""
+    lines = [f"# {title}", "", told(command)]
     return "\n".join([*lines, *(["", note] if note else []), ""])
 
 
