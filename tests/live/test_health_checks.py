@@ -215,3 +215,27 @@ async def test_a_slip_takes_nobody_out(before):
         while len(app.checks) < 10:
             assert [b"one"] * 3 == await ask(3)
     assert 0 == ask.gate.runtime.upstreams["app"].servers[0].standing.ejections
+
+
+@pytest.mark.parametrize("change", ["a route", "its checks"])
+async def test_a_reload_neither_forgets_nor_ends_checks(before, change, tmp_path):
+    """A server that is out stays out under the next configuration, or is found out by its new checks."""
+    ask, app = await before(b"one")
+    await unwell(app, "says so")
+    await ask.until()
+    text = CONFIG.format(servers=app.url)
+    if change == "a route":
+        text += "  - {match: {path: /b}, auth: none, upstream: app}\n"
+    else:
+        text = text.replace("deep", "new").replace("failures: 2", "failures: 1")
+    await ask.gate.reload(tmp_path / "next.yaml", text)
+    if change == "a route":
+        assert [503] * 3 == await ask(3)
+    await ask.until()
+    assert [503] * 3 == await ask(3)
+    seen = len(app.checks)
+    await well(app, "says so")
+    await ask.until(b"one")
+    assert [b"one"] * 3 == await ask(3)
+    asked = {head.split()[1] for head in app.checks[seen:]}
+    assert {b"/healthz?deep" if change == "a route" else b"/healthz?new"} == asked
