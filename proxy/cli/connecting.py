@@ -26,6 +26,10 @@ from proxy.run.backing import store_prefixes
 from proxy.run.providers import KeyPlan, key_plans
 
 FETCH_TIMEOUT_S: Final = 5.0
+_UNTRUSTED: Final = range(18, 22)
+"""Self-signed, or of an authority that is not known (OpenSSL's x509_vfy.h)."""
+_MISNAMED: Final = (62, 64)
+"""Made out to another name or address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +140,13 @@ async def _try_keys(name: str, plan: KeyPlan) -> Finding:
     return Finding("keys", name, is_good=True, text="can be fetched")
 
 
+def _remedy(name: str, code: int) -> str:
+    """Return which key makes a server's certificate good, by OpenSSL's X509_V_ERR code; nothing where none does."""
+    if code in _UNTRUSTED:
+        return f": `upstreams.{name}.tls.ca` names its authority, or itself"
+    return f": see `upstreams.{name}.tls.server_name`" if code in _MISNAMED else ""
+
+
 async def _try_upstream(name: str, upstream: UpstreamConfig, server: UpstreamServer) -> Finding:
     label = f"{name} {server}"
     tls = tls_context(upstream.tls) if server.scheme == "https" else None
@@ -153,7 +164,8 @@ async def _try_upstream(name: str, upstream: UpstreamConfig, server: UpstreamSer
     except TimeoutError:
         return Finding("upstream", label, is_good=False, text="no connection in time")
     except ssl.SSLCertVerificationError as error:
-        return Finding("upstream", label, is_good=False, text=error.verify_message)
+        text = f"{error.verify_message.rstrip('.')}{_remedy(name, error.verify_code)}"
+        return Finding("upstream", label, is_good=False, text=text)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         return Finding("upstream", label, is_good=False, text=reason)

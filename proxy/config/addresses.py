@@ -21,6 +21,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _LABELS: Final = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.(?!-)[A-Za-z0-9_-]{1,63})*\.?")
 _HOST_PORT: Final = re.compile(r"(\[[^\[\]]*\]|[^\[\]:]*)(?::([0-9]{1,5}))?")
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([/?#].*)?", re.DOTALL)
+_PORT_ALONE: Final = re.compile(r"(?:\*?:)?-?[0-9]+")
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443, "redis": 6379, "rediss": 6379}
 _SENTINEL_PORT: Final = 26_379
 _MASTER: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -69,11 +70,14 @@ def parse_address(value: object, info: ValidationInfo | None) -> Address:
     """Return a listener's address from `host:port`, `[v6]:port` or `unix:path`."""
     if isinstance(value, Address):
         return value
-    text = parse_text(value)
+    is_port = isinstance(value, int) and not isinstance(value, bool)  # quotes alone would not do
+    text = str(value) if is_port else parse_text(value)
     if text.startswith("unix:"):
         return Address("", 0, parse_path(_socket_path(text), info))
-    if text.removeprefix(":").isdecimal():
-        raise ValueError("must be host:port, such as 127.0.0.1:8080; the host is missing")
+    if _PORT_ALONE.fullmatch(text):
+        raise ValueError(
+            "must be host:port, such as 127.0.0.1:8080, or 0.0.0.0:8080 for every address; the host is missing"
+        )
     host, port = _host_port(text)
     if port is None:
         raise ValueError("must be host:port, [IPv6]:port or unix:path; the port is missing")

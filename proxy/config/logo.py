@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from proxy.config.values import NO_FILE
+
 MAX_LOGO_BYTES: Final = 64 * 1024
 """It is part of every page that shows it: what a stranger asks for is not to be a large answer."""
 
@@ -38,7 +40,7 @@ def read_logo(path: Path) -> Logo:
     if path.is_dir():
         raise ValueError("is a directory, not a file")
     if not path.exists():
-        raise ValueError("there is no such file")
+        raise ValueError(NO_FILE)
     if not path.is_file():
         raise ValueError("is not a regular file")
     with path.open("rb") as file:

@@ -13,6 +13,7 @@ from proxy.config.addresses import Address, UpstreamServer
 from proxy.config.models import JwtSchemeConfig, SessionSchemeConfig
 from proxy.config.scheme_checks import jwt_schemes
 from proxy.config.survey import Survey
+from proxy.config.values import NO_FILE
 from proxy.errors import Problem
 
 MIN_ADMIN_TOKEN: Final = 32
@@ -147,7 +148,7 @@ def _unreadable(path: Path) -> str | None:
     if path.is_dir():
         return "is a directory, not a file"
     if not path.is_file():
-        return "there is no such file"
+        return NO_FILE
     try:
         with path.open("rb") as file:
             is_empty = not file.read(1)

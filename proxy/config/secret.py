@@ -9,7 +9,7 @@ from typing import Annotated, Final
 from pydantic import PlainValidator, WithJsonSchema
 from pydantic_core.core_schema import ValidationInfo
 
-from proxy.config.values import parse_path, parse_text
+from proxy.config.values import NO_FILE, parse_path, parse_text
 
 MAX_SECRET_FILE: Final = 64 * 1024
 """Bytes; the largest secret that anybody keeps is a certificate chain."""
@@ -67,6 +67,8 @@ def _from_file(value: dict[str, object], info: ValidationInfo | None) -> Secret:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise ValueError("the secret's file is not a regular file")
             content = file.read(MAX_SECRET_FILE + 1)
+    except FileNotFoundError:
+        raise ValueError(NO_FILE) from None
     except OSError as error:
         raise ValueError(f"the secret's file cannot be read: {error.strerror}") from None
     if len(content) > MAX_SECRET_FILE:

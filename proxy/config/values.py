@@ -18,6 +18,8 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 from pydantic_core.core_schema import ValidationInfo
 
+NO_FILE: Final = "there is no such file; a relative path begins where the configuration is"
+"""Said of every file that a configuration names: the path itself is not repeated, for it may be a secret."""
 BASE: Final = "base"
 """Key of the validation context: the directory that relative paths start from."""
 
@@ -150,6 +152,8 @@ def matching(pattern: str, sentence: str) -> Callable[[object], str]:
     compiled = re.compile(pattern)
 
     def parse(value: object) -> str:
+        if _is_scalar(value) and compiled.fullmatch(str(value)) is None:
+            raise ValueError(sentence)  # quotes alone, which `parse_text` advises, would not do
         text = parse_text(value)
         if compiled.fullmatch(text) is None:
             raise ValueError(sentence)

@@ -228,7 +228,7 @@ def _listen(sock: socket.socket, address: Address) -> None:
 
 def _refused(place: object, error: OSError) -> ListenError:
     reasons = {
-        errno.EADDRINUSE: "the port is taken by another process",
+        errno.EADDRINUSE: "the port is taken by another process: give `listen` another one",
         errno.EACCES: "permission denied",
         errno.EADDRNOTAVAIL: "this machine does not have that address",
         errno.ENOENT: "its directory does not exist",

@@ -38,7 +38,7 @@ async def test_a_taken_port_is_a_clear_error_and_status_1(serve, public):
         gate = await serve(public.replace("127.0.0.1:0", f"127.0.0.1:{port}"))
         assert 1 == await gate.exit()
     assert [
-        f"cannot listen on 127.0.0.1:{port}: the port is taken by another process"
+        f"cannot listen on 127.0.0.1:{port}: the port is taken by another process: give `listen` another one"
     ] == gate.messages()
 
 
@@ -177,7 +177,9 @@ async def test_a_replacement_that_cannot_start_is_tried_again_and_says_why(
     secret.rename(directory / "away")
     kill(gate.workers()[0])
     message = await gate.said("cannot start")
-    assert message.endswith("the secret's file cannot be read: No such file or directory")
+    assert message.endswith(
+        "there is no such file; a relative path begins where the configuration is"
+    )
     assert str(directory / "latchgate.yaml") in message
     (directory / "away").rename(secret)
     await gate.said("is ready (process", times=3)

@@ -75,10 +75,10 @@ class Server:
             writer.write(self._answer)
         writer.close()
 
-    async def found(self, connect="5s"):
+    async def found(self, connect="5s", scheme="http", **tls):
         """Return whether it is good, and what is said of it."""
-        server = f"http://127.0.0.1:{self.port}"
-        app = {"servers": [server], "timeouts": {"connect": connect}}
+        server = f"{scheme}://127.0.0.1:{self.port}"
+        app = {"servers": [server], "timeouts": {"connect": connect}, "tls": tls}
         settings = Config.model_validate({"upstreams": {"app": app}, "routes": []})
         (finding,) = await connect_upstreams(settings)
         return finding.is_good, finding.text
@@ -144,3 +144,17 @@ async def test_a_tls_server_that_answers_plain_http_with_a_page_is_one_too(of_se
     assert await speaks_tls("127.0.0.1", port, reader, writer)
     writer.close()
     server.close()
+
+
+async def test_a_certificate_that_is_not_good_is_told_with_the_key_that_makes_it_so(
+    of_server, certificate
+):
+    """Nobody looks for a way to check nothing: what is missing has a place in the configuration."""
+    async with Server(b"", ssl=of_server) as server:
+        untrusted = await server.found(scheme="https")
+        misnamed = await server.found(scheme="https", ca=certificate)
+
+    remedy = "self-signed certificate: `upstreams.app.tls.ca` names its authority, or itself"
+    assert (False, remedy) == untrusted
+    assert not misnamed[0]
+    assert misnamed[1].endswith(": see `upstreams.app.tls.server_name`")

@@ -21,6 +21,12 @@ def test_a_rate_is_a_number_and_a_time(text, expected):
     assert expected == parse_rate(RouteLimitsConfig(rate=text).rate)
 
 
+def test_a_number_alone_is_told_what_it_lacks():
+    """Quotes around it, which any other text without them is advised, would be the next mistake."""
+    with pytest.raises(ValueError, match="must be a number and a time, such as 100/s"):
+        RouteLimitsConfig.model_validate({"rate": 100})
+
+
 @pytest.mark.parametrize("text", ["", "100", "/s", "0/s", "1/0s", "1/ s", "1.5/s", "-1/s"])
 def test_nothing_else_is(text):
     """What could be read as no limit at all is refused."""

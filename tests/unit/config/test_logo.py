@@ -52,7 +52,10 @@ def test_what_cannot_be_shown_is_a_mistake_of_the_file(reading, data, sentence):
 
 @pytest.mark.parametrize(
     ("name", "sentence"),
-    [("gone.svg", "there is no such file"), (".", "is a directory, not a file")],
+    [
+        ("gone.svg", "there is no such file; a relative path begins where the configuration is"),
+        (".", "is a directory, not a file"),
+    ],
 )
 def test_a_file_that_is_none_is_a_mistake(reading, name, sentence):
     """A path that leads to no file is told, too."""

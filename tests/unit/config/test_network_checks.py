@@ -150,7 +150,12 @@ def test_a_listeners_certificate_is_usable(reading):
     for tls, expected in (
         ("{cert: a.pem, key: a.key, client_ca: b.pem}", []),
         ("{cert: a.pem, key: b.key}", ["server.tls.key: does not belong to the certificate"]),
-        ("{cert: a.pem, key: gone}", ["server.tls.key: there is no such file"]),
+        (
+            "{cert: a.pem, key: gone}",
+            [
+                "server.tls.key: there is no such file; a relative path begins where the configuration is"
+            ],
+        ),
         (
             "{cert: ., key: empty}",
             ["server.tls.cert: is a directory", "server.tls.key: the file is"],
@@ -201,7 +206,12 @@ def test_an_upstreams_certificates_are_usable(reading):
         ("{cert: a.pem}", ["upstreams.u.tls.key: is required: cert and key go together"]),
         ("{key: a.key}", ["upstreams.u.tls.cert: is required: cert and key go together"]),
         ("{ca: a.key}", ["upstreams.u.tls.ca: has no certificate in PEM"]),
-        ("{ca: gone}", ["upstreams.u.tls.ca: there is no such file"]),
+        (
+            "{ca: gone}",
+            [
+                "upstreams.u.tls.ca: there is no such file; a relative path begins where the configuration is"
+            ],
+        ),
         ("{cert: 7, key: a.key}", ["upstreams.u.tls.cert: must be text; put it in quotes"]),
     ):
         text = f"upstreams: {{u: {{servers: ['https://h'], tls: {tls}}}}}\n"
@@ -215,7 +225,9 @@ def test_a_file_of_keys_is_there(reading):
     """A scheme without its keys would refuse everybody."""
     text = "schemes: {a: {type: jwt, issuer: i, audience: x, keys: {file: k.pem}}}\n"
 
-    assert messages(reading, text) == ["schemes.a.keys.file: there is no such file"]
+    assert messages(reading, text) == [
+        "schemes.a.keys.file: there is no such file; a relative path begins where the configuration is"
+    ]
     (reading.base / "k.pem").write_text("x")
     assert messages(reading, text) == []
 

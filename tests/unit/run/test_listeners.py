@@ -71,7 +71,7 @@ def test_a_taken_port_is_an_error_even_if_its_owner_would_share(has_reuseport):
         port = other.getsockname()[1]
         with pytest.raises(ListenError) as refused:
             bind_all([Address("127.0.0.1", port)], 2)
-    expected = f"cannot listen on 127.0.0.1:{port}: the port is taken by another process"
+    expected = f"cannot listen on 127.0.0.1:{port}: the port is taken by another process: give `listen` another one"
     assert expected == refused.value.detail
 
 
