@@ -124,20 +124,22 @@ def _of_requests(before: Config, after: Config) -> Iterator[Change]:
     seen = set()
     for host, path, method in _requests(before, after):
         was, becomes = _route(old, host, path, method), _route(new, host, path, method)
-        pair = (id(was), id(becomes), method if (was is None) != (becomes is None) else "")
+        pair = (id(was), id(becomes), method if was is None else "")
         if pair in seen or (was is None and becomes is None):
             continue
         seen.add(pair)
-        yield from _of_pair(before, was, after, becomes)
+        if becomes is not None:
+            yield from _of_pair(before, was, after, becomes)
+        elif (
+            was is not None
+        ):  # gone, or some of it: a nearer path hides it, or it takes fewer methods
+            example = f"{method} {path.decode('ascii')}"
+            yield Change("closes", was.name, f"{example} has no route any more")
 
 
 def _of_pair(
-    before: Config, was: RouteConfig | None, after: Config, becomes: RouteConfig | None
+    before: Config, was: RouteConfig | None, after: Config, becomes: RouteConfig
 ) -> Iterator[Change]:
-    if becomes is None:
-        assert was is not None  # noqa: S101 - one of the two is there
-        yield Change("closes", was.name, "it is gone, or hidden by another one")
-        return
     if was is None:
         how = " or ".join(becomes.auth) if becomes.auth else "public"
         yield Change("opens", becomes.name, f"what had no route is {how} now")

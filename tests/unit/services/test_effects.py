@@ -148,6 +148,13 @@ def test_what_lets_in_less_asks_nobody(effects, how):
         assert effects((new, old), base=after).may_open
 
 
+def test_what_a_nearer_route_does_not_take_is_told_by_a_request(effects):
+    """A public page more hides the other methods of its path: that is not a route that is gone."""
+    home = "routes:\n  - {name: home, match: {path: /open/a, methods: [GET]}, auth: none, upstream: app}"
+    (closed,) = [one for one in effects(("routes:", home)).changes if one.kind == "closes"]
+    assert ("open", "POST /open/a has no route any more") == (closed.route, closed.detail)
+
+
 def test_each_effect_is_told_once_by_its_route(effects):
     """However many paths and methods it has."""
     found = effects(
