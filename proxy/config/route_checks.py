@@ -338,8 +338,9 @@ def _confusion(upstreams: list[str], whom: str, where: str) -> str:
     names = ", ".join(f"`{name}`" for name in upstreams)
     return (
         f"{'upstream' if is_one else 'upstreams'} {names} {'hears' if is_one else 'hear'} of people "
-        f"from {whom}, and two people may have one subject; "
-        f'write `subject: "{{iss}}|{{sub}}"` in the schemes, or `same_subjects:` true or false {where}'
+        f"from {whom}, where one name may be two people; write `same_subjects: true` {where} if it is one "
+        f"person at both, `false` if the application looks at X-Auth-Issuer as well, "
+        f'or keep them apart by `subject: "{{iss}}|{{sub}}"` in the schemes'
     )
 
 
