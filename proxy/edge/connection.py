@@ -3,8 +3,8 @@
 The only file that leans on aiohttp's internals; proxy.edge.internals refuses to start on others
 than those that it knows. Ours because aiohttp has it differently: limits over the whole head
 (431), a timer over the head apart from the idle one (408), problem documents that echo nothing
-for parse errors, half-closed clients that still get their response, clients that leave, `Expect`
-end to end, and upgrades of any name. What must never be here: who may pass.
+for parse errors, answers to half-closed clients, clients that leave, `Expect` end to end, and
+upgrades of any name. What must never be here: who may pass.
 """
 
 from __future__ import annotations
@@ -92,9 +92,8 @@ class GateConnection(RequestHandler):
         self._meter = Meter(loop, limits, self._refuse_head)
         self._cuts = Cuts()
         self._behind = b""
-        self._is_deaf = False
+        self._is_deaf = self._eof = False
         self._error: HeadError | None = None
-        self._eof = False
         self._current: Incoming | None = None
         self._handed: Incoming | None = None
         self._watcher: asyncio.Task[None] | None = None
@@ -102,9 +101,8 @@ class GateConnection(RequestHandler):
         """True when the connection must close after the response in progress."""
         self.is_cut_off = False
         """True when the gate itself has cancelled the request in progress."""
-        self._is_held = False
+        self._is_held = self._is_tunnel = False
         self._held: list[bytes] = []
-        self._is_tunnel = False
         self._raw = RawBytes(loop)
         self._torn: Any = None
         self.peer = Peer(None, None, is_unix=True, is_tls=False)
@@ -147,11 +145,16 @@ class GateConnection(RequestHandler):
         self._limits = limits
         self._meter.adopt(limits)
 
-    def begin_drain(self) -> None:
-        """Close when idle; else after the response in progress."""
+    def begin_drain(self, *, is_over: bool = False) -> None:
+        """Close when idle; else after the response in progress, and if it `is_over` behind no other one."""
         self.is_draining = True
+        if is_over:
+            self._messages.clear()
+            self._handed = None
+            if self._current is not None:
+                self._current.keeps_alive = False
         waiter = self._waiter
-        if waiter is not None and not waiter.done() and not self._meter.is_timing:
+        if waiter is not None and not waiter.done() and (is_over or not self._meter.is_timing):
             self.force_close()
 
     def cut_off(self) -> None:
@@ -227,8 +230,7 @@ class GateConnection(RequestHandler):
 
     def _hold(self, tail: bytes, *, is_upgraded: bool) -> None:
         """Parse nothing behind an upgrade before it is made or refused (F4)."""
-        self._upgraded = is_upgraded
-        self._is_held = True
+        self._upgraded, self._is_held = is_upgraded, True
         if tail:
             self._held.append(tail)
 
@@ -427,8 +429,7 @@ class GateConnection(RequestHandler):
         self, incoming: Incoming | None, status: int, headers: list[Header], body: bytes
     ) -> None:
         """Write a whole response of the gate's own; without a request the connection closes."""
-        method, version = "GET", (1, 1)
-        keeps_alive = False
+        method, version, keeps_alive = "GET", (1, 1), False
         if incoming is not None:
             method, version = incoming.view.method, incoming.view.version
             if not incoming.payload.is_eof() or self.is_draining:
@@ -462,8 +463,7 @@ class GateConnection(RequestHandler):
 
     def become_tunnel(self) -> None:
         """From here on bytes are raw; what came behind the upgrade's head is the first of them."""
-        self._is_tunnel = True
-        self._is_held = False
+        self._is_tunnel, self._is_held = True, False
         self._parser, self._payload = None, EMPTY_PAYLOAD  # with the head that it has read
         for data in self._held:
             self._raw.feed(data)

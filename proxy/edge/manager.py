@@ -98,6 +98,14 @@ class ConnectionManager(web.Server):
             for before in contexts
         )
 
+    def distrusts(self, ssl_context: ssl.SSLContext | None) -> bool:
+        """Tell whether an authority of clients' certificates is not one any more with the context."""
+        contexts = [listener.context for listener in self._listeners]
+        return ssl_context is not None and any(
+            before is not None and not authorities_of(before) <= authorities_of(ssl_context)
+            for before in contexts
+        )
+
     def renew(self, ssl_context: ssl.SSLContext | None, *, is_trust_new: bool) -> None:
         """Take connections that are still to come with this context, where there is TLS.
 

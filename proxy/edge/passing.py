@@ -394,14 +394,14 @@ class PassingConnection(GateConnection):
         self._watcher = spawn(self._watch_for_leaving(), name="client-left?")
         return True
 
-    def begin_drain(self) -> None:
-        """Close when idle; else after the request in the lane."""
+    def begin_drain(self, *, is_over: bool = False) -> None:
+        """Close when idle; else after the request in the lane, behind which nothing was parsed."""
         self._is_resting = False
         self._is_careful = True
         if self._is_busy:
             self.is_draining = True
         else:
-            super().begin_drain()
+            super().begin_drain(is_over=is_over)
 
     def cut_off(self) -> None:
         """End at once."""

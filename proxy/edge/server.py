@@ -109,6 +109,7 @@ class GateServer:
         self.counters.add_upstreams(runtime.upstreams)
         self._serving = after = self._make(runtime)
         is_trust_new = _trusts_others(before, after) or self._manager.trusts_others(ssl_context)
+        is_trust_gone = self._manager.distrusts(ssl_context)
         self._manager.renew(ssl_context, is_trust_new=is_trust_new)
         self.counters.certificates = expiries_of(ssl_context)
         if before.lane is not None:
@@ -116,15 +117,15 @@ class GateServer:
         self._watch()
         for connection in self._manager.connections:
             connection.adopt(after.limits, after.lane)
-            # The parser has the old size; and who was let in by the old CA is not by the new one.
-            # Whether requests are looked at for traces is a matter of the connection's class.
+            # Who was let in by the old CA is not by the new one. The parser has the old size, and
+            # whether requests are looked at for traces is a matter of the connection's class.
             if (
                 is_trust_new
                 or after.limits.header_size != limits.header_size
                 or (before.tracer is None) != (after.tracer is None)
             ):
-                connection.begin_drain()
-        runtime.take_over(before.runtime)
+                connection.begin_drain(is_over=is_trust_new)
+        runtime.take_over(before.runtime, is_trust_gone=is_trust_gone)
         return before.pending
 
     async def drain(self, timeout_s: float) -> None:

@@ -29,6 +29,7 @@ from proxy.config.models import Config
 from proxy.core.forwarding import ForwardingPolicy
 from proxy.core.revocation import Believed
 from proxy.errors import StoreUnavailable
+from proxy.model import Refusal
 from proxy.services import compile as compiling
 from proxy.services.assembly import assemble
 from proxy.services.audit import Audit
@@ -36,6 +37,7 @@ from proxy.services.beginning import make_watch, own_address, pick_gate_id
 from proxy.services.canary import time_notices
 from proxy.services.coherence import Coherence
 from proxy.services.compile_checks import compile_problems
+from proxy.services.decision import Forward
 from proxy.services.foreign_step_up import ForeignServices, open_foreign_services
 from proxy.services.gate import Gate
 from proxy.services.issuing import open_token_service
@@ -233,12 +235,19 @@ class Runtime:
             timed = time_notices(self._own_tracked, self.store, self.config.store.prefix)
             self._tasks.append(spawn(timed, name="notices of the store"))
 
-    def take_over(self, before: Runtime) -> None:
-        """Be what decides from now on: about what `before` has let in and is still open, too (R7)."""
+    def take_over(self, before: Runtime, *, is_trust_gone: bool = False) -> None:
+        """Be what decides from now on: about what `before` has let in and is still open, too (R7).
+
+        `is_trust_gone`: an authority of clients' certificates is not believed any more.
+        """
         self.limiters.bind(self.store, self.config.store.prefix)
         for upstream in self.upstreams.values():
             upstream.forget_heads()
-        before.vigil.succeed(self.vigil, lambda decision: renewed(self.gate, decision, time.time()))
+
+        def renew(decision: Forward) -> Forward | Refusal:
+            return renewed(self.gate, decision, time.time(), is_trust_gone=is_trust_gone)
+
+        before.vigil.succeed(self.vigil, renew)
 
     async def close(self, drain_s: float | None = 0.0, *, after: Runtime | None = None) -> None:
         """Stop what runs in the background and close every connection.

@@ -33,10 +33,13 @@ def open_upstreams(
     return upstreams
 
 
-def renewed(gate: Gate, decision: Forward, now: float) -> Forward | Refusal:
+def renewed(
+    gate: Gate, decision: Forward, now: float, *, is_trust_gone: bool = False
+) -> Forward | Refusal:
     """Return the decision as `gate` would have it, or why it lets nobody in there any more.
 
     The credentials are those that opened the old route; each has to be one that opens the new one.
+    `is_trust_gone`: an authority is not believed any more, and nobody knows which certificates it made.
     """
     route = None if decision.asked is None else gate.route_again(*decision.asked)
     if route is None:
@@ -51,6 +54,9 @@ def renewed(gate: Gate, decision: Forward, now: float) -> Forward | Refusal:
         scheme = schemes.get(one.scheme.name)
         if scheme is None or one.found.place not in scheme.places:
             refusal = Refusal("credential_missing", f"{one.scheme.name} opens its route no more")
+            break
+        if is_trust_gone and one.found.place.kind == "certificate":
+            refusal = Refusal("certificate_invalid", "an authority is not believed any more")
             break
         held.append(Held(scheme, one.found))
     if refusal is None:
