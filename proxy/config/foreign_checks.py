@@ -36,7 +36,8 @@ def check_foreign(survey: Survey, path: Path, scheme: SessionSchemeConfig) -> It
     for key in sorted(written - _COMMON - known.keys - _ELSEWHERE):
         yield Problem((*path, key), only_for(key))
     for key in known.required:
-        if key not in written and survey.is_whole(*path, key):
+        is_given = key in written and getattr(scheme, key) != []
+        if not is_given and survey.is_whole(*path, key):
             yield Problem((*path, key), f"is required with `format: {scheme.format}`")
     names_nobody = scheme.identity is not None and not scheme.identity.subject
     if names_nobody and survey.is_whole(*path, "identity", "subject"):

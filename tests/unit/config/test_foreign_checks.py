@@ -40,6 +40,22 @@ def test_what_has_no_default_is_asked_for(reading, scheme, found):
 
 
 @pytest.mark.parametrize(
+    "scheme",
+    [
+        f"format: express, {WHO}, {STORE}",
+        f"format: better-auth, {STORE}",
+        f'format: laravel, cookie: a, prefix: "b:", {STORE}',
+    ],
+    ids=["express", "better-auth", "laravel"],
+)
+def test_no_secret_at_all_is_none(reading, scheme):
+    """An empty list would refuse everybody, and nobody would know why."""
+    name = scheme.split(",")[0].removeprefix("format: ")
+    told = f"schemes.a.secrets: is required with `format: {name}`"
+    assert messages(reading, f"{scheme}, secrets: []") == [told]
+
+
+@pytest.mark.parametrize(
     ("key", "owners"),
     [
         ("secrets: [x]", ["express", "flask", "laravel", "better-auth"]),
