@@ -10,7 +10,7 @@ EXTRAS ?= dev
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test docs bench bench-peers check format clean
+.PHONY: help demo test docs reference bench bench-peers check format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,10 @@ test: $(VENV)/.installed ## all tests, on a real store and real sockets
 
 docs: $(VENV)/.installed ## the documentation as a site, in build/site; strict
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+reference: $(VENV)/.installed ## the tables of docs/configuration.md and the JSON Schema, from the models
+	$(BIN)/python docs/site/configuration.py
+	$(BIN)/latchgate schema > $(VENV)/schema.json && cp $(VENV)/schema.json config/latchgate.schema.json
 
 bench: $(VENV)/.installed ## what docs/benchmarks.md promises, measured (ARGS=--write keeps the results)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --prefer-binary -e '.[bench]'

@@ -1,4 +1,6 @@
-"""What the source says of each key of a section: the sentence below the attribute.
+"""What the source says of each key of a section: the sentences below the attribute, in Markdown.
+
+They are the last column of docs/configuration.md, so their links begin where that page is.
 
 Pydantic could take it up itself (`use_attribute_docstrings`), but would read the source of every
 section at every start, a tenth of a second that only the JSON Schema needs.

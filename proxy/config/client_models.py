@@ -20,27 +20,28 @@ class ClientConfig(Section):
     """A program that may ask for tokens."""
 
     public: Flag = False
-    """True for a program that can keep no secret: a page, an application on a phone."""
+    """`true` for a program that can keep no secret: a page, an application on a phone."""
     secret: Annotated[
         list[SecretValue],
         BeforeValidator(one_or_many, json_schema_input_type=SecretValue | list[SecretValue]),
     ] = Field(default=[])
-    """What it proves itself by, 32 bytes at least; several while one replaces another."""
+    """What the client proves itself by, 32 bytes at least (`openssl rand -base64 32`). Several
+    while one replaces another. Required unless `public`."""
     grants: Annotated[
         list[GrantName],
         BeforeValidator(one_or_many, json_schema_input_type=GrantName | list[GrantName]),
         AfterValidator(unique),
     ] = Field(default=["refresh_token"], min_length=1)
-    """How it may get tokens."""
+    """How it may get tokens: `refresh_token`, `client_credentials` (never `public`), `password`."""
     roles: Annotated[
         list[Text],
         BeforeValidator(one_or_many, json_schema_input_type=Text | list[Text]),
         AfterValidator(unique),
     ] = []
-    """Roles of the client itself, in tokens that it gets by client_credentials."""
+    """Roles of the client itself, in tokens that it gets by `client_credentials`."""
     scopes: Annotated[
         list[Text],
         BeforeValidator(one_or_many, json_schema_input_type=Text | list[Text]),
         AfterValidator(unique),
     ] = []
-    """Scopes of the client itself, in tokens that it gets by client_credentials."""
+    """Scopes of the client itself, likewise; it may ask for some of them."""

@@ -17,16 +17,17 @@ class CallerConfig(Section):
     """One proxy, or a network of proxies of one kind."""
 
     from_: TrustedValue = Field(alias="from")
-    """The address or network that it asks from, or unix for whoever may open the socket."""
+    """The address or network that a proxy asks from; no two callers share an address, and nobody is
+    "everybody"."""
     dialect: DialectName
-    """Which proxy it is: how it describes a request, and how it wants to be answered."""
+    """How that proxy describes a request, and how it is answered."""
 
 
 class DecisionConfig(Section):
     """The listener that other proxies ask about requests which they serve themselves."""
 
     listen: AddressValue
-    """host:port, [IPv6]:port or unix:path; every worker listens there."""
+    """`host:port`, `[IPv6]:port` or `unix:path`; every worker listens there."""
     callers: Annotated[
         list[CallerConfig],
         BeforeValidator(one_or_many, json_schema_input_type=CallerConfig | list[CallerConfig]),

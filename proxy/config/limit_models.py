@@ -41,22 +41,27 @@ class HeaderKey(Section):
     """Names a header."""
 
     header: Token
-    """The header's name. Its value is the client's own word, unless a proxy before the gate sets it."""
+    """The header whose value it is: the client's own word, unless a proxy before the gate sets
+    it."""
 
 
 class RouteLimitsConfig(Section):
     """What the route takes; what is beyond never reaches the application."""
 
     rate: RateText | None = None
-    """Requests in a time, all at once or spread: 100/s, 600/m, 5/10m. Beyond: 429 too_many_requests."""
+    """Requests in a time, all at once or spread: `100/s`, `600/m`, `1000/h`, `5/10m`. Beyond: 429
+    `too_many_requests`."""
     per: Annotated[
         Annotated[Literal["subject", "address"], Tag(WORD)] | Annotated[HeaderKey, Tag(OTHER)],
         Discriminator(word_or_other),
     ] = "subject"
-    """Whose requests are counted together: subject, address, or {header: name}; who has none counts by address."""
+    """Whose requests are counted together. Who has no subject or header counts by address; a /64 of
+    IPv6 is one."""
     in_: Literal["store", "worker"] = Field("worker", alias="in")
-    """store: all workers and gates count together; worker: each for itself."""
+    """`store`: all workers and gates count together; while it is away, each worker by itself.
+    `worker`: each for itself."""
     parallel: Count | None = None
-    """Requests under way at once, in each worker, tunnels included. Beyond: 429 too_many_requests."""
+    """Requests under way at once, in each worker, tunnels included. Beyond: 429
+    `too_many_requests`."""
     body_size: Size | None = None
-    """The longest body of a request, in place of server.limits.body_size. Beyond: 413."""
+    """The longest body of a request, in place of `server.limits.body_size`. Beyond: 413."""

@@ -50,18 +50,23 @@ class LoginUsersConfig(Section):
     """People of a small installation, in a file of their own."""
 
     file: FilePath
-    """Names with argon2id hashes, as `latchgate user` writes them; read again when it changes."""
+    """Their names, with argon2id hashes of their passwords, as `latchgate user` writes it
+    ([login](login.md#users)). It is read again when it changes; one that everybody may write to is
+    refused."""
 
 
 class BindConfig(Section):
     """What a session is bound to."""
 
     address: Annotated[BlockLength | None, NoneWord()] = "/24"
-    """The block of the address: "/24" of IPv4 is /48 of IPv6, always twice as long; or none."""
+    """The block of the address, `/8` to `/32`. One of IPv6 is twice as long: `/24` goes with
+    `/48`."""
     agent: Flag = True
-    """The browser, whatever its version."""
+    """The browser: its `User-Agent` without version numbers, so that an update is no change."""
     on_change: Literal["end", "step_up"] = "end"
-    """What becomes of a session that is used elsewhere: it ends, or opens nothing before a factor was proved there."""
+    """What becomes of a session that is used elsewhere: `end`: it ends, wherever it was. `step_up`:
+    it opens nothing there (403 `step_up_required`) before its owner has proved a factor there;
+    where it was it goes on."""
 
     @property
     def bits(self) -> int | None:
@@ -73,18 +78,23 @@ class LoginSessionsConfig(Section):
     """The sessions of people who sign in at the gate."""
 
     per_user: Annotated[Count | None, NoneWord()] = 10
-    """How many one person may have at a time; a further login ends the oldest; or none."""
+    """How many live sessions one person may have; a further login ends the oldest
+    ([sessions](sessions.md))."""
     remember: Annotated[Duration | None, NoneWord()] = 30 * 86_400.0
-    """How long a session lives, used or not, for which it was asked at sign-in; or none."""
+    """How long a session lives for which “keep me signed in” was asked, used or not; `none` takes
+    the choice away. Any other lives as `idle_timeout` and `lifetime` of its scheme say."""
     bind: Annotated[BindConfig | None, NoneWord()] = BindConfig()
-    """Where a session may be used; none: everywhere."""
+    """Where a session may be used; `none`: everywhere. Sessions that were not made at the gate's
+    sign-in are bound to nothing."""
 
 
 class OtpConfig(Section):
     """One-time passwords of the people who sign in at the gate."""
 
     at_login: Literal["required", "optional", "never"] = "optional"
-    """required: nobody signs in with a password alone; optional: whoever has one is asked for it; never: only where a route wants it."""
+    """`required`: nobody signs in with a password alone, and whoever has no app yet sets one up
+    then. `optional`: whoever has one is asked for its code. `never`: codes are asked where a route
+    wants a second factor."""
 
 
 class AdministratorsConfig(Section):
@@ -94,7 +104,7 @@ class AdministratorsConfig(Section):
         list[Text],
         BeforeValidator(one_or_many, json_schema_input_type=Text | list[Text]),
     ] = Field(min_length=1)
-    """Whoever has one of these roles; each visit wants a sign-in that is not older than 5 minutes."""
+    """Whoever has one of these roles, and has signed in within the last 5 minutes."""
 
 
 class LoginConfig(Section):
@@ -103,21 +113,24 @@ class LoginConfig(Section):
     path: PlainPath = "/_auth"
     """Where they are, on every host that has them."""
     scheme: Name
-    """The native session scheme that people sign in to."""
+    """The session scheme of `format: native` that people sign in to."""
     hosts: Annotated[
         list[HostPattern] | None,
         BeforeValidator(one_or_many, json_schema_input_type=HostPattern | list[HostPattern]),
     ] = Field(default=None, min_length=1)
-    """Hosts on which they answer; default: those of the routes."""
+    """The hosts on which they answer; by default those of the routes."""
     users: LoginUsersConfig | None = None
     """People who sign in with a name and a password."""
     sessions: LoginSessionsConfig = LoginSessionsConfig()
-    """What their sessions are like."""
+    """What the sessions of people who sign in there are like."""
     otp: OtpConfig = OtpConfig()
-    """Codes of an app, as a second factor."""
+    """Codes of an app, as a second factor: see [otp.md](otp.md). With a store of others they need
+    [`secrets`](#secrets); without these there are none."""
     cookie_domain: Annotated[Domain | None, NoneWord()] = None
-    """One login for every host below this domain; none: each host has its own."""
+    """One login for all hosts below this domain. The cookie is then called `__Secure-…`, and every
+    host below the domain gets it: they must all be yours."""
     providers: dict[Name, ProviderConfig] = Field(default={})
-    """OpenID Connect providers with which people sign in, by name."""
+    """OpenID Connect providers with which people sign in, by name ([oidc](oidc.md))."""
     administrators: AdministratorsConfig | None = None
-    """Who may administer sessions below it; absent: nobody, and there are no pages for it."""
+    """Who may see and end everybody's sessions at `/_auth/admin` ([admin](admin.md)); absent:
+    nobody, and it is 404."""

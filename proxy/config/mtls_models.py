@@ -38,7 +38,7 @@ class RevokedConfig(Section):
     """Certificates that TLS believes, and the gate does not any more."""
 
     fingerprints: Annotated[list[Fingerprint], AfterValidator(unique)] = []
-    """SHA-256 of single certificates."""
+    """SHA-256 of single certificates: 64 hexadecimal digits, colons allowed."""
     subjects: Annotated[list[Text], AfterValidator(unique)] = []
     """Whose every certificate is worth nothing, those made later too."""
 
@@ -47,13 +47,14 @@ class MtlsSchemeConfig(Section):
     """Certificates of clients, on the gate's own TLS connections and nowhere else."""
 
     type: Literal["mtls"]
-    """A certificate that one of server.tls.client_ca has signed."""
+    """`mtls`."""
     subject: CertificateName
-    """Which name of the certificate names its holder: of its SAN, or the CN. It must have exactly one."""
+    """Which name of the certificate names its holder: of its SAN, or the CN. It must have exactly
+    one of that kind."""
     roles: dict[Text, Annotated[list[Text], AfterValidator(unique), AfterValidator(not_empty)]] = {}
-    """The roles of subjects; who is not named has none."""
+    """The roles of subjects: `{"spiffe://shop/billing": [biller]}`. Who is not named has none."""
     revoked: RevokedConfig = RevokedConfig()
-    """Certificates and people that are not accepted any more."""
+    """Certificates that TLS believes, and the gate does not any more."""
 
     @property
     def identity(self) -> None:

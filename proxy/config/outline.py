@@ -32,7 +32,7 @@ def outline(section: type[Section] = Config, prefix: str = "") -> Iterator[tuple
     for key, field in fields_of(section).items():
         path = f"{prefix}.{key}" if prefix else key
         yield path, field
-        for suffix, inner in _sections_in(field.annotation):
+        for suffix, inner in nested(field.annotation):
             yield from outline(inner, path + suffix)
 
 
@@ -40,7 +40,7 @@ def sections(section: type[Section] = Config) -> list[type[Section]]:
     """Return `section` and every section below it, each once."""
     found = [section]
     for field in section.model_fields.values():
-        for _, inner in _sections_in(field.annotation):
+        for _, inner in nested(field.annotation):
             found += [item for item in sections(inner) if item not in found]
     return found
 
@@ -136,13 +136,14 @@ def _step(leaf: Any, part: str | int) -> Iterator[tuple[Any, FieldInfo | None]]:
         yield typing.get_args(leaf)[-1], None
 
 
-def _sections_in(annotation: Any) -> Iterator[tuple[str, type[Section]]]:
+def nested(annotation: Any) -> Iterator[tuple[str, type[Section]]]:
+    """Yield the sections that a value of this type is or holds, and what leads there in a path."""
     for leaf in _leaves(annotation):
         if _is_section(leaf):
             yield "", leaf
         elif typing.get_origin(leaf) in {list, dict}:
             mark = ANY_ITEM if typing.get_origin(leaf) is list else f".{ANY_KEY}"
-            for suffix, section in _sections_in(typing.get_args(leaf)[-1]):
+            for suffix, section in nested(typing.get_args(leaf)[-1]):
                 yield mark + suffix, section
 
 

@@ -50,7 +50,7 @@ class PolicyActor(Section):
     scheme: Name
     """The scheme whose credential the request carries."""
     subject: Text = SOMEBODY
-    """Who it is."""
+    """Who it is, as the scheme would have it (with `subject: "{iss}|{sub}"` the whole text)."""
     email: Text | None = None
     """The e-mail address."""
     name: Text | None = None
@@ -60,11 +60,12 @@ class PolicyActor(Section):
     scopes: Names | None = None
     """Scopes; absent: none."""
     claims: dict[Text, Any] = {}
-    """What else the record or token says."""
+    """What else the record or token says: for `require.claims` and templates."""
     login_age: DurationOrZero | None = None
-    """How long ago they proved who they are; absent: nothing says when."""
+    """How long ago they proved who they are, for `mfa_within` and `login_within`; absent: nothing
+    says when."""
     amr: Names | None = None
-    """How they proved it (RFC 8176), such as [pwd, otp]; absent: nothing says how."""
+    """How they proved it (RFC 8176), such as `[pwd, otp]`; absent: nothing says how."""
 
 
 class PolicyTest(Section):
@@ -75,9 +76,11 @@ class PolicyTest(Section):
         PlainValidator(_parse_request),
         WithJsonSchema({"type": "string", "examples": ["GET /api/orders/1"]}),
     ]
-    """Method and path, or method and URL. Without a host: that of server.public_url, else the only one that routes name."""
+    """Method and path, such as `GET /api/orders/1`; or method and URL, where host or scheme matter.
+    Without a host it is that of `server.public_url`, else the only host that routes name, else
+    `localhost`."""
     as_: PolicyActor | None = Field(default=None, alias="as")
-    """Who makes it; absent: nobody who has said who they are."""
+    """Who makes the request; absent: nobody who has said who they are."""
     expect: Annotated[
         str | int,
         PlainValidator(parse_expectation),
@@ -90,4 +93,4 @@ class PolicyTest(Section):
             }
         ),
     ]
-    """forward (or 200): it is let through; a status or a stable code: it is refused with that."""
+    """`forward` or `200`: it is let through. A status or a code: it is refused with that."""

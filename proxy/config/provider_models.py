@@ -24,9 +24,11 @@ class ProviderIdentityMapping(IdentityMapping):
     """Where a provider's claims say who it is: dotted paths, or templates such as "{iss}|{sub}"."""
 
     subject: Text = "sub"
-    """The person's identifier; a template with {iss} where people come from several places."""
+    """The identifier. Where people come from several places it contains `{iss}`:
+    `"{iss}|{sub}"`."""
     email: Annotated[Text | None, NoneWord()] = "email"
-    """The e-mail address; it counts with `email_verified` only."""
+    """The e-mail address. It counts only if it is the claim `email` and `email_verified` is
+    true."""
     name: Annotated[Text | None, NoneWord()] = "name"
     """The name to show."""
     roles: Annotated[Text | None, NoneWord()] = "roles"
@@ -39,15 +41,18 @@ class ProviderConfig(Section):
     """One OpenID Connect provider."""
 
     issuer: HttpUrl
-    """Its issuer, exactly as its discovery document says it; https unless on this machine."""
+    """Its issuer, letter by letter as its discovery document says it; https unless on this
+    machine."""
     client_id: Text
     """What the provider calls this gate."""
     client_secret: SecretValue | None = None
-    """The gate's secret there; absent: a public client, which PKCE alone protects."""
+    """The gate's secret there. Without it the gate is a public client, which PKCE alone
+    protects."""
     scopes: Annotated[list[Token], AfterValidator(unique)] = Field(
         default=[OPENID, "email"], min_length=1
     )
-    """What is asked for; `openid` among them. `offline_access` mostly means a refresh token."""
+    """What is asked for; `openid` is among them. With `offline_access` most providers give a
+    refresh token."""
     identity: ProviderIdentityMapping = ProviderIdentityMapping()
     """Where the provider's claims say who it is."""
     userinfo: Flag = False
@@ -55,8 +60,8 @@ class ProviderConfig(Section):
     algorithms: Annotated[list[ProviderAlgorithm], AfterValidator(unique)] = Field(
         default=["RS256", "ES256", "EdDSA"], min_length=1
     )
-    """Accepted signatures of its ID and logout tokens."""
+    """Accepted signatures of ID and logout tokens."""
     leeway: DurationOrZero = 30.0
     """Tolerance for clocks that differ."""
     title: Annotated[Text | None, NoneWord()] = None
-    """What the login page calls it; default its name here."""
+    """What the login page calls it; by default its name here."""

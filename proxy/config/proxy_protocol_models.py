@@ -19,4 +19,5 @@ class ProxyProtocolConfig(Section):
         BeforeValidator(one_or_many, json_schema_input_type=TrustedValue | list[TrustedValue]),
         AfterValidator(unique),
     ] = Field(alias="from", min_length=1)
-    """Networks (or unix) that may say for whom they connect. Nobody else may connect."""
+    """Networks (or the word `unix`) that may say for whom they connect. Nobody else may connect
+    over TCP."""

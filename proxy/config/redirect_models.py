@@ -22,11 +22,13 @@ class RedirectConfig(Section):
         list[AddressValue],
         BeforeValidator(one_or_many, json_schema_input_type=AddressValue | list[AddressValue]),
     ] = Field(min_length=1)
-    """host:port, [IPv6]:port or unix:path; every worker listens there."""
+    """`host:port`, `[IPv6]:port` or `unix:path`; every worker listens there. One address needs no
+    list."""
     hosts: (
         Annotated[list[HostPattern], AfterValidator(unique), AfterValidator(not_empty)] | None
     ) = None
-    """Hosts that are led on; default: those that routes, login.hosts and server.public_url name."""
+    """Hosts that are led on, wildcards as in `match.host`; nobody else is. Default: those that
+    routes, `login.hosts` and `server.public_url` name."""
     port: (
         Annotated[
             int,
@@ -42,4 +44,4 @@ class RedirectConfig(Section):
         ]
         | None
     ) = None
-    """The port of https; default: that of server.public_url, else 443."""
+    """The port of https. Default: that of an https `server.public_url`, else 443."""

@@ -12,4 +12,5 @@ class ReloadConfig(Section):
     refuse_opening: Flag = False
     """Takes no configuration that may let in more than the one before, until somebody confirms it."""
     watch: Flag = False
-    """Reloads when the file changes; certificates and key files are always read again when they change."""
+    """Reloads when the file changes. Certificates and key files are read again when they change in
+    any case."""

@@ -28,17 +28,19 @@ class ResponseHeadersConfig(Section):
     """Headers of answers, set or taken out after the gate's own rules."""
 
     set: dict[Token, Annotated[Text, AfterValidator(_parse_value)]] = {}
-    """Header name and value, in the place of the application's; beside what the gate itself says."""
+    """Header name and value, in the place of the application's, beside what the gate itself
+    says."""
     remove: Annotated[list[Token], AfterValidator(unique)] = []
-    """Headers of the application's that do not reach the client."""
+    """Headers that do not reach the client: the application's, and in a route those of
+    `server.response_headers`."""
 
 
 class HstsConfig(Section):
     """Strict-Transport-Security (RFC 6797) on answers to clients that use https, and on no others."""
 
     max_age: DurationOrZero = 365 * 86_400.0
-    """How long browsers come by https only; 0s makes them forget it."""
+    """How long browsers come by https only; `0s` makes them forget it."""
     subdomains: Flag = False
     """Whether that holds for every host below as well."""
     preload: Flag = False
-    """Whether browsers may know it beforehand: a list that is hard to leave."""
+    """Whether browsers may know it beforehand. Needs `subdomains`, and a year or more."""

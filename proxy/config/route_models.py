@@ -192,13 +192,14 @@ class MatchConfig(Section):
     """The requests that a route is for. The most specific host and path win."""
 
     host: HostPattern | None = None
-    """A name, *.name or address; absent: any host that no other route names."""
+    """A name, `*.name` or an address, without port. A host that any route names uses its own routes
+    only; absent: all other hosts."""
     path: Annotated[
         str,
         PlainValidator(parse_path_pattern),
         WithJsonSchema({"type": "string", "pattern": "^/", "examples": ["/api/{id}/**"]}),
     ] = "/**"
-    """Literal segments, {x} for one segment, a final ** for the rest."""
+    """Literal segments, `{x}` for one segment, a final `**` for the rest."""
     methods: (
         Annotated[
             list[
@@ -213,7 +214,7 @@ class MatchConfig(Section):
         ]
         | None
     ) = None
-    """Methods in upper case; GET includes HEAD; absent: all."""
+    """Methods in upper case; `GET` includes `HEAD`; absent: all."""
 
 
 class RolesRule(Section):
@@ -241,7 +242,7 @@ class RequireConfig(Section):
         RolesRule | None,
         BeforeValidator(_parse_roles, json_schema_input_type=list[Text] | RolesRule),
     ] = None
-    """[a, b]: any of these; {all: […]}: every one."""
+    """`[a, b]`: any of these. `{all: [a, b]}`: every one."""
     scopes: Annotated[list[Text], AfterValidator(unique), AfterValidator(not_empty)] = []
     """Every one of these."""
     claims: dict[
@@ -251,28 +252,36 @@ class RequireConfig(Section):
             BeforeValidator(_parse_claim, json_schema_input_type=ScalarValue | ClaimRule),
         ],
     ] = {}
-    """Dotted path of a claim, and the value that it must equal or contain, {any: […]} or {all: […]}."""
+    """Dotted path of a claim, and the value that it must equal or contain, `{any: […]}` or `{all:
+    […]}`."""
     mfa_within: Duration | None = None
-    """Two factors, the last of them proved within this time; else 403 step_up_required."""
+    """Two factors, the last of them proved within this time: else 403 `step_up_required`. Over an
+    application's session the gate asks for a code of its own, which needs [`secrets`](#secrets)
+    with a store of others. See [otp.md](otp.md#routes-that-want-a-fresh-factor)."""
     login_within: Duration | None = None
-    """A factor proved within this time, whichever; else 403 step_up_required."""
+    """A factor proved within this time, whichever it was: else 403 `step_up_required`."""
 
 
 class RouteIdentityConfig(Section):
     """What the application is told about the caller, beside X-Auth-Subject and its like."""
 
     headers: dict[Token, Text] = {}
-    """Header name, and a template over the claims, such as "{sub}"."""
+    """Header name and [template](#templates-of-identityheaders) over the identity, such as
+    `{X-Remote-User: "{sub}"}`. Set beside `X-Auth-Subject` and its like; removed from what clients
+    send on every route."""
     preset: Annotated[
         Literal["remote-user", "oauth2-proxy", "cloudflare-access"] | None, NoneWord()
     ] = None
     """Headers as another gate sets them."""
     assertion: Flag = False
-    """X-Auth-Assertion: a token of at most 60 s, signed by the gate."""
+    """`X-Auth-Assertion`: a token of at most 60 s, signed by the gate. Needs `tokens.issuer` or
+    `server.public_url`."""
     bearer: Flag = False
-    """Authorization: Bearer with such a token, in place of the caller's own."""
+    """`Authorization: Bearer` with such a token, in place of the caller's own."""
     provider_token: Flag = False
-    """X-Auth-Provider-Token: the access token of the provider that the caller signed in with."""
+    """`X-Auth-Provider-Token`: the access token of the OpenID provider that the caller signed in
+    with, renewed in time. Needs `login.providers` and `login.scheme` among the route's keys
+    ([oidc](oidc.md#a-providers-tokens))."""
 
 
 class CorsConfig(Section):
@@ -295,7 +304,8 @@ class StreamsConfig(Section):
     """Tunnels, and responses that go on for longer than 5 s."""
 
     on_expiry: Literal["close", "keep"] = "close"
-    """close: they end with the credential's time; keep: they outlive it. Revocation always closes."""
+    """When the time of their credential is over: `close` ends them, `keep` lets them go on. What is
+    revoked ends them always. See [coherence.md](coherence.md#open-connections)."""
 
 
 def parse_day(value: object) -> dt.date:
@@ -323,21 +333,21 @@ class ReportConfig(Section):
         PlainValidator(parse_day),
         WithJsonSchema({"type": "string", "format": "date", "examples": ["2027-01-31"]}),
     ]
-    """The last day of it, in UTC; from the next one on the route enforces by itself."""
+    """The last day of it, in UTC. From the next one on the route enforces, without a reload."""
 
 
 class ModeConfig(Section):
     """What becomes of a request that the route would refuse."""
 
     report: ReportConfig
-    """Let it through until a day, counted and logged, where schemes, require or cross_site would refuse."""
+    """For how long the route only reports."""
 
 
 class RouteConfig(Section):
     """One route: requests, who may make them, and where they go."""
 
     name: Text = ""
-    """The name in logs; the loader makes one from the match."""
+    """The name in logs; default made from the match."""
     match: MatchConfig = MatchConfig()
     """The requests that this route is for."""
     auth: Annotated[
@@ -345,29 +355,40 @@ class RouteConfig(Section):
         BeforeValidator(_parse_auth, json_schema_input_type=Literal["none"] | Name | list[Name]),
         AfterValidator(unique),
     ]
-    """none (public), one scheme, or several of which any opens. Empty means public."""
+    """`none` is public, and must be written out. One scheme, or several of which any opens the
+    route."""
     both: Literal["first", "same_subject", "refuse"] = "first"
-    """When a request carries several credentials: the first listed decides, or stricter."""
+    """When a request carries several credentials: the first scheme listed decides; or all must be
+    of the `same_subject`; or `refuse`."""
     same_subjects: Flag = False
-    """Declares that the route's schemes name the same people alike."""
+    """`true` declares that the route's schemes name the same people alike. Written either way, it
+    settles what `check` says about two issuers for one upstream."""
     dpop: Literal["optional", "required", "nonce"] = "optional"
-    """required: only tokens that are bound to a key, with its proof (RFC 9449); nonce: with one that carries a nonce of the gate's; optional: others too."""
+    """`optional`: a token that is bound to a key (`cnf`) comes with a proof of it, and others
+    without. `required`: tokens that are bound to none are refused, and sessions cannot be listed
+    ([tokens.md](tokens.md#bound-tokens)). `nonce`: the same, and each proof carries a
+    [nonce](tokens.md#nonces) of the gate's."""
     require: RequireConfig = RequireConfig()
-    """Roles, scopes, claims, and how long ago somebody signed in; the same for every scheme."""
+    """What a caller must have beyond being known; everything given must hold, whichever scheme
+    opened the route."""
     upstream: Name
     """The application."""
     strip_prefix: PlainPath | None = None
-    """Begin of the path that the application does not see."""
+    """Begin of the path that the application does not see; `match.path` must begin with it."""
     identity: RouteIdentityConfig = RouteIdentityConfig()
     """What the application is told."""
     forward_credentials: Flag | None = None
-    """Whether the credential travels on; default false for the gate's own, true for foreign ones."""
+    """Whether the credential that opened the route travels on. Default `false` for native sessions
+    and local tokens, `true` for foreign ones."""
     cross_site: Annotated[
         Annotated[Literal["refuse", "same_site", "allow"], Tag(WORD)]
         | Annotated[list[OriginValue], AfterValidator(not_empty), Tag(OTHER)],
         Discriminator(word_or_other),
     ] = "refuse"
-    """Unsafe requests that another site makes with the browser's credentials: refuse, same_site, allow, or origins."""
+    """Unsafe requests and upgrades that another site makes with credentials which browsers add by
+    themselves. A list names the origins that may. A callback that another site posts to (SAML, a
+    payment) needs a route of its own with `auth: none`, and behind `client_ca` that site's origin
+    here."""
     cors: (
         Annotated[
             Annotated[Literal["upstream"], Tag(WORD)] | Annotated[CorsConfig, Tag(OTHER)],
@@ -375,15 +396,21 @@ class RouteConfig(Section):
         ]
         | None
     ) = None
-    """Origins that the gate answers itself, or upstream: preflights are passed on."""
+    """Origins that the gate answers itself; `upstream`: preflights are passed on, without
+    credentials or identity. Absent: a preflight is a request like any other."""
     login_url: LoginUrl | None = None
-    """Where page loads without a credential go: a path or https:// URL; {next} is where they came from."""
+    """Where the page loads of somebody without a credential go; `{next}` becomes what they asked
+    for, percent-encoded. Absent: the gate's own sign-in where the route takes its sessions, else
+    401. Forms get a page with a link, and programs 401."""
     allow_paths: Annotated[list[AllowedPath], AfterValidator(unique)] = []
-    """Odd forms of a path that pass, where every reading of them has the same policy."""
+    """Odd forms of a path that pass, where every reading of them has the same policy:
+    `encoded_slash` `encoded_dot` `dot_segments` `backslash` `double_slash` `semicolon`
+    `double_encoding` `non_utf8`."""
     limits: RouteLimitsConfig = RouteLimitsConfig()
-    """How often somebody may ask, how many requests at once, how long a body may be."""
+    """What the route takes; what is beyond never reaches the application ([limits](limits.md))."""
     pass_headers: Annotated[list[Token], AfterValidator(unique)] = []
-    """Headers that are removed by default, and pass here."""
+    """Headers that are removed from requests by default, and pass here: `X-Original-URL` and its
+    like, or an `X-Auth-…` of the application's own. Never with a preflight."""
     upgrades: Annotated[
         list[
             Annotated[
@@ -394,15 +421,19 @@ class RouteConfig(Section):
         ],
         AfterValidator(unique),
     ] = ["websocket"]
-    """Protocols that a connection may change to."""
+    """Protocols that a connection may change to; never HTTP/2 or TLS."""
     streams: StreamsConfig = StreamsConfig()
-    """What becomes of open connections when the credential's time is over."""
+    """Tunnels, and responses that run for longer than 5 s."""
     cache: Literal["private", "shared"] = "private"
-    """private: caches in between are told to keep nothing; shared: they are left alone."""
+    """`private`: shared caches are told to keep nothing of a guarded route. `shared`: the
+    application's own word stands."""
     response_headers: ResponseHeadersConfig = ResponseHeadersConfig()
-    """Headers of answers on this route, in the place of server.response_headers of the same name."""
+    """Headers of answers on this route, in the place of `server.response_headers` of the same name
+    ([edge](edge.md#headers-of-answers))."""
     mode: Annotated[
         Annotated[Literal["enforce"], Tag(WORD)] | Annotated[ModeConfig, Tag(OTHER)],
         Discriminator(word_or_other),
     ] = "enforce"
-    """enforce, or {report: {until: 2027-01-31}}: what schemes, require and cross_site would refuse passes, and is counted and logged."""
+    """`{report: {until: 2027-01-31}}`: what the route's schemes, `require` and `cross_site` would
+    refuse is let through, counted and logged ([guide](guides/running-service.md)). Everything else
+    is enforced as ever."""

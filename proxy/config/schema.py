@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import typing
 from collections.abc import Iterator
 from typing import Any, Final
@@ -20,6 +21,9 @@ from proxy.config.strict import Section
 from proxy.config.values import NoneWord, parse_duration, parse_duration_or_zero, parse_size
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+
+_LINK: Final = re.compile(r"\[([^\]]+)\]\([^)]+\)")
+"""An editor shows the text alone: where it leads is said from docs/."""
 
 _DURATIONS: Final = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
 _SIZES: Final = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"), (1, "B"))
@@ -66,7 +70,7 @@ def _key(section: type[Section], attribute: str) -> str:
 def _finish(schema: dict[str, Any], field: FieldInfo, description: str | None) -> None:
     """Say what the key is for, its default as the file does, and that a value is never null."""
     if description is not None:
-        schema.setdefault("description", description)
+        schema.setdefault("description", _LINK.sub(r"\1", " ".join(description.split())))
     schema.pop("title", None)
     choices = [choice for choice in schema.get("anyOf", ()) if choice != {"type": "null"}]
     if len(choices) == 1:

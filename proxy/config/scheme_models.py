@@ -132,7 +132,7 @@ class SessionIdentityMapping(IdentityMapping):
     """The same for an application's sessions: frameworks that sign people in have a usual place."""
 
     subject: Text = ""
-    """The person's identifier; without a value the session opens nothing."""
+    """The person's identifier; without a value the credential opens nothing."""
 
 
 class TokenIdentityMapping(IdentityMapping):
@@ -154,112 +154,131 @@ class SessionSchemeConfig(Section):
     """Sessions in a store, found by a cookie."""
 
     type: Literal["session"]
-    """Sessions: a cookie names a record in a store."""
+    """`session`, or `jwt` or `mtls` (below)."""
     format: Literal[
         "native", "json", "express", "django", "flask",
         "php", "laravel", "spring", "better-auth", "aiohttp-session", "starsessions", "rails",
     ]  # fmt: skip
-    """native: the gate's own records; all others: those that an application keeps in Redis."""
+    """`native`: the gate's own sessions. Those of an application ([sessions of
+    applications](application-sessions.md)): `json`, `express`, `django`, `flask`, `php`, `laravel`,
+    `spring`, `better-auth`, `aiohttp-session`, `starsessions`, `rails`."""
     cookie: Token = "__Host-sid"
-    """The cookie's name; the default is native's, others have their framework's, json has none."""
+    """The cookie's name. The default is that of `native`; other formats have their framework's, or
+    none."""
     idle_timeout: Duration = 1_800.0
-    """native: how long a session lives without use."""
+    """`native` only: how long a session lives without use."""
     lifetime: Duration = 43_200.0
-    """native: how long a session lives at most."""
+    """`native` only: how long a session lives at most. Others live as long as their keys."""
     issued_by: Annotated[list[Name], AfterValidator(unique)] = []
-    """Upstreams that may set the cookie. native: empty means none; others: empty means any."""
+    """Upstreams that may set the cookie. Empty: none for `native`, any for others."""
     prefix: SessionPrefix = ""
-    """Not native: begin of the application's session keys."""
+    """Not `native`: begin of the application's session keys. The framework's, or none. In the
+    gate's own database it must not overlap `store.prefix`."""
     store: StoreUrlValue | None = None
-    """Not native: the application's store; default the gate's own."""
+    """Not `native`: the application's store; default the gate's own. `redis://`, `rediss://`,
+    `redis+sentinel://`, `redis+cluster://` or `unix://`, as for `store.url`."""
     identity: SessionIdentityMapping | None = None
-    """Not native: where the record says who it is."""
+    """Not `native`: where a record says who it is. Required where the framework has no place of its
+    own for it."""
     secrets: Annotated[
         list[SecretValue],
         BeforeValidator(one_or_many, json_schema_input_type=SecretValue | list[SecretValue]),
     ] = Field(default=[])
-    """What the application signs or encrypts its cookie with, the newest first."""
+    """What the application signs or encrypts its cookie with, the newest first: `express`, `flask`
+    with a signer, `laravel` (APP_KEY), `better-auth`."""
     signer: Flag = False
-    """flask: SESSION_USE_SIGNER; then `secrets` are needed."""
+    """`flask` only: SESSION_USE_SIGNER; then `secrets` are needed."""
     variant: Literal["express", "fastify"] = "express"
-    """express: fastify for sessions of @fastify/session."""
+    """`express` only: `fastify` for sessions of @fastify/session."""
     cookie_prefix: Text | None = None
-    """express: what stands before the id, `s:`, or nothing with `variant: fastify`."""
+    """`express` only: what stands before the id in the cookie: `s:`, and nothing with `variant:
+    fastify`."""
     serializer: Text = ""
-    """How the application writes a session; which words, the format says."""
+    """How the application writes a session. `django`: `pickle`, `json`, `msgpack`; `flask`:
+    `msgpack`, `json`, `pickle`; `php`: `php`, `php_serialize`, `php_binary`; `laravel`: `php`,
+    `json`; `spring`: `jdk`, `json`. The first is the default."""
     compressor: Literal["none", "zlib", "gzip", "lzma", "zstd", "lz4"] = "none"
-    """django: COMPRESSOR of django-redis; zstd and lz4 need `pip install 'latchgate[compressors]'`."""
+    """`django` only: COMPRESSOR of django-redis: `zlib`, `gzip`, `lzma`, `zstd` or `lz4`. The last
+    two need `pip install 'latchgate[compressors]'` (`zstd` not with Python 3.14)."""
     id_length: Count | None = None
-    """Letters of a session's id."""
+    """Letters of a session's id: `express` (32), `flask` (43; 36 for the UUIDs of version 0.5),
+    `php` (32, session.sid_length), `rails` (32; 64 for Rack alone)."""
     id_bits: Literal[4, 5, 6] = 4
-    """php: session.sid_bits_per_character."""
+    """`php` only: session.sid_bits_per_character."""
     cipher: Literal["AES-128-CBC", "AES-256-CBC", "AES-128-GCM", "AES-256-GCM"] = "AES-256-CBC"
-    """laravel: app.cipher."""
+    """`laravel` only: app.cipher."""
     encrypted: Flag = False
-    """laravel: session.encrypt."""
+    """`laravel` only: session.encrypt."""
     attributes: Annotated[list[Text], AfterValidator(unique)] = []
-    """spring: further attributes that are read."""
+    """`spring` only: further attributes that are read."""
     cookie_encoding: Literal["base64", "plain"] = "base64"
-    """spring: plain with WebFlux, or where useBase64Encoding is off."""
+    """`spring` only: `plain` with WebFlux, or where useBase64Encoding is off."""
     jvm_route: Text | None = None
-    """spring: jvmRoute, which ends the cookie's value."""
+    """`spring` only: jvmRoute, which ends the cookie's value."""
     max_age: Duration | None = None
-    """aiohttp-session: max_age of the application's storage."""
+    """`aiohttp-session` only: max_age of the application's storage."""
 
 
 class KeysConfig(Section):
     """Where the keys come from that verify tokens: one of the first five."""
 
     jwks_url: HttpUrl | None = None
-    """A JSON Web Key Set, fetched in the background; https unless on this machine."""
+    """A JSON Web Key Set, fetched in the background; `https://` unless it is on this machine."""
     discovery: Flag = False
-    """The provider's discovery document (below the issuer) names its key set."""
+    """`true`: the provider's discovery document, below the issuer, names its key set."""
     file: FilePath | None = None
     """A public key or certificate in PEM, or a JSON Web Key Set."""
     secret: SecretValue | None = None
-    """A shared secret of at least 32 bytes, for HS256, HS384 and HS512."""
+    """A shared secret of at least 32 bytes, with `algorithms: [HS256]` or longer ones."""
     local: Flag = False
-    """The gate's own signing keys (section tokens)."""
+    """`true`: the gate's own signing keys; needs `tokens`."""
     max_stale: Duration = 86_400.0
-    """How long fetched keys are used while the provider cannot be reached."""
+    """How long fetched keys are used while the provider cannot be reached; then 503."""
     http: Literal["refuse", "accept"] = "refuse"
-    """accept: fetch keys without TLS from another machine; whoever is in between can replace them."""
+    """`accept`: keys of another machine are fetched without TLS. Whoever is in between can replace
+    them, so `check` warns."""
 
 
 class JwtSchemeConfig(Section):
     """Signed tokens, verified locally."""
 
     type: Literal["jwt"]
-    """JSON Web Tokens (RFC 7519)."""
+    """`jwt`."""
     issuer: Text = ""
-    """The `iss` that tokens must have; for local keys the loader fills in tokens.issuer."""
+    """The `iss` that tokens must have. Required; with `keys: {local: true}` it is
+    `tokens.issuer`."""
     audience: Annotated[
         Annotated[Literal["any"], Tag(WORD)]
         | Annotated[list[Text], AfterValidator(unique), Tag(OTHER)],
         Discriminator(word_or_other),
         BeforeValidator(_parse_audience, json_schema_input_type=Text | list[Text]),
     ] = Field(default_factory=list)
-    """Any of these must be in the token's `aud`; `any` must be written out. Local keys: tokens.audience."""
+    """One of these must be in the token's `aud`. Required (`any` accepts tokens that were made for
+    anybody); with `keys: {local: true}` it is `tokens.audience`."""
     algorithms: Annotated[list[Algorithm], AfterValidator(unique)] = Field(
         default=["RS256", "ES256", "EdDSA"], min_length=1
     )
-    """Accepted signatures; symmetric (HS…) and asymmetric never together."""
+    """Accepted signatures: `HS256` `HS384` `HS512`, or any of `RS256` … `RS512`, `PS256` … `PS512`,
+    `ES256` … `ES512` and `EdDSA`; the two kinds never together. With local keys:
+    `tokens.algorithm`."""
     keys: KeysConfig
-    """The verification keys."""
+    """Exactly one of `jwks_url`, `discovery`, `file`, `secret` and `local`."""
     from_: Annotated[
         list[SourceValue],
         BeforeValidator(one_or_many, json_schema_input_type=SourceValue | list[SourceValue]),
         AfterValidator(unique),
     ] = Field(default=[TokenSource("bearer")], alias="from", min_length=1)
-    """Where the token is looked for: bearer, basic, {cookie: …}, {header: …}, {query: …}."""
+    """Where the token is looked for: `bearer`, `basic` (the password is the token), `{cookie:
+    name}`, `{header: name}`, `{query: name}`. With local keys no upstream may set that cookie."""
     leeway: DurationOrZero = 30.0
     """Tolerance for clocks that differ."""
     max_lifetime: Duration = 86_400.0
-    """Longest exp - iat; bounds how long a revocation is kept."""
+    """Longest `exp` - `iat`. A revocation is kept as long."""
     revocation: Literal["store", "none"] = "store"
-    """store: revocations are looked up; none: never, and tokens live at most 15 minutes."""
+    """`store`: revocations are looked up. `none`: they are not, and `max_lifetime` must be written,
+    `15m` at most."""
     identity: TokenIdentityMapping = TokenIdentityMapping()
-    """Where the token says who it is."""
+    """Where a token says who it is. A key that is left out has its default."""
 
 
 def _scheme_type(value: Any) -> str | None:

@@ -45,7 +45,8 @@ class LimitsConfig(Section):
     body_size: Annotated[Size | None, NoneWord()] = None
     """Largest request body; more is 413."""
     body_rate: Annotated[Size | None, NoneWord()] = 1024
-    """Least mean rate of a request body, in bytes a second since it began, looked at after 30 s."""
+    """Least mean rate of a request's body, in bytes a second since it began, looked at after 30 s.
+    Time in which the gate itself does not read is not counted."""
     write_timeout: Duration = 60.0
     """Longest time in which a client takes nothing of what is written to it."""
     keepalive: Duration = 75.0
@@ -60,7 +61,8 @@ class CertificateConfig(Section):
     """A further certificate, for the hosts that it names."""
 
     cert: FilePath
-    """Certificate chain in PEM, the gate's own certificate first; its SAN says for which hosts it is."""
+    """Certificate chain in PEM, the gate's own certificate first. Its SAN says for which hosts it
+    is."""
     key: FilePath
     """Private key in PEM, without a pass phrase."""
 
@@ -73,11 +75,15 @@ class TlsServerConfig(Section):
     key: FilePath
     """Private key in PEM, without a pass phrase."""
     certificates: list[CertificateConfig] = []
-    """Further certificates: a client gets the one for the name that it asks for (SNI), else `cert`."""
+    """Further certificates: a client gets the one for the name that it asks for
+    ([SNI](edge.md#several-certificates)), else `cert`."""
     client_ca: FilePath | None = None
-    """Authorities in PEM; a client certificate of theirs is required. A scheme of type mtls reads it."""
+    """Authorities in PEM. A client certificate that one of them has signed is required; by itself
+    it gives no identity, a scheme of `type: mtls` [reads it](edge.md#client-certificates). Browsers
+    add it by themselves, so `cross_site` counts on public routes too."""
     client_certificate: Literal["required", "optional"] = "required"
-    """optional: who has none may connect as well; what is shown must be one of client_ca's."""
+    """`optional`: who has no certificate may connect as well; what is shown must be one of
+    `client_ca`."""
 
 
 class ServerConfig(Section):
@@ -87,7 +93,8 @@ class ServerConfig(Section):
         list[AddressValue],
         BeforeValidator(one_or_many, json_schema_input_type=AddressValue | list[AddressValue]),
     ] = Field(default=[Address("0.0.0.0", 8080)], min_length=1)
-    """Addresses on which clients are served: host:port, [IPv6]:port or unix:path."""
+    """Addresses on which clients are served: `host:port`, `[IPv6]:port` or `unix:path`. One address
+    needs no list."""
     workers: Annotated[
         int | Literal["auto"],
         PlainValidator(_parse_workers),
@@ -101,50 +108,59 @@ class ServerConfig(Section):
             }
         ),
     ] = "auto"
-    """Worker processes; auto is the number of cores that the cgroup allows."""
+    """Worker processes; `auto` is the number of cores that the cgroup allows."""
     id: Token = "random"
-    """Name of this gate in Via, by which it knows a loop; random makes one at every start."""
+    """The gate's name in `Via`, by which it knows a request that has come back to it (508).
+    `random` makes one at every start; gates behind each other may share none."""
     public_url: PublicUrl | None = None
-    """The origin that people see, where it is one; used by redirects and the same-origin check."""
+    """The origin that people see, where there is one, such as `https://shop.example.com`. Redirects
+    and the same-origin check use it."""
     tls: TlsServerConfig | None = None
     """Certificate and key of the TCP listeners; without it they speak plain HTTP."""
     hsts: HstsConfig | None = None
-    """Strict-Transport-Security for clients that use https; absent: the application's own passes."""
+    """`Strict-Transport-Security` for clients that use https ([edge](edge.md#hsts)). Absent: the
+    application's own passes."""
     response_headers: ResponseHeadersConfig = ResponseHeadersConfig()
-    """Headers of every answer, where its route does not say otherwise."""
+    """Headers of every answer, where its route does not say otherwise
+    ([edge](edge.md#headers-of-answers))."""
     proxy_protocol: ProxyProtocolConfig | None = None
-    """PROXY protocol before everything else, TLS too; absent: the kernel says who connects."""
+    """[PROXY protocol](edge.md#proxy-protocol), version 2, before everything else, TLS too. Absent:
+    the kernel says who connects."""
     trusted_proxies: list[TrustedValue] = []
-    """Networks (or unix) whose forwarding headers are believed."""
+    """Networks (or the word `unix`) whose forwarding headers are believed. Nobody's are by
+    default."""
     forwarded: Literal["x-forwarded", "forwarded"] = "x-forwarded"
     """The one family of forwarding headers that is read from trusted proxies; both are written."""
     limits: LimitsConfig = LimitsConfig()
     """Bounds for clients, per worker."""
     drain: Duration = 30.0
-    """How long requests may still run after the gate was told to stop."""
+    """How long requests may still run after the gate was told to stop. Who waits longer is answered
+    503 `draining`."""
 
 
 class HealthConfig(Section):
     """The listener for probes and metrics: /healthz, /readyz and /metrics, nothing else."""
 
     listen: AddressValue = Address("127.0.0.1", 9902)
-    """host:port, [IPv6]:port or unix:path."""
+    """Where `/healthz`, `/readyz` and `/metrics` are answered, and nothing else."""
 
 
 class AdminConfig(Section):
     """The listener of the admin API: listing and ending sessions, revoking tokens."""
 
     listen: AddressValue
-    """unix:path, which is made with mode 0600, or host:port or [IPv6]:port with a token."""
+    """`unix:path`, which is made with mode 0600, or `host:port` or `[IPv6]:port`, which needs a
+    token."""
     token: SecretValue | None = None
-    """What a program must send as `Authorization: Bearer`; required on TCP, 32 characters or more."""
+    """What a program must send as `Authorization: Bearer`; at least 32 characters. Required on
+    TCP."""
 
 
 class LogConfig(Section):
     """What is logged, and how."""
 
     format: Literal["auto", "console", "json"] = "auto"
-    """auto is console on a terminal and json otherwise."""
+    """`auto` is `console` on a terminal, and `json` otherwise."""
     access: Flag = True
     """One line for each request."""
 
@@ -155,4 +171,5 @@ class BrandingConfig(Section):
     name: Text = "Latchgate"
     """The name on the gate's own pages."""
     logo: Annotated[FilePath | None, NoneWord()] = None
-    """A picture before the name: SVG, PNG, WebP, AVIF, JPEG or GIF, at most 64KiB."""
+    """A picture before the name: SVG, PNG, WebP, AVIF, JPEG or GIF, told by its content, at most 64
+    KiB. It is read at the start and is part of each page; scripts in an SVG do not run."""

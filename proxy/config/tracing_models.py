@@ -44,15 +44,17 @@ class TracingConfig(Section):
     """Spans of requests, sent to a collector over OTLP/HTTP. Needs `pip install 'latchgate[otel]'`."""
 
     endpoint: HttpUrl
-    """Where spans are sent, with its path: http://127.0.0.1:4318/v1/traces."""
+    """Where spans are sent over OTLP/HTTP, with its path: `http://127.0.0.1:4318/v1/traces`."""
     sample: Share = 0.01
-    """The share of requests without a parent of which spans are made, from 0 to 1."""
+    """The share of requests without a parent of which spans are made."""
     parents: Literal["trusted", "everyone", "nobody"] = "trusted"
-    """Whose traceparent is followed: that of trusted_proxies, of everyone, or nobody's; any other is replaced."""
+    """Whose `traceparent` is followed, and with it whether spans are made: that of
+    `server.trusted_proxies`, of everyone, or nobody's. Any other is replaced."""
     service: Text = "latchgate"
-    """The name of this gate in traces (service.name)."""
+    """The name of this gate in traces (`service.name`)."""
     headers: dict[Token, SecretValue] = {}
-    """What the collector wants to be sent with them, such as an Authorization."""
+    """What the collector wants to be sent with them, such as an `Authorization`; needs https unless
+    it is on this machine."""
     ca: FilePath | None = None
     """Authorities in PEM that may have signed the collector's certificate; default the usual ones."""
     timeout: Duration = 10.0

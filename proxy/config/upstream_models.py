@@ -46,7 +46,7 @@ class HashBalance(Section):
         Annotated[Literal["subject", "address"], Tag(WORD)] | Annotated[CookieName, Tag(OTHER)],
         Discriminator(word_or_other),
     ]
-    """subject, address, or {cookie: name}."""
+    """`subject`, `address`, or `{cookie: name}`."""
 
 
 class UpstreamTimeouts(Section):
@@ -57,9 +57,10 @@ class UpstreamTimeouts(Section):
     response: Duration = 60.0
     """From the end of the request to the response's head."""
     idle: Duration = 60.0
-    """Without a byte of a body; not for event streams and tunnels."""
+    """Without a byte of a body, in either direction; not for event streams and tunnels."""
     keepalive: Duration = 4.0
-    """How long an idle connection is kept; never beyond what the server allows, less a second."""
+    """How long an idle connection is kept; never beyond what the server's own `Keep-Alive` allows,
+    less a second."""
     tunnel: Annotated[Duration | None, NoneWord()] = None
     """Without a byte in a tunnel."""
 
@@ -120,7 +121,8 @@ class EjectConfig(Section):
     """When a server that fails is left alone."""
 
     failures: Count = 5
-    """Requests in a row without an answer: no connection, or none in time."""
+    """Requests in a row without an answer: no connection, a new one that was closed, or silence. An
+    answer of any status ends the row."""
     rest: Duration = 0.5
     """For how long, the first time; then one request tries, and the next rest is twice as long."""
     longest: Duration = 10.0
@@ -131,38 +133,46 @@ class UpstreamLimits(Section):
     """What one worker sends a server at the same time."""
 
     connections: Annotated[Count | None, NoneWord()] = None
-    """Open to each server, tunnels and event streams included."""
+    """Connections to each server, tunnels and event streams included."""
     waiting: CountOrZero = 100
-    """Requests that wait for one of `connections`, no longer than `timeouts.connect`."""
+    """Requests that wait for one of them, no longer than `timeouts.connect`; beyond that the answer
+    is 503 `upstream_busy`."""
 
 
 class UpstreamConfig(Section):
     """An application: servers that do the same."""
 
     servers: Annotated[list[ServerValue], AfterValidator(unique)] = Field(min_length=1)
-    """http://host:port, https://host:port or unix:path; without a path."""
+    """`http://host:port`, `https://host:port` or `unix:path`; without a path. Several share the
+    load."""
     balance: Annotated[
         Annotated[Literal["least_busy"], Tag(WORD)] | Annotated[HashBalance, Tag(OTHER)],
         Discriminator(word_or_other),
     ] = "least_busy"
-    """least_busy (of two random servers), or {hash: subject | address | {cookie: name}}."""
+    """`least_busy` of two random servers; or by what requests have in common (socket.io's polling
+    needs it)."""
     timeouts: UpstreamTimeouts = UpstreamTimeouts()
     """How long the gate waits."""
     host: UpstreamHost = "preserve"
-    """The Host that the application sees: preserve (the client's), upstream (the server's), a name."""
+    """The `Host` that the application sees: the client's, the server's, or a name."""
     tls: UpstreamTlsConfig = UpstreamTlsConfig()
     """Certificates for https:// servers."""
     health: Annotated[UpstreamHealthConfig | None, NoneWord()] = None
-    """Checks of each server; none: what becomes of requests says enough."""
+    """Checks of each server, by every worker. A server that fails them gets no requests until a
+    check succeeds."""
     eject: Annotated[EjectConfig | None, NoneWord()] = EjectConfig()
-    """When a server that fails is left alone; with none left the answer is 503 at once."""
+    """When a server that fails is left alone. Where no server is left, the answer is 503
+    `upstream_down` at once."""
     retries: Percent = 20
-    """Second attempts on a lost connection, in percent of the requests."""
+    """Second attempts on a lost connection (F3), in percent of the requests; ten in ten seconds are
+    always possible ([upstreams](upstreams.md))."""
     limits: UpstreamLimits = UpstreamLimits()
-    """Connections and waiting requests."""
+    """What one worker sends to a server at the same time."""
     resolve: Duration = 30.0
-    """How long the addresses of a server's name are used before they are looked up again."""
+    """How long the addresses of a server's name are used before they are looked up again;
+    connections to addresses that are gone are used for nothing new."""
     audience: Text = ""
-    """The `aud` of assertions for it; the loader fills in the upstream's name."""
+    """The `aud` of assertions for it; default the upstream's name."""
     paths: Literal["folded", "exact"] = "folded"
-    """folded: it may treat /A, /a and /a/ as one path, so such a variant must not lead elsewhere."""
+    """`folded`: the application may take `/A`, `/a` and `/a/` for one path, so a variant that would
+    match a route of another policy is refused. `exact`: it tells them apart."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 from pathlib import Path
@@ -12,6 +13,17 @@ from proxy.config.outline import outline
 from proxy.config.schema import DIALECT, default_of, json_schema
 
 ROOT = Path(__file__).parents[3]
+
+
+def part_of_the_site(name):
+    """Return a module of docs/site, which is no package."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / "site" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+configuration, hooks = part_of_the_site("configuration"), part_of_the_site("hooks")
 SCHEMA = json_schema()
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 SAMPLES = sorted((ROOT / "config").glob("*.yaml"))
@@ -114,30 +126,43 @@ def test_defaults_are_shown_as_the_file_would_say_them():
     assert shown == {path: default_of(fields[path]) for path in shown}
 
 
-def written(value):
-    """Return a default as the page shows it."""
-    if value is None:
-        return "\u2013"
-    if isinstance(value, list):
-        return f"`[{', '.join(map(str, value))}]`"
-    return f"`{str(value).lower()}`" if isinstance(value, bool) else f"`{value}`"
-
-
-def test_the_page_has_every_key_with_its_default():
-    """docs/configuration.md lists every key once, in the file's order, with type, default, meaning."""
-    page = (ROOT / "docs" / "configuration.md").read_text()
-    rows = [
-        [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
-        for line in page.splitlines()
-        if re.match(r"\| `[a-z_*.\[\]]+` \| ", line) and line.count(" | ") > 2
-    ]
-    expected = [
-        (f"`{path}`", "required" if field.is_required() else written(default_of(field)))
-        for path, field in outline()
-        if re.search(r"[.\[]", path)
-    ]
-
-    assert expected == [(key, default) for key, _, default, _ in rows]
-    assert not [row for row in rows if not row[1] or len(row[3]) < 5]
+@pytest.mark.parametrize("page", [configuration.PAGE.read_text()], ids=["docs/configuration.md"])
+def test_the_page_is_what_the_models_say(page):
+    """`make reference` changes nothing: each key once, in the file's order, its default and meaning."""
+    assert page == configuration.filled(page)
     for section in {path for path, _ in outline() if not re.search(r"[.\[]", path)}:
         assert f"\n## {section}\n" in page
+
+
+def test_every_key_is_described():
+    """In a sentence that stands below it in its model, whatever else the page says."""
+    assert not [path for path, _, meaning in configuration.described() if len(meaning) < 5]
+
+
+def test_a_key_without_its_row_is_named():
+    """A new key fails until somebody says where it stands and what it takes; so does one that is gone."""
+    page = configuration.PAGE.read_text()
+    row = next(line for line in page.split("\n") if line.startswith("| `store.timeout` "))
+
+    with pytest.raises(ValueError, match=r"the model has \['store.timeout'\]"):
+        configuration.filled(page.replace(row + "\n", ""))
+    with pytest.raises(ValueError, match=r"row \d+ is of \['store.timeuot'\]"):
+        configuration.filled(page.replace("`store.timeout` |", "`store.timeuot` |"))
+
+
+def test_what_a_key_takes_is_what_the_schema_takes():
+    """The page's words say more than the schema's, never something else."""
+    strict = {"duration": "duration", "size": "size", "`true` or `false`": "boolean true"}
+    wrong = []
+    for path, takes, *_ in configuration.rows(configuration.PAGE.read_text()):
+        node = hooks.find(SCHEMA, path.strip("`"))
+        kinds = {word for one in hooks.resolved(node, SCHEMA) for word in hooks.word_of(one)}
+        allowed = {word for one in kinds for word in re.findall(r"`([^`]+)`", one)}
+        words = set(re.findall(r"`([^`]+)`", takes))
+        if not kinds & {"text", "list", "section"} and not words <= allowed:
+            wrong.append((path, words - allowed))
+        made = hooks.values(node, SCHEMA).removesuffix(" or `none`")
+        if made in strict and takes.split()[0] not in strict[made].split():
+            wrong.append((path, takes, made))
+
+    assert wrong == []
