@@ -41,10 +41,10 @@ def add_otp(
         codes = list(made.recovery_codes)
         report.say_json({"subject": subject, "scheme": scheme, "uri": made.uri, "codes": codes})
         return
-    report.say(f"{subject}, of scheme {scheme}. Their app takes\n  {made.uri}\nor, typed,")
-    report.say(f"  {made.secret}\nRecovery codes, each good once:")
-    for code in made.recovery_codes:
-        report.say(f"  {code}")
+    told = [f"{subject}, of scheme {scheme}. Their app takes", f"  {made.uri}"]
+    told += ["or, typed,", f"  {made.secret}", "Recovery codes, each good once:"]
+    for line in (*told, *(f"  {code}" for code in made.recovery_codes)):
+        report.say(line)
 
 
 @app.command("remove-otp")

@@ -62,6 +62,18 @@ def test_an_operator_gives_somebody_an_app(shop):
     )  # fmt: skip
 
 
+def test_what_an_app_takes_is_printed_line_by_line(shop):
+    """Secret and recovery codes are shown once, and copied from there: each stands in a line of its own."""
+    first, uri, typed, secret, codes, *rest = shop.run(
+        "user", "add-otp", "eve", "--scheme", "shop"
+    ).output.splitlines()
+
+    assert ("eve, of scheme shop. Their app takes", "or, typed,") == (first, typed)
+    assert uri.startswith("  otpauth://totp/")
+    assert f"secret={secret.strip()}&" in uri
+    assert ("Recovery codes, each good once:", 10) == (codes, len(rest))
+
+
 def test_an_operator_takes_an_app_away(shop):
     """By scheme and subject; whoever has none is an error, so that a typing mistake is noticed."""
     printed = shop.run("user", "add-otp", "ada", "--scheme", "shop").output
