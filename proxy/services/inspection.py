@@ -68,8 +68,7 @@ class Inspection:
         if rest is None:
             yield Step("id", f"not accepted; expected: {self._form.shape}", "bad")
             for form, words in likeness_of(value):
-                hint = f" (format: {form})" if form else ""
-                yield Step("looks like", words + hint)
+                yield Step("looks like", words + self._hint(form))
             yield _refused("session_unknown")
             return
         yield Step("id", f"accepted: {self._form.shape}", "good")
@@ -88,6 +87,12 @@ class Inspection:
             return
         async for step in self._read(record, rest, now):
             yield step
+
+    def _hint(self, form: str) -> str:
+        """Return what follows from a cookie that is refused and looks like a format."""
+        if form == self._scheme.format and self._scheme.secrets:
+            return ": the format fits, so look at `secrets`: is the application's among them, letter by letter?"
+        return f" (format: {form})" if form else ""
 
     def _cookie(self, given: bytes) -> tuple[bytes | None, Step]:
         """Return the cookie's value out of a header, or what was given if it is one alone."""

@@ -89,6 +89,18 @@ async def test_a_refusal_says_where_it_went_wrong(inspect, given, lines):
     assert given.decode()[-20:] not in told or b";" in given
 
 
+async def test_a_wrong_secret_is_not_taken_for_a_wrong_format(inspect):
+    """Where the value looks as the format says, its signature is what does not fit."""
+    cookie = b"connect.sid=s%3A" + b"a" * 32 + b"." + b"b" * 43
+    express = {"format": "express", "identity": {"subject": "user.id"}, "secrets": ["keyboard dog"]}
+    told = await inspect(cookie, **express)
+    assert (
+        "looks like: express-session: s:<id>.<signature>: the format fits, so look at `secrets`"
+        in told
+    )
+    assert "keyboard" not in told
+
+
 async def test_a_wrong_prefix_is_told_by_what_is_there(inspect, admin):
     """What keys begin with is shown, and no id of a session."""
     for number in range(3):
