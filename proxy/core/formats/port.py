@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
+from sys import getsizeof
 from typing import Any, Final
 
 from proxy.core.cookies import Folding
@@ -139,7 +140,7 @@ def weight_of(members: Mapping[str, Any]) -> int:
         value = waiting.pop()
         weight += _VALUE_BYTES
         if isinstance(value, str | bytes):
-            weight += len(value)
+            weight += getsizeof(value)  # one emoji makes four bytes of each letter
         elif isinstance(value, Mapping | list | tuple) and id(value) not in seen:
             seen.add(id(value))
             weight += _MEMBER_BYTES * len(value)

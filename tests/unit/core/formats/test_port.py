@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+import tracemalloc
+
 import pytest
 
 from proxy.core.formats.port import (
@@ -74,3 +77,16 @@ def test_weight_counts_what_occurs_twice_once():
     members["self"] = members
     assert 100 < weight_of(members) < 100_000
     assert weight_of({"a": list(range(1000))}) > 64_000
+
+
+@pytest.mark.parametrize("letter", ["a", "é", "好", "😀"])
+def test_s12_a_text_weighs_what_it_takes_in_memory(letter):
+    """S12: whoever puts one emoji into a long text must not have four times the room."""
+    raw = json.dumps({"sub": "ada", letter * 1000: [letter + "x" * 200_000 for _ in range(4)]})
+    tracemalloc.start()
+    try:
+        members = json.loads(raw)
+        taken = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert taken <= weight_of(members) < 1.1 * taken + 5000
