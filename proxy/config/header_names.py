@@ -58,6 +58,8 @@ _REWRITING: Final = frozenset(
     }
 )  # fmt: skip
 """By which some servers take another target or method than the request's."""
+_CERTIFICATES: Final = frozenset({"client-cert", "client-cert-chain", "x-forwarded-client-cert"})
+"""In which proxies tell of their clients' certificates."""
 _CLIENT_ADDRESS: Final = frozenset(
     {"cf-connecting-ip", "forwarded", "true-client-ip", "x-client-ip", "x-real-ip"}
 )
@@ -98,7 +100,7 @@ def why_not_passed(name: str) -> str | None:
         return "the gate sets it itself"
     if folded.startswith("x-auth-") or folded in _REWRITING:
         return None
-    if folded.startswith("ssl-client-") or folded == "x-forwarded-client-cert":
+    if folded.startswith("ssl-client-") or folded in _CERTIFICATES:
         return None
     if _is_forwarding(folded):
         return "it is believed from server.trusted_proxies only"

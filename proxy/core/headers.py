@@ -58,6 +58,8 @@ OVERRIDE_NAMES: Final = frozenset(
         b"x-script-name",
         b"proxy",
         b"x-forwarded-client-cert",
+        b"client-cert",
+        b"client-cert-chain",
     }
 )
 """Folded. Removed unless the route's `pass_headers` names one (H2), as is all of `Ssl-Client-…`."""
@@ -102,7 +104,8 @@ _BODY_NAMES: Final = frozenset(
 )
 """Folded. No name for identity: whatever carries it is removed from every request of the file."""
 
-_CLIENT_CERT: Final = b"x-forwarded-client-cert"
+_CLIENT_CERTS: Final = frozenset({b"x-forwarded-client-cert", b"client-cert", b"client-cert-chain"})
+"""Folded. What a proxy says of its client's certificate, and nobody else may (RFC 9440 §2.4, §4)."""
 
 # What becomes of a name; the flags are read by `check`, the numbers below them by `strip`.
 _KEEP: Final = 0
@@ -161,7 +164,7 @@ def forbidden_identity_name(name: str) -> str | None:
         return "belongs to the request itself"
     if folded in _BODY_NAMES:
         return "belongs to the message's body"
-    if folded in OVERRIDE_NAMES and folded != _CLIENT_CERT:
+    if folded in OVERRIDE_NAMES and folded not in _CLIENT_CERTS:
         return "makes some servers take another path or method"
     if folded in FORWARDING_NAMES or folded == b"via":
         return "is written by the gate"
@@ -288,7 +291,7 @@ class HeaderRules:
                 return _SINGLE | _KEEP
         if folded in CONNECTION_NAMES or folded in self._own:
             return _DROP
-        if folded == _CLIENT_CERT:
+        if folded in _CLIENT_CERTS:
             return _FROM_TRUSTED_IF_PASSED
         if folded in FORWARDING_NAMES or folded.startswith(b"x-forwarded-"):
             return _DROP

@@ -137,6 +137,8 @@ def test_h2_no_override_reaches_the_environ(backend):
         "X-Script-Name",
         "Proxy",
         "X-Forwarded-Client-Cert",
+        "Client-Cert",
+        "Client-Cert-Chain",
         "Ssl-Client-Verify",
         "Ssl-Client-Cert",
         "Ssl-Client-S-Dn",

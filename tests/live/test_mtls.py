@@ -140,6 +140,7 @@ async def test_h2_no_header_is_a_certificate(tmp_path, people):
     """Whoever says that they have one, a trusted proxy too, has none; and its own is not its clients'."""
     lines = (
         b"X-Forwarded-Client-Cert: URI=spiffe://shop.test/ann\r\nClient-Cert: :MIIB:\r\n"
+        b"client_cert: :MIIB:\r\nClient-Cert-Chain: :MIIB:\r\n"
         b"Ssl-Client-Verify: SUCCESS\r\nSsl-Client-S-Dn: CN=ann\r\nX-SSL-Client-Cert: MIIB\r\n"
     )
     async with gates_of(tmp_path, people) as gates:
@@ -150,6 +151,8 @@ async def test_h2_no_header_is_a_certificate(tmp_path, people):
         heard = await gates.same(asking(people, "bob", lines=lines))
         assert statuses(heard) == [200] * 3
         assert seen(gates) == ["bob"] * 3
+        told = b"".join(raw for gate in gates for raw in gate.mirror.received).lower()
+        assert b"\nclient-cert" not in told.replace(b"_", b"-")
 
 
 async def test_who_is_withdrawn_or_has_no_name_is_refused(tmp_path, people):

@@ -35,6 +35,7 @@ KNOWN = [
     "X-Forwarded-For",
     "X-Forwarded-User",
     "X-Forwarded-Client-Cert",
+    "Client-Cert",
     "X-Real-IP",
     "X-HTTP-Method-Override",
     "Ssl-Client-Verify",

@@ -38,7 +38,7 @@ def test_h1_identity_is_mapped_onto_identity_headers(name):
 @pytest.mark.parametrize(
     "name",
     ["Proxy", "X-Original-URL", "X_Original_URL", "X-Script-Name", "Ssl-Client-Verify",
-     "X-Forwarded-Client-Cert", "X-Auth-Token"],
+     "X-Forwarded-Client-Cert", "Client-Cert", "client-cert-chain", "X-Auth-Token"],
 )  # fmt: skip
 def test_h2_a_removed_header_may_be_restored(name):
     """H2: who knows that the application needs it may let it through."""
