@@ -94,6 +94,7 @@ class ExpressConnection(ReceivingConnection):
                 elif self._compose(data, end):
                     return
                 self._is_resting = False
+                self._asked = b""  # it may be long, and whoever rests behind it would keep it
                 self._packet = data
                 super().data_received(data)
                 if self._loading is not None:
@@ -348,7 +349,7 @@ class ExpressConnection(ReceivingConnection):
         if flight.done():
             self._landed(flight)
         else:
-            self._kept = self._packet
+            self._kept = b"" if incoming.has_body else self._packet
             flight.add_done_callback(self._landed)
 
     def _landed(self, flight: asyncio.Future[Any]) -> None:
@@ -380,6 +381,7 @@ class ExpressConnection(ReceivingConnection):
         """Let the request loop go on with a request."""
         incoming.decision = decision
         incoming.under = self._lane
+        self._asked = self._kept = b""
         self._is_busy = False
         self._current = None
         self._handed = incoming

@@ -108,14 +108,16 @@ class Forwarder:
             self._interim(connection, incoming, decision, status, headers)
 
         whole = take_whole(incoming) if incoming.has_body else b""
+        goes_on = incoming.has_body and not whole
         exchange = await decision.route.upstream.open(
             head, server=server, on_informational=on_informational, body=whole
         )
+        del whole  # the answer may take days
         way.exchange = exchange
         passage.server = exchange.server
         body = None
         try:
-            if incoming.has_body and not whole:
+            if goes_on:
                 body = spawn(_send_body(connection, incoming, exchange), name="request body")
             response = await _await_head(exchange, body)
             await way.settled()

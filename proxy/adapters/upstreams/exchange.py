@@ -114,6 +114,8 @@ class Exchange:
             has_body=not self._is_finished,
             expects_continue=self._request.expects_continue,
         )
+        if reconnect is None:
+            self._block = b""  # it is not sent again, and the answer may take days
 
     # The request's body
 
