@@ -236,6 +236,7 @@ class PassingConnection(GateConnection):
             incoming = self._short(way, headers_of(self._asked) if self._asked else ready.headers)
         incoming.bytes_out = self._out if self._is_answered else 0
         incoming.is_answered = self._is_answered
+        incoming.is_event_stream = self._is_stream
         return incoming
 
     def _short(self, way: Way, headers: tuple[Header, ...]) -> Incoming:

@@ -237,9 +237,7 @@ class ReceivingConnection(PassingConnection):
         if self._laden is None:
             self._account()
         else:
-            incoming = self._incoming()
-            incoming.is_event_stream = self._is_stream
-            self._lane.record(incoming, self._decision(), self._passage())
+            self._lane.record(self._incoming(), self._decision(), self._passage())
         stream, self._stream = self._stream, None
         if stream is not None:
             stream.close()

@@ -332,6 +332,28 @@ async def test_an_event_stream_is_not_buffered(through):
     writer.close()
 
 
+@pytest.mark.parametrize("who", ["client", "server"])
+async def test_an_event_stream_ends_when_either_side_does(through, who):
+    """At once, though no event tells it; and however it ends, it is no duration."""
+    reset = asyncio.Event()
+    events = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n"
+    gate, server = await through([REQUEST, events, *([Wait(reset), Reset()] * (who == "server"))])
+    reader, writer = await gate.connect()
+    writer.write(b"GET / HTTP/1.1\r\nHost: gate\r\n\r\n")
+    await reader.readuntil(b"data: 1\n\n")
+    if who == "client":
+        writer.close()
+    reset.set()
+    record = await gate.next_record()
+    async with asyncio.timeout(5):
+        await server.seen[0].over.wait()
+    writer.close()
+
+    assert record.code == {"client": "client_left", "server": "upstream_invalid"}[who]
+    (cell,) = gate.server.counters.cells.values()
+    assert (1, 0) == (cell.count, sum(cell.durations.buckets))
+
+
 async def test_requests_can_be_pipelined(through):
     """Answers come in the order of the requests."""
     gate, _ = await through(
