@@ -7,6 +7,7 @@ import contextlib
 
 import pytest
 
+from proxy.adapters.boot_clock import boot_time
 from proxy.adapters.store import StoreAddress
 from proxy.adapters.store.link import Link, LinkLost, open_link
 from proxy.adapters.store.sentinel import (
@@ -18,6 +19,8 @@ from proxy.adapters.store.sentinel import (
     agree,
     check_role,
 )
+from proxy.adapters.store.tracked_store import TrackedStore
+from proxy.core.coherence import Source
 from tests.fake_sentinel import FakeSentinel
 
 OLD, NEW = ("10.0.0.1", 6379), ("10.0.0.2", 6379)
@@ -156,6 +159,28 @@ async def test_a_connection_that_broke_is_made_again(mastership, sentinels):
     await asyncio.sleep(0)
     await mastership.confirm()
     assert [one.asked for one in sentinels] == [2, 2, 2]
+
+
+async def test_r2_the_master_is_confirmed_each_half_of_the_staleness_whoever_asks(
+    sentinels, valkey
+):
+    """R2: the Sentinels are asked by the clock, so a connection that goes on is never in doubt."""
+    for one in sentinels:
+        one.place = ("127.0.0.1", valkey.port)
+    address = StoreAddress(
+        sentinels=tuple(("127.0.0.1", one.port) for one in sentinels), master_name="shop"
+    )
+    source = Source("store", max_staleness_s=1.0)
+    tracked = TrackedStore(address, source, timeout_s=5)
+    assert await tracked.ask([("MGET", b"k")], lambda replies, _: replies[0]) == [None]
+    began_at, asked = boot_time(), sentinels[0].asked
+    async with asyncio.timeout(10):
+        while sentinels[0].asked < asked + 4:  # noqa: ASYNC110 - the Sentinels are asked
+            await asyncio.sleep(0.01)
+    assert 1.9 < boot_time() - began_at < 3
+    assert await tracked.ask([("MGET", b"k")], lambda replies, _: replies[0]) == [None]
+    assert (source.state, source.counters.losses) == ("tracking", 0)
+    await tracked.close()
 
 
 async def test_a_server_that_says_to_be_a_replica_is_left(scripted):
