@@ -24,6 +24,7 @@ from proxy.config.document import MAX_BYTES, MappingNode, Position, read_documen
 from proxy.config.messages import KEY_MARK, describe, meant_key, show_path, unknown_key
 from proxy.config.models import Config
 from proxy.config.outline import is_optional
+from proxy.config.secret import SECRET_FILES
 from proxy.config.survey import Survey
 from proxy.config.tree import SourceMap, Tree
 from proxy.config.values import BASE
@@ -50,6 +51,8 @@ class LoadedConfig:
     warnings: tuple[ConfigError, ...]
     text: bytes = field(repr=False)
     """The file as it was read; may hold secrets."""
+    secrets: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    """What the files of its secrets held, by path."""
 
     def located(self, problem: Problem) -> ConfigError:
         """Return `problem`, found later, with its place in the file."""
@@ -115,28 +118,44 @@ def parse_config(
     checks: Sequence[Check] = (),
     last_checks: Sequence[Check] = (),
     environment: Mapping[str, str] | None = None,
+    secrets: Mapping[str, bytes] | None = None,
 ) -> LoadedConfig:
     """Return the configuration that `raw` says; `base` is where relative paths start.
+
+    `secrets`: what files of secrets held when this text was read before; they are not read again.
 
     `checks` look at it after the checks of this package, `last_checks` only if there is no mistake
     so far. Raises `ConfigErrors` with all mistakes,
     in the order of the file; no message repeats a value that came from the environment.
     """
     found = read_document(raw, os.environ if environment is None else environment)
-    reading = _Reading(file, base, found)
+    reading = _Reading(file, base, found, secrets)
     config = reading.read(checks, last_checks)
     if config is None or reading.errors:
         raise ConfigErrors(_in_order(reading.errors))
     assert reading.tree is not None  # noqa: S101 - a document without root has an error
     return LoadedConfig(
-        config, file, base, reading.tree.source_map, tuple(_in_order(reading.warnings)), raw
+        config,
+        file,
+        base,
+        reading.tree.source_map,
+        tuple(_in_order(reading.warnings)),
+        raw,
+        reading.secrets,
     )
 
 
 class _Reading:
     """One document on its way to a configuration; collects what is wrong with it."""
 
-    def __init__(self, file: str, base: Path, found: document.Document) -> None:
+    def __init__(
+        self,
+        file: str,
+        base: Path,
+        found: document.Document,
+        secrets: Mapping[str, bytes] | None = None,
+    ) -> None:
+        self.secrets = dict(secrets or {})
         self.errors: list[ConfigError] = []
         self.warnings: list[ConfigError] = []
         self.tree: Tree | None = None
@@ -180,9 +199,8 @@ class _Reading:
         while (plain := tree.plain()) is not None:
             before = tree.cuts
             try:
-                config = Config.model_validate(
-                    plain, context={BASE: self._base}, by_alias=True, by_name=False
-                )
+                context = {BASE: self._base, SECRET_FILES: self.secrets}
+                config = Config.model_validate(plain, context=context, by_alias=True, by_name=False)
             except ValidationError as error:
                 self._cut_all(tree, error.errors())
                 if tree.cuts == before:

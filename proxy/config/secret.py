@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from pathlib import Path
 from typing import Annotated, Final
 
 from pydantic import PlainValidator, WithJsonSchema
@@ -13,6 +14,9 @@ from proxy.config.values import NO_FILE, parse_path, parse_text
 
 MAX_SECRET_FILE: Final = 64 * 1024
 """Bytes; the largest secret that anybody keeps is a certificate chain."""
+
+SECRET_FILES: Final = "secret_files"
+"""In the context of validation: what the files of secrets hold, by path, where that was read once."""
 
 _READ: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 """Does not wait for the other end of a named pipe, which is refused."""
@@ -62,6 +66,17 @@ def _from_file(value: dict[str, object], info: ValidationInfo | None) -> Secret:
     if set(value) != {"file"}:
         raise ValueError("must be text, or {file: path} and nothing else")
     path = parse_path(value["file"], info)
+    context = info.context if info is not None else None
+    known = context.get(SECRET_FILES) if isinstance(context, dict) else None
+    if known is None:
+        return Secret(_read(path))
+    if str(path) not in known:
+        known[str(path)] = _read(path)
+    return Secret(known[str(path)])
+
+
+def _read(path: Path) -> bytes:
+    """Return what a secret's file holds, without its final line end. Raises `ValueError`."""
     try:
         with os.fdopen(os.open(path, _READ), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -76,7 +91,7 @@ def _from_file(value: dict[str, object], info: ValidationInfo | None) -> Secret:
     content = content.removesuffix(b"\n").removesuffix(b"\r")
     if not content:
         raise ValueError("the secret's file is empty")
-    return Secret(content)
+    return content
 
 
 SecretValue = Annotated[

@@ -48,7 +48,9 @@ def policy_problems(config: Config) -> Iterator[Problem]:
 def load_booted(boot: Boot) -> LoadedConfig:
     """Read the configuration that the supervisor has checked. Raises `ConfigErrors`.
 
-    A file that it names may have changed since, so that it may have mistakes after all.
+    Secrets are what they were then. Another file that it names may have changed since, so that it may
+    have mistakes after all.
     """
     raw = boot.text.encode("utf-8", "surrogateescape")
-    return parse_config(raw, file=boot.file, base=Path(boot.base))
+    secrets = {path: held.encode("latin-1") for path, held in boot.secrets.items()}
+    return parse_config(raw, file=boot.file, base=Path(boot.base), secrets=secrets)

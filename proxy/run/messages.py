@@ -19,8 +19,8 @@
 What `source` says is whose keys they are: those of another provider are not taken for a scheme's.
 
 The boot message holds the configuration's text as the supervisor read it, so that every worker,
-a replacement too, runs the same one whatever has become of the file since. It holds the embedded
-store's password, and is therefore never logged and never put on a command line.
+a replacement too, runs the same one whatever has become of the file since; and what the files of
+secrets held then. It holds the embedded store's password as well, and is therefore never logged and never put on a command line.
 """
 
 from __future__ import annotations
@@ -62,6 +62,8 @@ class Boot:
     """Address of the embedded store, with its password; `None` where it is not used."""
     keys: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False)
     """By scheme: the last document of its provider."""
+    secrets: dict[str, str] = field(default_factory=dict, repr=False)
+    """What the files of secrets held when the configuration was read, by path: each byte a character."""
     revocations: list[Any] | None = None
     """`[epoch, good_at]`: of the revocations the epoch in hexadecimal digits, and when it was last
     seen to be good (epoch seconds); `None` while the supervisor does not know."""

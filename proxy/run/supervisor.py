@@ -289,6 +289,7 @@ class Supervisor:
             log_format=self._log_format,
             store=None if address is None else address.to_json(),
             keys=backing.providers.documents(),
+            secrets={path: held.decode("latin-1") for path, held in loaded.secrets.items()},
             revocations=backing.revocations(),
         )
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import aiohttp
+import jwt
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -298,6 +299,36 @@ async def test_a_worker_that_is_replaced_starts_with_what_is_served(serve, text,
         return (await gate.get("/more/x"))[0] == 200
 
     await eventually(is_served)
+
+
+async def test_a_worker_that_is_replaced_has_the_secrets_of_what_is_served(serve, text, directory):
+    """A secret's file that has changed, or is away, is a matter of the next reload and not of a crash."""
+    (directory / "secret").write_text("s" * 64)
+    keys = f"issuer: i, audience: a, algorithms: [HS256], keys: {{secret: {{file: {directory}/secret}}}}"
+    scheme = f"schemes: {{api: {{type: jwt, {keys}, revocation: none, max_lifetime: 15m}}}}"
+    guarded = text(workers=1, more=scheme).replace("auth: none", "auth: api")
+    gate = await serve(guarded)
+    await gate.ready()
+    now = int(time.time())
+    said = {"iss": "i", "aud": "a", "sub": "ann", "iat": now, "exp": now + 600}
+    tokens = [jwt.encode(said, letter * 64, "HS256") for letter in "st"]
+
+    async def statuses():
+        asked = [gate.get("/open/x", Authorization=f"Bearer {token}") for token in tokens]
+        return [(await one)[0] for one in asked]
+
+    assert await statuses() == [200, 401]
+    (directory / "secret").write_text("t" * 64)
+    kill(gate.workers()[-1])
+    await gate.said("all workers are ready", times=2)
+    assert await statuses() == [200, 401]
+    (directory / "secret").unlink()
+    kill(gate.workers()[-1])
+    await gate.said("all workers are ready", times=3)
+    assert await statuses() == [200, 401]
+    (directory / "secret").write_text("t" * 64)
+    assert (await reloaded(directory))["result"] == "done"
+    assert await statuses() == [401, 200]
 
 
 async def test_the_commands_say_what_opens_and_take_it(serve, text, directory, shell):
