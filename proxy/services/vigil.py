@@ -63,7 +63,7 @@ class Stream:
         self._vigil = vigil
         self._decision = decision
         self._group: _Group | None = None
-        self._entered_at = 0.0
+        self._entered_at = -math.inf
         self._seen = 0
         self._refused: Refusal | None = None
         """Why another configuration lets it in no more: it ends if it takes long."""
@@ -185,10 +185,11 @@ class Vigil:
         self._line.current, self._line.renew = successor, renew
         successor._line = self._line
         watched = [stream for group in self._groups.values() for stream in group.streams]
-        young = dict(self._young)
-        for stream in (*young, *self._reported, *self._open, *watched):
+        streams = (*self._young, *self._reported, *self._open, *watched)
+        for stream in sorted(streams, key=lambda one: one._entered_at):  # noqa: SLF001 - the two are one unit
+            is_young = not self._is_grown(stream, self._mono())
             self._closed(stream)
-            successor.inherit(stream, renew, is_young=stream in young)
+            successor.inherit(stream, renew, is_young=is_young)
         if self._timer is not None:
             self._timer.cancel()
 

@@ -59,7 +59,7 @@ async def app():
     made = web.Application()
     for prefix in ("/api", "/open", "/web"):
         made.router.add_get(prefix + "/who", tell)
-        made.router.add_get(prefix + "/wait", wait)
+        made.router.add_route("*", prefix + "/wait", wait)
         made.router.add_get(prefix + "/ws", echo)
     server = TestServer(made)
     await server.start_server()
@@ -141,6 +141,32 @@ async def test_an_answer_under_way_ends_as_it_began(app, bench):
         app.go_on.set()
         assert await answer.content.read() == b"ended"
     assert (await bench.ask())[0] == 401
+
+
+AFTER = {"guarded": (OPEN.replace("auth: none", "auth: web"),), "gone": ()}
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("after", AFTER.values(), ids=AFTER)
+async def test_a_request_under_way_of_nobody_ends_as_it_began(app, bench, method, after):
+    """That of a public route too: what was sent to the application already has the answer of that."""
+    async with bench.client.request(method, "/open/wait") as answer:
+        assert await answer.content.readexactly(6) == b"begun "
+        await bench.reload(routes=after)
+        app.go_on.set()
+        assert await answer.content.read() == b"ended"
+    assert bench.gate.runtime.coherence.streams.ended_revoked == 0
+
+
+async def test_a_request_under_way_that_was_only_reported_ends_as_it_began(app, bench):
+    """Though the route has begun to enforce: it was let through, and does not last."""
+    await bench.reload(more=", mode: {report: {until: 2999-01-01}}")
+    async with bench.client.post("/api/wait") as answer:
+        assert await answer.content.readexactly(6) == b"begun "
+        await bench.reload()
+        app.go_on.set()
+        assert await answer.content.read() == b"ended"
+    assert (await bench.ask(none="1"))[0] == 401
 
 
 @pytest.mark.parametrize("is_same", [True, False], ids=["same", "changed"])
