@@ -30,10 +30,9 @@ def health(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> None
     try:
         status, _ = ask(found.listen, "/readyz")
     except OSError as error:
-        reason = error.strerror or "no answer"
         if as_json:
-            report.say_json({"ready": False, "reason": reason})
-        report.fail(f"{found.listen}: {reason}")
+            report.say_json({"ready": False, "reason": error.strerror or "no answer"})
+        report.fail(no_answer(found.listen, error))
     is_ready = status == b"200"
     if as_json:
         report.say_json({"ready": is_ready})
@@ -61,6 +60,11 @@ def listener(config: str) -> HealthConfig | None:
     for error in errors:
         report.complain(f"warning: {error}")
     return found.health
+
+
+def no_answer(address: Address, error: OSError) -> str:
+    """Return what is said of a health listener that cannot be asked."""
+    return f"{address}: {error.strerror or 'no answer'}; is the gate running?"
 
 
 def _is_about_health(error: ConfigError) -> bool:

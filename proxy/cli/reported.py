@@ -11,7 +11,7 @@ from typing import Annotated, Any, BinaryIO, Final
 import typer
 
 from proxy.cli import report as speaking
-from proxy.cli.health import ask, listener
+from proxy.cli.health import ask, listener, no_answer
 from proxy.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile
 from proxy.cli.source import FromFile, find_source
 from proxy.services.report_mode import report_states
@@ -106,8 +106,7 @@ def _asked(config: str) -> Account:
     try:
         status, body = ask(health.listen, "/metrics", most=MAX_METRICS)
     except OSError as error:
-        reason = error.strerror or "no answer"
-        speaking.fail(f"{health.listen}: {reason}; is the gate running? Or give access logs")
+        speaking.fail(f"{no_answer(health.listen, error)} Or give access logs")
     if status != b"200":
         speaking.fail(f"{health.listen}: no metrics; give access logs")
     families = text_string_to_metric_families(body.decode("utf-8", "replace"))

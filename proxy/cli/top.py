@@ -10,7 +10,7 @@ from rich.live import Live
 
 from proxy.cli import report
 from proxy.cli.explain_view import make_console
-from proxy.cli.health import ask, listener
+from proxy.cli.health import ask, listener, no_answer
 from proxy.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile
 from proxy.cli.picture import Picture, Scrape
 from proxy.cli.top_view import draw, lines_around
@@ -92,5 +92,5 @@ def _watch(address: Address, interval_s: float) -> None:
 
 def _reason(address: Address, error: OSError | ValueError) -> str:
     if isinstance(error, OSError):
-        return f"{address}: {error.strerror or 'no answer'}"
+        return no_answer(address, error)
     return f"{address}: {error}"

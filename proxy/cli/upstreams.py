@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from proxy.cli import report
-from proxy.cli.health import ask, listener
+from proxy.cli.health import ask, listener, no_answer
 from proxy.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile
 
 MOST: Final = 64 * 2**20
@@ -29,7 +29,7 @@ def upstreams(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> N
     try:
         status, body = ask(found.listen, "/metrics", most=MOST)
     except OSError as error:
-        report.fail(f"{found.listen}: {error.strerror or 'no answer'}")
+        report.fail(no_answer(found.listen, error))
     if status != b"200":
         report.fail(f"{found.listen}: it does not tell")
     rows, workers = read_rows(body.decode("utf-8", "replace"))

@@ -49,7 +49,7 @@ def test_a_gate_that_does_not_run_is_not_healthy(latchgate):
         port = sock.getsockname()[1]
     latchgate.write(f'health: {{listen: "127.0.0.1:{port}"}}\n')
     result = latchgate.run("health")
-    assert (1, f"latchgate: 127.0.0.1:{port}: Connection refused\n") == (
+    assert (1, f"latchgate: 127.0.0.1:{port}: Connection refused; is the gate running?\n") == (
         result.exit_code,
         result.stderr,
     )

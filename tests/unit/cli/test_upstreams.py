@@ -45,7 +45,7 @@ def test_a_gate_that_does_not_run_tells_nothing(latchgate):
     latchgate.write(f'health: {{listen: "127.0.0.1:{port}"}}\n')
     result = latchgate.run("upstreams")
 
-    assert (1, f"latchgate: 127.0.0.1:{port}: Connection refused\n") == (
+    assert (1, f"latchgate: 127.0.0.1:{port}: Connection refused; is the gate running?\n") == (
         result.exit_code,
         result.stderr,
     )
