@@ -157,13 +157,16 @@ def by_address(decision: Forward, view: RequestView) -> str:
 
 
 def by_header(name: bytes) -> KeyOf:
-    """Return what takes the first value of a header; without one it counts from where somebody asks."""
+    """Return what takes a header's value; without one it counts from where somebody asks.
+
+    The last of several: a proxy that adds its own behind a client's has the last word.
+    """
 
     def key_of(decision: Forward, view: RequestView) -> str:
-        value = view.first(name)
-        if value is None:
+        values = view.values(name)
+        if not values:
             return by_address(decision, view)
-        return f"header {value.decode('latin-1')}"
+        return f"header {values[-1].decode('latin-1')}"
 
     return key_of
 

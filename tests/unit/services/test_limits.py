@@ -160,6 +160,18 @@ def test_only_so_many_are_under_way():
     assert 2 == limiter.busy
 
 
+async def test_a_clients_own_value_before_that_of_a_proxy_is_no_other_share():
+    """A proxy may add its header behind the one that its client sent: the last one counts."""
+    limiter = Limiter("r", rate=Rate(1, 60.0), key_of=by_header(b"x-key"))
+    asked = []
+    for made_up in (b"a", b"b", b"c"):
+        headers = [(b"X-Key", made_up), (b"X-Key", b"k1")]
+        view = RequestView("GET", b"/", headers, VIEW.peer)
+        asked.append(isinstance(await limiter.admit(Asked(), view, 100.0), Refuse))
+
+    assert [False, True, True] == asked
+
+
 async def test_a_key_takes_little_memory_however_long_the_header_is():
     """A client chooses the header's value: of many long ones a worker keeps no more than of short ones."""
     limiter = Limiter("r", rate=Rate(1, 60.0), key_of=by_header(b"x-key"))
