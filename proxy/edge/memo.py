@@ -18,7 +18,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from proxy.core.headers import FORWARDING_NAMES, HeaderRules, fold, is_token
+from proxy.core.headers import HeaderRules
+from proxy.edge.lines import Lines
 from proxy.edge.ready import Block, Read, Ready, Special, Way
 from proxy.edge.strangers import Shape, Strangers
 from proxy.model import RequestView
@@ -28,8 +29,6 @@ from proxy.services.route import Route
 
 MAX_LINE: Final = 2048
 """Bytes of a request line."""
-MAX_BLOCK: Final = 8192
-"""Bytes of a header block."""
 MAX_BYTES: Final = 16 * 1024 * 1024
 """Of each memory of a worker, as estimated."""
 MAX_KEPT_BYTES: Final = 64 * 1024 * 1024
@@ -54,79 +53,16 @@ SIGHTS: Final = 65_536
 MAX_HOSTS: Final = 256
 """Whose request lines are kept."""
 MAX_WAYS: Final = 8192
-MAX_LINES: Final = 16_384
-MAX_NAMES: Final = 2048
-
-_END: Final = b"\r\n\r\n"
 _VISIBLE: Final = bytes(range(0x21, 0x7F))
-_TEXT: Final = bytes(range(0x20, 0x7F))
-
-_KEEP: Final = 0
-_DROP: Final = 1
-_MATTERS: Final = 2
-_NEVER: Final = 3
-
-_MATTER_PART: Final = bytes(bytearray(b"\r\n"))
-"""Stands for what is sent of a line that matters: compared by identity."""
-_MATTER: Final = frozenset(
-    {b"host", b"authorization", b"cookie", b"user-agent", b"origin", b"connection"}
-)
-_NEVER_NAMES: Final = frozenset(
-    {
-        b"content-length",
-        b"content-type",
-        b"content-encoding",
-        b"content-location",
-        b"content-range",
-        b"dpop",
-        b"etag",
-        b"expect",
-        b"http2-settings",
-        b"max-forwards",
-        b"proxy-connection",
-        b"server",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-        b"via",
-    }
-)
-"""Framing, upgrades, proofs, what the parser takes for Connection, and names of which it takes one
-at most."""
-_STEADY: Final = frozenset(
-    {
-        b"accept",
-        b"accept-encoding",
-        b"accept-language",
-        b"cache-control",
-        b"connection",
-        b"dnt",
-        b"host",
-        b"origin",
-        b"pragma",
-        b"priority",
-        b"sec-ch-ua",
-        b"sec-ch-ua-mobile",
-        b"sec-ch-ua-platform",
-        b"sec-fetch-dest",
-        b"sec-fetch-mode",
-        b"sec-fetch-site",
-        b"sec-fetch-user",
-        b"upgrade-insecure-requests",
-        b"user-agent",
-        b"x-requested-with",
-    }
-)
-"""Names whose values are few: their lines are kept; others are read each time."""
 
 
 class Memo:
     """What one kind of listener and peer has sent to one configuration."""
 
     __slots__ = (
-        "_blocks", "_fields", "_gate", "_hand", "_hanging", "_is_eager", "_is_trusted", "_line_bytes", "_lines", "_max_block", "_max_line", "_names", "_refused", "_rules", "_seen", "_size",
-        "_specials", "_way_bytes", "_way_count", "_ways", "find", "strangers",
+        "_blocks", "_gate", "_hand", "_hanging", "_is_eager", "_lines", "_max_line", "_refused",
+        "_seen", "_size", "_specials", "_way_bytes", "_way_count", "_ways", "find", "read",
+        "strangers",
     )  # fmt: skip
 
     def __init__(
@@ -146,14 +82,10 @@ class Memo:
         """
         self._is_eager = is_eager
         self._max_line = min(MAX_LINE, header_size // 4)
-        self._max_block = min(MAX_BLOCK, header_size - self._max_line)
         self._gate = gate
-        self._rules = rules
-        self._fields = fields
-        self._is_trusted = is_trusted
-        self._names: dict[bytes, int] = {}
-        self._lines: dict[bytes, bytes] = {}
-        self._line_bytes = 0
+        self._lines = Lines(
+            rules, fields, is_trusted=is_trusted, max_block=header_size - self._max_line
+        )
         self._blocks: dict[bytes, Block] = {}
         self._specials: dict[tuple[bytes, ...], Special] = {}
         self._ways: dict[bytes, dict[bytes, Way]] = {}
@@ -167,6 +99,8 @@ class Memo:
         self.strangers = Strangers()
         self.find: Callable[[bytes], Block | None] = self._blocks.get
         """Return what is known of a whole block."""
+        self.read: Callable[[bytes], Read | None] = self._lines.read
+        """Take a block apart."""
 
     def __len__(self) -> int:
         """Return how many blocks and sets of lines are kept."""
@@ -177,56 +111,13 @@ class Memo:
         for memory in (self._lines, self._ways, self._seen):
             memory.clear()
         self._clear_kept()
-        self._line_bytes = self._way_count = self._way_bytes = 0
+        self._way_count = self._way_bytes = 0
         self.strangers.clear()
 
     def _clear_kept(self) -> None:
         for memory in (self._blocks, self._specials, self._hanging, self._hand):
             memory.clear()
         self._size = 0
-
-    # hot: every request of the express lane whose block was not seen before
-    def read(self, block: bytes) -> Read | None:
-        """Take a block apart; `None` for what is not of the strictest form, or never remembered."""
-        if block[-4:] != _END or block[:2] != b"\r\n" or len(block) > self._max_block:
-            return None
-        known = self._lines.get
-        parts: list[bytes] = []
-        matter: list[bytes] = []
-        places: list[int] = []
-        is_steady = True
-        for line in block[2:-3].split(b"\n"):
-            part = known(line)
-            if part is None:
-                part = self._read_line(line)
-                if part is None:
-                    return None
-                is_steady = False
-            if part is _MATTER_PART:
-                matter.append(line)
-                places.append(len(parts))
-            parts.append(part)
-        return tuple(matter), parts, places, is_steady
-
-    def _read_line(self, line: bytes) -> bytes | None:
-        """Return what is sent of a line that is not remembered; `_MATTER_PART`: that depends."""
-        if line[-1:] != b"\r":
-            return None  # a bare LF
-        name, colon, value = line[:-1].partition(b": ")
-        kind = self._names.get(name)
-        if kind is None:
-            kind = self._learn_name(name)
-        if kind == _NEVER or not value or not colon or value.translate(None, _TEXT):
-            return None
-        if value[0] == 32 or value[-1] == 32:
-            return None
-        if kind == _MATTERS:
-            self._learn_line(line, _MATTER_PART)
-            return _MATTER_PART
-        part = b"" if kind == _DROP else line + b"\n"
-        if name.lower() in _STEADY:
-            self._learn_line(line, part)
-        return part
 
     def special(self, matter: tuple[bytes, ...]) -> Special | None:
         """Return what was decided of requests with these lines."""
@@ -419,34 +310,6 @@ class Memo:
             self._refused = 0
         self._size += size
         return True
-
-    def _learn_line(self, line: bytes, part: bytes) -> None:
-        self._line_bytes += len(line) + len(part)
-        if len(self._lines) >= MAX_LINES or self._line_bytes > MAX_BYTES:
-            self._lines.clear()
-            self._line_bytes = 0
-        self._lines[line] = part
-
-    def _learn_name(self, name: bytes) -> int:
-        kind = self._classify(name)
-        if len(name) <= 64:
-            if len(self._names) >= MAX_NAMES:
-                self._names.clear()
-            self._names[name] = kind
-        return kind
-
-    def _classify(self, name: bytes) -> int:
-        lower, folded = name.lower(), fold(name)
-        if not is_token(name) or folded in _NEVER_NAMES or folded.startswith(b"sec-websocket-"):
-            return _NEVER
-        if self._is_trusted and (folded in FORWARDING_NAMES or folded.startswith(b"x-forwarded-")):
-            return _NEVER
-        if lower in _MATTER or lower in self._fields:
-            return _MATTERS
-        becomes = self._rules.becomes(name, is_trusted=self._is_trusted)
-        if becomes is None:
-            return _MATTERS
-        return _KEEP if becomes else _DROP
 
 
 def fields_of(routes: Sequence[Route]) -> frozenset[bytes]:

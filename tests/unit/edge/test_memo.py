@@ -8,7 +8,7 @@ import tracemalloc
 import pytest
 
 from proxy.edge import memo as memos
-from proxy.edge import strangers
+from proxy.edge import lines, strangers
 from proxy.edge.counters import RequestCounters
 from proxy.edge.memo import Memo, fields_of
 from proxy.edge.ready import Ready, headers_of
@@ -175,8 +175,9 @@ FLOODS = {
 def test_the_memory_is_bounded_in_bytes(bench, monkeypatch, flood):
     """However requests differ, what is kept of them takes what is allowed, and not a multiple."""
     bound = 128 * 1024
-    for module, name in ((memos, "MAX_BYTES"), (memos, "MAX_KEPT_BYTES"), (strangers, "MAX_BYTES")):
-        monkeypatch.setattr(module, name, bound // 3)
+    for module in (memos, lines, strangers):
+        monkeypatch.setattr(module, "MAX_BYTES", bound // 3)
+    monkeypatch.setattr(memos, "MAX_KEPT_BYTES", bound // 3)
     made = FLOODS[flood]
 
     def work():
