@@ -16,7 +16,7 @@ from aiohttp.streams import EMPTY_PAYLOAD
 
 from proxy.edge import server as edge
 from proxy.edge.express import ExpressConnection
-from proxy.edge.fitting import is_short
+from proxy.edge.fitting import ends_with, is_laden, is_short
 from proxy.edge.incoming import HeadError, awaits_upgrade, read_head
 from proxy.edge.lane import Lane
 from proxy.edge.memo import Memo
@@ -46,12 +46,13 @@ class Primed(ExpressConnection):
 
     def data_received(self, data: bytes) -> None:
         """Learn what arrives, and then take it."""
-        if self._is_resting and data.find(_END) == len(data) - 4:
+        if self._is_resting and _END in data:
             self._rehearse(data)
         super().data_received(data)
 
     def _rehearse(self, data: bytes) -> None:
         view = self._read(data)
+        size = 0 if view is None or not view.has_body else len(data) - data.find(_END) - 4
         counters = self._lane._server.runtime.coherence.counters
         before = {field.name: getattr(counters, field.name) for field in fields(counters)}
         decision = None
@@ -63,8 +64,10 @@ class Primed(ExpressConnection):
             return
         ready = Ready(decision, view, self._lane.counters, view.first(b"host") or b"")
         self._packet = data
-        self._learn(ready, view, decision.route.upstream.servers[0])
+        self._learn(ready, view, decision.route.upstream.servers[0], size)
         self._packet = b""
+        if size:
+            return
         read = self._memo.read(data[data.find(b"\r\n") :])
         special = None if read is None else self._memo.special(read[0])
         if read is None or special is None or len(data) % 2:
@@ -94,12 +97,15 @@ class Primed(ExpressConnection):
         if len(messages) != 1:
             return None
         message, payload = messages[0]
-        if payload is not EMPTY_PAYLOAD or awaits_upgrade(message, payload):
+        fits = is_short
+        if payload is not EMPTY_PAYLOAD:
+            if not ends_with(data, message):
+                return None
+            fits = is_laden
+        elif awaits_upgrade(message, payload) or data.find(_END) != len(data) - 4:
             return None
         incoming = read_head(message, payload, self.peer, limits, self._loop.time())
-        if isinstance(incoming, HeadError) or not is_short(incoming):
-            return None
-        return incoming.view
+        return incoming.view if not isinstance(incoming, HeadError) and fits(incoming) else None
 
     def _decided(self, view: RequestView) -> Any:
         gate = self._lane.gate

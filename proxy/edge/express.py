@@ -19,14 +19,15 @@ from aiohttp.streams import EMPTY_PAYLOAD
 
 from proxy.adapters.boot_clock import boot_time
 from proxy.adapters.upstreams import Server
-from proxy.edge.fitting import ends_with, is_laden, is_short
+from proxy.edge.fitting import HEAD_END, body_of, ends_with, is_laden, is_short, is_too_large
 from proxy.edge.incoming import (
+    SHORT_BODY,
     HeadError,
     Incoming,
     awaits_upgrade,
     read_head,
-    take_whole,
 )
+from proxy.edge.lines import LADEN
 from proxy.edge.memo import Memo
 from proxy.edge.raw import READ_CHUNK
 from proxy.edge.ready import Read, Ready, Way, back_of
@@ -36,7 +37,6 @@ from proxy.errors import ProxyError
 from proxy.model import RequestView
 from proxy.services.authenticate import Unknown
 from proxy.services.decision import Forward
-from proxy.services.route import Route
 
 if TYPE_CHECKING:
     from proxy.edge.lane import Lane
@@ -91,7 +91,7 @@ class ExpressConnection(ReceivingConnection):
                         del block.fronts[way.route]  # what it was made of may be over
                     elif self._compose(data, end):
                         return
-                elif self._compose(data, end):
+                elif self._compose(data, end) or self._compose_laden(data, end):
                     return
                 self._is_resting = False
                 self._asked = b""  # it may be long, and whoever rests behind it would keep it
@@ -142,6 +142,29 @@ class ExpressConnection(ReceivingConnection):
         if is_steady:
             memo.keep(block, special, way.route, ready, front)
         return True
+
+    # hot: every request of the lane with a body
+    def _compose_laden(self, data: bytes, end: int) -> bool:
+        """Put a request together that comes whole with its body, where all that matters is known."""
+        start = data.find(HEAD_END, end) + len(HEAD_END)
+        size = len(data) - start
+        if start < end or not 0 < size <= SHORT_BODY:
+            return False
+        memo, line = self._memo, data[:end]
+        read = memo.read_laden(data[end:start], line[: line.find(b" ")], size)
+        special = None if read is None else memo.special(read[0])
+        if read is None or special is None:
+            return False
+        way = special.ways.get(line) or memo.way(special, line, LADEN)
+        ready = None if way is None else special.ready.get(way.route)
+        if way is None or ready is None or is_too_large(size, way.route, self._limits):
+            return False
+        _, parts, places, _ = read
+        for place, out in zip(places, ready.outs, strict=True):
+            parts[place] = out
+        front = ready.host_line + b"".join(parts) + ready.tail
+        self._asked = data[:start]  # and nothing of the body, once it was sent
+        return self._go(way, ready, front, data[start:])
 
     # hot: every request of the lane whose credential is new
     def _meet(self, data: bytes, end: int, read: Read) -> bool:
@@ -210,7 +233,7 @@ class ExpressConnection(ReceivingConnection):
         return True
 
     # hot: every request of the lane
-    def _go(self, way: Way, ready: Ready, front: bytes) -> bool:
+    def _go(self, way: Way, ready: Ready, front: bytes, body: bytes = b"") -> bool:
         """Send a request that is known, if it may pass now; False: it has to be decided."""
         now = time.time()
         identity = ready.identity
@@ -224,12 +247,18 @@ class ExpressConnection(ReceivingConnection):
             return False
         began = self._loop.time()
         server = ready.server or self._pick(ready, began)
-        link = server.take_freshest(began)
         try:
             rid = self._take_id()
         except IndexError:
             rid = self._lane.ids()
-        sent = b"".join((way.front, front, self._told, rid, back))
+        if body:
+            length = b"Content-Length: %d\r\n\r\n" % len(body)
+            sent = b"".join((way.front, front, self._told, rid, back[:-2], length, body))
+            link = server.take(began, is_careful=True)
+        else:
+            sent = b"".join((way.front, front, self._told, rid, back))
+            link = server.take_freshest(began)
+        self._in = len(body)
         self._way = way
         self._ready = ready
         self._rid = rid
@@ -244,7 +273,7 @@ class ExpressConnection(ReceivingConnection):
             self._repeat = None
             self._connect_to(server, sent)
         else:
-            self._repeat = sent
+            self._repeat = None if body else sent
             link.begin_whole(sent, self, is_head=way.is_head, now=began)
         return True
 
@@ -400,7 +429,7 @@ class ExpressConnection(ReceivingConnection):
         except (ProxyError, ValueError):
             self._hand(incoming, decision)
             return
-        body = b"" if route.upstream.is_closing else self._take_body(incoming, route)
+        body = b"" if route.upstream.is_closing else body_of(incoming, route, self._limits)
         if body is None or route.upstream.is_closing:
             self._hand(incoming, decision)
             return
@@ -409,11 +438,10 @@ class ExpressConnection(ReceivingConnection):
         ready = Ready(decision, view, lane.counters, host)
         is_kept = (
             bool(self._packet)
-            and not body
             and not self._memo.turns_away()
-            and self._learn(ready, view, server)
+            and self._learn(ready, view, server, len(body))
         )
-        self._asked = self._packet if is_kept else b""
+        self._asked = self._packet[: len(self._packet) - len(body)] if is_kept else b""
         self._way = Way(view.method, view.target, route, b"")
         self._ready = ready
         self._client = decision.client
@@ -425,9 +453,7 @@ class ExpressConnection(ReceivingConnection):
         self._is_resting = False
         self._is_busy = True
         self._current = incoming if self._eof else None
-        if body:
-            self._laden = incoming
-            self._is_careful = True
+        self._in = len(body)
         self._repeat = None
         is_repeatable = head.is_repeatable
         link = server.take(self._began, is_careful=not is_repeatable)
@@ -438,22 +464,17 @@ class ExpressConnection(ReceivingConnection):
         self._link = link
         link.begin_whole(sent, self, is_head=view.method == "HEAD", now=self._began)
 
-    def _take_body(self, incoming: Incoming, route: Route) -> bytes | None:
-        """Return the body that goes along, `b""` for none; `None`: there is one that may not."""
-        if not incoming.has_body:
-            return b""
-        limit = route.body_size or self._limits.body_size
-        if limit is not None and incoming.length is not None and incoming.length > limit:
-            return None
-        return take_whole(incoming) or None
-
-    def _learn(self, ready: Ready, view: RequestView, server: Server) -> bool:
+    def _learn(self, ready: Ready, view: RequestView, server: Server, size: int = 0) -> bool:
+        """Remember what was made of the packet; `size`: of the body at its end."""
         packet, lane = self._packet, self._lane
+        block = packet[packet.find(b"\r\n") : len(packet) - size]
+        if size and self._memo.meets(block, view.method, size):
+            return False
         headers = lane.forwarder.headers(view, ready.decision, server)
         count = 1 + len(ready.decision.headers)
         front = b"".join(b"%b: %b\r\n" % header for header in headers[:count])
         ready.told = lane.same(ready.told)
-        return self._memo.learn(packet[packet.find(b"\r\n") :], ready, view, front)
+        return self._memo.learn(block, ready, view, front, size)
 
     async def _next(self) -> Incoming | None:
         """Rest until there is a request for the loop."""

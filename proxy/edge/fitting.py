@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from proxy.edge.incoming import SHORT_BODY, Incoming
+from proxy.edge.incoming import SHORT_BODY, ConnectionLimits, Incoming, take_whole
+from proxy.services.route import Route
 
-_HEAD_END: Final = b"\r\n\r\n"
+HEAD_END: Final = b"\r\n\r\n"
 _MAX_DIGITS: Final = 9
 """Of a Content-Length that is read here at all."""
 
@@ -30,7 +31,22 @@ def ends_with(packet: bytes, message: Any) -> bool:
     if message.chunked or not length.isdecimal() or len(length) > _MAX_DIGITS:
         return False
     size = int(length)
-    return 0 < size <= SHORT_BODY and len(packet) == packet.find(_HEAD_END) + 4 + size
+    return 0 < size <= SHORT_BODY and len(packet) == packet.find(HEAD_END) + 4 + size
+
+
+def is_too_large(size: int, route: Route, limits: ConnectionLimits) -> bool:
+    """Tell whether a body of `size` bytes is longer than its route, or else the server, allows."""
+    limit = route.body_size or limits.body_size
+    return limit is not None and size > limit
+
+
+def body_of(incoming: Incoming, route: Route, limits: ConnectionLimits) -> bytes | None:
+    """Return the body that goes along, `b""` for none; `None`: there is one that may not."""
+    if not incoming.has_body:
+        return b""
+    if is_too_large(incoming.length or 0, route, limits):
+        return None
+    return take_whole(incoming) or None
 
 
 def _stays(incoming: Incoming) -> bool:

@@ -9,7 +9,8 @@ Three memories, each bounded. Request lines by host: line → route and path to 
 the lines that matter. The lines that matter (host, credentials, whatever a scheme or a rule reads)
 as a tuple → what the upstream is sent for them. A line that does not matter is copied or dropped by
 its name. Only lines of the strictest form are read here, which no two parsers read differently; all
-else is for the parser.
+else is for the parser. What has a body is known by its method and by where its browser says that it
+comes from as well, apart from all that has none.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from proxy.core.headers import HeaderRules
-from proxy.edge.lines import Lines
+from proxy.edge.lines import LADEN, Lines
 from proxy.edge.ready import Block, Read, Ready, Special, Way
 from proxy.edge.strangers import Shape, Strangers
 from proxy.model import RequestView
@@ -53,6 +54,10 @@ SIGHTS: Final = 65_536
 MAX_HOSTS: Final = 256
 """Whose request lines are kept."""
 MAX_WAYS: Final = 8192
+SAFE: Final = frozenset({b"GET", b"HEAD"})
+"""Methods of what is remembered without a body."""
+_APART: Final = b"\0"
+"""Before a host: where its requests with a body lead. No host begins with it."""
 _VISIBLE: Final = bytes(range(0x21, 0x7F))
 
 
@@ -62,7 +67,7 @@ class Memo:
     __slots__ = (
         "_blocks", "_gate", "_hand", "_hanging", "_is_eager", "_lines", "_max_line", "_refused",
         "_seen", "_size", "_specials", "_way_bytes", "_way_count", "_ways", "find", "read",
-        "strangers",
+        "read_laden", "strangers",
     )  # fmt: skip
 
     def __init__(
@@ -99,6 +104,8 @@ class Memo:
         self.strangers = Strangers()
         self.find: Callable[[bytes], Block | None] = self._blocks.get
         """Return what is known of a whole block."""
+        self.read_laden = self._lines.read_laden
+        """Take a block apart that has a body behind it."""
         self.read: Callable[[bytes], Read | None] = self._lines.read
         """Take a block apart."""
 
@@ -124,12 +131,14 @@ class Memo:
         return self._specials.get(matter)
 
     # hot: every request of the express lane whose line was not seen before
-    def way(self, special: Special | Shape, line: bytes) -> Way | None:
+    def way(
+        self, special: Special | Shape, line: bytes, methods: frozenset[bytes] = SAFE
+    ) -> Way | None:
         """Return where a request line leads, and keep it; `None`: it is not for the lane."""
         if len(line) > self._max_line:
             return None
         words = line.split(b" ")
-        if len(words) != 3 or words[2] != b"HTTP/1.1" or words[0] not in (b"GET", b"HEAD"):
+        if len(words) != 3 or words[2] != b"HTTP/1.1" or words[0] not in methods:
             return None
         target = words[1]
         if target[:1] != b"/" or target.translate(None, _VISIBLE):
@@ -166,21 +175,33 @@ class Memo:
             return False
         return not self._has_room(ENTRY_BYTES)
 
-    def learn(self, block: bytes, ready: Ready, view: RequestView, front: bytes) -> bool:
+    def meets(self, block: bytes, method: str, size: int) -> bool:
+        """Tell whether requests with a body and these lines are none to be kept, or not yet."""
+        read = self.read_laden(block, method.encode("ascii"), size)
+        return read is None or self.is_new(read[0])
+
+    def learn(
+        self, block: bytes, ready: Ready, view: RequestView, front: bytes, size: int = 0
+    ) -> bool:
         """Keep a decision for other requests with the same lines that matter; False: it is not kept.
 
         `front`: what was sent of the block, from the Host line to the last of the client's headers.
-        Of `ready` only what matters is left: the rest is another one's in the next request.
+        `size`: of the body that came with it. Of `ready` only what matters is left: the rest is
+        another one's in the next request.
         """
-        decision = ready.decision
-        read = self.read(block)
-        if read is None or not self._is_fit(decision, view):
+        decision, headers, method = ready.decision, view.headers, view.method.encode("ascii")
+        if not self._is_fit(decision, view) or method not in (LADEN if size else SAFE):
             return False
+        read = self.read_laden(block, method, size) if size else self.read(block)
+        if read is None:
+            return False
+        if size:
+            headers = tuple(h for h in headers if h[0].lower() != b"content-length")
         matter, parts, places, _ = read
-        if len(parts) != len(view.headers):
+        if len(parts) != len(headers):
             return False
         is_new = self.is_new(matter)
-        if is_new and not self.strangers.lacks(matter, decision.route):
+        if is_new and (size or not self.strangers.lacks(matter, decision.route)):
             return False
         holds = None
         if decision.held:
@@ -189,10 +210,10 @@ class Memo:
                 return False
         # By what they are, not by what they say: a header that was made anew stands in its own place.
         sent = {id(header) for header in decision.headers}
-        client = {id(header) for header in view.headers}
+        client = {id(header) for header in headers}
         outs = [
-            line + b"\n" if id(view.headers[place]) in sent else b""
-            for line, place in zip(matter, places, strict=True)
+            line + b"\n" if id(headers[place]) in sent else b""
+            for line, place in zip(matter[1:] if size else matter, places, strict=True)
         ]
         tail = b"".join(
             b"%b: %b\r\n" % header for header in decision.headers if id(header) not in client
@@ -203,12 +224,13 @@ class Memo:
         if host_line + b"".join(parts) + tail != front:
             return False  # whatever it is, it is not put together again
         known = ready.alike(replace(decision, headers=[], target=b""), ready.back)
-        known.headers = tuple(view.headers[place] for place in places)
+        known.headers = tuple(headers[place] for place in places)
         known.holds = holds
         known.outs = tuple(outs)
         known.tail = tail
         known.host_line = host_line
-        self.strangers.learn(matter, known, self._ways_of(ready.host))
+        if not size:
+            self.strangers.learn(matter, known, self._ways_of(ready.host))
         if is_new:
             return False
         self.adopt(matter, known)
@@ -221,7 +243,8 @@ class Memo:
         size += len(ready.tail) + len(ready.back)
         if not self._has_room(size):
             return
-        ways = self._ways_of(ready.host)  # which may make room for one more host, of everything
+        host = _APART + ready.host if matter[0] in LADEN else ready.host
+        ways = self._ways_of(host)  # which may make room for one more host, of everything
         special = self._specials.get(matter)
         if special is None:
             special = self._specials[matter] = Special(ready.host, ways)
@@ -283,7 +306,7 @@ class Memo:
     def _is_fit(self, decision: Forward, view: RequestView) -> bool:
         """Tell whether the decision hangs on what `read` calls lines that matter, and no more."""
         route = decision.route
-        if not decision.is_repeatable or view.method not in ("GET", "HEAD"):
+        if not decision.is_repeatable:
             return False
         if route.provider_token is not None or len(decision.held) > 1:
             return False

@@ -45,13 +45,13 @@ class PassingConnection(GateConnection):
         "_client_words",
         "_framing",
         "_held_answer",
+        "_in",
         "_is_answered",
         "_is_busy",
         "_is_careful",
         "_is_ending",
         "_is_resting",
         "_is_stream",
-        "_laden",
         "_lane",
         "_link",
         "_log",
@@ -116,8 +116,8 @@ class PassingConnection(GateConnection):
         self._held_answer: list[Callable[[], None]] | None = None
         self._stalled = (0, 0.0)
         self._stream: Stream | None = None
-        self._laden: Incoming | None = None
-        """The request, where it has a body: the account of it is as on the ordinary way."""
+        self._in = 0
+        """Bytes of the body that went with the request."""
 
     def account(self, duration_s: float, upstream_s: float) -> AccessRecord:
         """Return what the log says of a request that was forwarded and answered."""
@@ -143,7 +143,7 @@ class PassingConnection(GateConnection):
             started_at=self._started_at,
             duration_s=duration_s,
             upstream_s=upstream_s,
-            bytes_in=0,
+            bytes_in=self._in,
             bytes_out=self._out,
         )
 
@@ -176,6 +176,7 @@ class PassingConnection(GateConnection):
             self._started_at,
             duration_s,
             upstream_s,
+            self._in,
             self._out,
         )
 
@@ -231,9 +232,10 @@ class PassingConnection(GateConnection):
         ready, way = self._ready, self._way
         assert ready is not None  # noqa: S101 - it is there as long as `_is_busy`
         assert way is not None  # noqa: S101 - it goes with `_ready`
-        incoming = self._laden
-        if incoming is None:
-            incoming = self._short(way, headers_of(self._asked) if self._asked else ready.headers)
+        incoming = self._short(way, headers_of(self._asked) if self._asked else ready.headers)
+        if self._in:
+            incoming.view.has_body = incoming.has_body = True
+            incoming.length = incoming.bytes_in = self._in
         incoming.bytes_out = self._out if self._is_answered else 0
         incoming.is_answered = self._is_answered
         incoming.is_event_stream = self._is_stream

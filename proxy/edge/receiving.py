@@ -63,7 +63,7 @@ class ReceivingConnection(PassingConnection):
             self._is_answered = True
             self._conclude()
             return
-        if duration_s < _SHORTEST and 200 <= status < 300:
+        if duration_s < _SHORTEST and 200 <= status < 300 and not self._in:
             tally = ready.tally
             tally.count += 1
             tally.total_s += duration_s
@@ -234,19 +234,6 @@ class ReceivingConnection(PassingConnection):
         if self._paused:
             self._is_ending = True
             return
-        if self._laden is None:
-            self._account()
-        else:
-            self._lane.record(self._incoming(), self._decision(), self._passage())
-        stream, self._stream = self._stream, None
-        if stream is not None:
-            stream.close()
-        self._ready = None
-        self._is_busy = False
-        self._after()
-
-    def _account(self) -> None:
-        """Count and log a request without a body that is over."""
         duration_s = self._loop.time() - self._began
         ready = self._ready
         assert ready is not None  # noqa: S101 - it is there as long as `_is_busy`
@@ -256,12 +243,18 @@ class ReceivingConnection(PassingConnection):
         )
         if self._log is not None:
             self._log(self, duration_s, upstream_s)
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.close()
+        self._ready = None
+        self._is_busy = False
+        self._after()
 
     def _count(
         self, ready: Ready, status: int, duration_s: float | None, upstream_s: float, size: int
     ) -> None:
         counters = self._lane.counters
-        counters.request(ready.key, duration_s, 0, size)
+        counters.request(ready.key, duration_s, self._in, size)
         counters.upstream(ready.upstream.name, status, None, upstream_s)
 
     def _after(self) -> None:

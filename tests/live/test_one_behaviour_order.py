@@ -55,6 +55,27 @@ async def test_request_lines_over_one_block(tmp_path, number):
             )
 
 
+POSTED = b"\r\nContent-Length: 3\r\n\r\nabc"
+LADEN = [
+    *(b"POST /api/a HTTP/1.1", b"POST /api/a?x=1 HTTP/1.1", b"PUT /api/a HTTP/1.1", b"DELETE /api/a HTTP/1.1"),
+    *(b"PATCH /api/a HTTP/1.1", b"GET /api/a HTTP/1.1", b"POST /api/a HTTP/1.0", b"POST / HTTP/1.1"),
+    *(b"POST /set/a HTTP/1.1", b"POST /admin/a HTTP/1.1", b"POST /cors HTTP/1.1", b"POST /get HTTP/1.1"),
+]  # fmt: skip
+
+
+async def test_request_lines_with_and_without_a_body(tmp_path):
+    """What is known of a request with a body says nothing of one without, nor of another method's."""
+    async with trio(tmp_path, CONFIG, {}, secret=SECRET) as gates:
+        for number, one in enumerate(LADEN):
+            laden = one + BLOCK[:-4] + POSTED
+            for other in [
+                one + BLOCK,
+                *(other + BLOCK[:-4] + POSTED for other in LADEN[number + 1 :]),
+            ]:
+                first, second = talk_of([laden], rounds=2), talk_of([other], rounds=2)
+                await both_orders(gates, first, second, f"{laden[:40]} and {other[:40]}")
+
+
 HEADS = [
     *(b"Host: gate", b"Host: GATE", b"Host: gate:80", b"Host: other.test", b"Host: gate:8080"),
     *(b"Host: localhost", b"Host: 127.0.0.1"),
@@ -69,19 +90,28 @@ MORE = [
 ]
 
 
-@pytest.mark.parametrize("path", [b"/", b"/api/a", b"/cors", b"/kept", b"/open"])
-async def test_blocks_that_differ_in_a_line(tmp_path, path):
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        *((path, b"") for path in (b"/", b"/api/a", b"/cors", b"/kept", b"/open")),
+        (b"/api/a", b"abc"),
+    ],
+)
+async def test_blocks_that_differ_in_a_line(tmp_path, path, body):
     """Whatever a line says, it says it of the request that it came with."""
-    line = b"GET %b HTTP/1.1\r\n" % path
+    line = b"%b %b HTTP/1.1\r\n" % (b"POST" if body else b"GET", path)
     plain = line + filled(b"Host: gate\r\n" + BEARER) + b"\r\n\r\n"
+    more_lines = [*MORE, *((b"Content-Type: a/b", b"Content-Type: c/d") if body else ())]
     others = [line + filled(host + b"\r\n" + BEARER) + b"\r\n\r\n" for host in HEADS[1:]]
-    others += [plain[:-2] + filled(more) + b"\r\n\r\n" for more in MORE]
+    others += [plain[:-2] + filled(more) + b"\r\n\r\n" for more in more_lines]
     others += [line + filled(b"Host: gate\r\n" + more) + b"\r\n\r\n" for more in MORE]
     others += [line + filled(b"%b\r\nHost: gate" % more) + b"\r\n\r\n" for more in MORE[:6]]
+    length = b"\r\nContent-Length: %d\r\n\r\n" % len(body) + body
     async with trio(tmp_path, CONFIG, {}, secret=SECRET) as gates:
         for other in others:
-            one, two = talk_of([plain], rounds=2), talk_of([other], rounds=2)
-            await both_orders(gates, one, two, repr(other))
+            one, two = (head[:-4] + length if body else head for head in (plain, other))
+            talks = talk_of([one], rounds=2), talk_of([two], rounds=2)
+            await both_orders(gates, *talks, repr(other))
 
 
 WHENCE = {

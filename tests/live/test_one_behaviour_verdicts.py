@@ -89,14 +89,15 @@ class World:
         text = jwt.encode(claims | {"iat": now, "exp": now + 600} | said, SECRET, "HS256")
         return b"Authorization: Bearer " + text.encode()
 
-    async def ask(self, path, *lines, address=None, count=4, method=b"GET"):
+    async def ask(self, path, *lines, address=None, count=4, method=b"GET", body=b""):
         """Ask all three the same; return the statuses that each had, and compare all else."""
+        lines += (b"Content-Length: %d" % len(body),) if body else ()
         head = b"\r\n".join((b"%b %b HTTP/1.1" % (method, path), b"Host: gate", *lines))
 
         async def talk(gate):
             heard, client = [], await gate.connect(address)
             for _ in range(count):
-                await client.say(head + b"\r\n\r\n")
+                await client.say(head + b"\r\n\r\n" + body)
                 heard.append(await client.hear(method))
                 if is_over(heard[-1]):
                     await client.close()

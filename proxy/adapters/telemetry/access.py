@@ -43,7 +43,7 @@ class AccessLog:
     # hot: every request of the express lane
     def forwarded(
         self, request_id: str, status: int, words: tuple[str, str, str, str], started_at: float,
-        duration_s: float, upstream_s: float, bytes_out: int,
+        duration_s: float, upstream_s: float, bytes_in: int, bytes_out: int,
     ) -> None:  # fmt: skip
         """Write the line of a request that was forwarded and answered, as a record would give it.
 
@@ -57,7 +57,7 @@ class AccessLog:
         upstream = took if upstream_s == duration_s else f"{upstream_s * 1000:.3f}"
         line = (
             f'{{"time":"{self._clock.iso(started_at)}{begun}{request_id}",{asked}{status}{who}{client}{server}'
-            f'{took},"upstream_ms":{upstream},"bytes_in":0,"bytes_out":{bytes_out}}}\n'
+            f'{took},"upstream_ms":{upstream},"bytes_in":{bytes_in},"bytes_out":{bytes_out}}}\n'
         )
         self._write(line.encode("utf-8", "backslashreplace"))
 

@@ -7,8 +7,8 @@ import tracemalloc
 
 import pytest
 
-from proxy.edge import memo as memos
 from proxy.edge import lines, strangers
+from proxy.edge import memo as memos
 from proxy.edge.counters import RequestCounters
 from proxy.edge.memo import Memo, fields_of
 from proxy.edge.ready import Ready, headers_of
