@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -50,6 +50,9 @@ from proxy.services.schemes.port import Found, Place
 from proxy.services.sessions import Login
 from proxy.services.token_revocation import TokenRevocation, revocable
 from proxy.services.tokens import MintedToken
+
+_TIMES: Final = ("iat", "nbf", "exp", "auth_time")
+"""Claims that are epoch seconds."""
 
 app = typer.Typer(no_args_is_help=True, help="Mint, inspect and revoke access tokens.")
 
@@ -147,10 +150,21 @@ def inspect(
         if found["reason"]:
             report.say(f"reason: {found['reason']}")
         for part, members in parts.items():
-            rows = ([key, str(value)] for key, value in (members or {}).items())
+            rows = ([key, _shown(key, value)] for key, value in (members or {}).items())
             report.say_table([part.upper(), ""], rows)
+        report.say(f"the clock here: {report.when(time.time())}")
     if not is_valid:
         raise typer.Exit(report.EXIT_REFUSED)
+
+
+def _shown(key: str, value: object) -> str:
+    """Return a member for people; a time also as the local one, as the clock here is shown."""
+    if key not in _TIMES or not isinstance(value, int | float):
+        return str(value)
+    try:
+        return f"{value} ({report.when(value)})"
+    except (OverflowError, ValueError, OSError):  # of no year that there is
+        return str(value)
 
 
 @app.command()

@@ -119,6 +119,17 @@ def add_partner(gate):
     gate.write(text)
 
 
+def test_times_of_a_token_are_shown_beside_the_clock_here(gate):
+    """Of two clocks that differ one can see by how much; a time of no year is shown as it is."""
+    add_partner(gate)
+    ahead = token("HS256", key=SECRET, payload=claims(iat=1_900_000_000, exp=10**18))
+    told = gate.run("token", "inspect", "-", stdin=ahead).stdout
+
+    assert time.strftime("1900000000 (%Y-%m-%d %H:%M:%S)", time.localtime(1_900_000_000)) in told
+    assert "1000000000000000000" in told
+    assert "the clock here: 20" in told
+
+
 def test_r7_an_expired_token_can_be_revoked_by_itself(gate, valkey):
     """R7: what it opened may have been kept open (`on_expiry: keep`), and ends with it."""
     now = int(time.time())
