@@ -37,7 +37,7 @@ PASSWORD = "correct horse"
 HASH = hash_password(PASSWORD).text
 PAGE = {"Sec-Fetch-Mode": "navigate", "Accept": "text/html"}
 CONFIG = """
-store: {{url: "{store}"}}
+store: {{url: "{store}", timeout: 10s, max_staleness: 30s}}
 secrets: {{key: "{key}"}}
 upstreams: {{app: {{servers: ["{app}"]}}}}
 tokens: {{issuer: "http://127.0.0.1", audience: shop, refresh: 1d}}
