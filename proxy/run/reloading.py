@@ -8,8 +8,10 @@ answered then is true: no worker decides by the old one any more.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import ssl
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol
@@ -24,6 +26,8 @@ from proxy.run.process import WorkerProcess
 from proxy.run.restarts import needs_restart
 from proxy.services.effects import Effects, effects_of
 
+READ_S: Final = 30.0
+"""How long the files may take to be read and checked."""
 PREPARE_S: Final = 30.0
 """How long workers may take to make a configuration ready."""
 COMMIT_S: Final = 10.0
@@ -90,6 +94,7 @@ class Reloader:
         self._lock = asyncio.Lock()
         self._number = 0
         self._waiting: dict[tuple[WorkerProcess, str], asyncio.Future[str | None]] = {}
+        self._reading: threading.Thread | None = None
 
     async def idle(self) -> None:
         """Wait until no reload is under way: a worker that starts then starts with what came of it."""
@@ -121,13 +126,50 @@ class Reloader:
         """
         async with self._lock:
             try:
-                loaded = await asyncio.to_thread(read)
+                loaded = await self._read(read)
+                if loaded is None:
+                    return Outcome("failed", [f"the files cannot be read within {READ_S:g} s"])
                 return await self._take(loaded, confirmed)
             except (ProxyError, OSError, ssl.SSLError) as error:
                 return Outcome("refused", str(error).splitlines() or [type(error).__name__])
             except Exception as bug:  # noqa: BLE001 - whatever it is, what is served goes on
                 _log.exception("a reload failed")
                 return Outcome("failed", [type(bug).__name__])
+
+    async def _read(self, read: Callable[[], LoadedConfig]) -> LoadedConfig | None:
+        """Read in a thread that nothing waits for; `None` where that takes too long, or did and goes on.
+
+        A file system that does not answer must neither keep workers from being replaced nor the gate
+        from ending.
+        """
+        if self._reading is not None and self._reading.is_alive():
+            return None
+        loop = asyncio.get_running_loop()
+        found: asyncio.Future[LoadedConfig] = loop.create_future()
+
+        def settle(loaded: LoadedConfig | None, error: Exception | None) -> None:
+            if found.done():
+                return
+            if loaded is None:
+                found.set_exception(error or AssertionError("nothing was read"))
+            else:
+                found.set_result(loaded)
+
+        def run() -> None:
+            try:
+                result: tuple[LoadedConfig | None, Exception | None] = read(), None
+            except Exception as error:  # noqa: BLE001 - whoever waits for it raises it
+                result = None, error
+            with contextlib.suppress(RuntimeError):  # the gate has ended
+                loop.call_soon_threadsafe(settle, *result)
+
+        self._reading = threading.Thread(target=run, name="configuration", daemon=True)
+        self._reading.start()
+        done, _ = await asyncio.wait([found], timeout=READ_S)
+        if not done:
+            found.cancel()
+            return None
+        return found.result()
 
     async def _take(self, loaded: LoadedConfig, confirmed: str | None) -> Outcome:
         gate = self._gate

@@ -5,6 +5,8 @@ No I/O but for the files that the configuration names. What never belongs here: 
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, time, timedelta
 from typing import Final, TypeVar
@@ -348,6 +350,8 @@ def static_keys(scheme: JwtSchemeConfig) -> KeySet | None:
     """
     keys = scheme.keys
     if keys.file is not None:
+        if not keys.file.is_file():  # a named pipe would be waited for
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         return KeySet.from_file(keys.file.read_bytes(), algorithms=scheme.algorithms)
     if keys.secret is not None:
         return KeySet.from_secret(keys.secret.reveal_bytes(), algorithms=scheme.algorithms)

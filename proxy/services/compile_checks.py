@@ -79,6 +79,8 @@ def _certificate_problems(config: Config) -> Iterator[Problem]:
     tls = config.server.tls
     for index, pair in enumerate(() if tls is None else tls.certificates):
         path = ("server", "tls", "certificates", index, "cert")
+        if not pair.cert.is_file():  # a named pipe would be waited for
+            continue
         try:
             names = dns_names(pair.cert.read_bytes())
         except (OSError, ValueError):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,12 @@ def test_a_worker_reads_what_the_supervisor_read(path):
     )
     again = load_booted(boot)
     assert (loaded.config, loaded.file, loaded.base) == (again.config, again.file, again.base)
+
+
+def test_a_named_pipe_in_the_place_of_a_key_is_a_mistake_and_not_waited_for(path):
+    """Whoever would write into it does not come."""
+    os.mkfifo(path.parent / "pipe")
+    text = GOOD.replace("auth: none", "auth: api") + (
+        "schemes: {api: {type: jwt, issuer: i, audience: a, algorithms: [EdDSA], keys: {file: pipe}}}\n"
+    )
+    assert any(mistake.startswith("schemes.api.keys.file: ") for mistake in mistakes(path, text))
