@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from proxy import __version__
-from proxy.config.models import Address, Config, RouteConfig
+from proxy.config.models import Address, Config, RouteConfig, SessionSchemeConfig
 
 
 def announce(
@@ -31,6 +31,9 @@ def announce(
     for address in decision:
         yield f"decisions for other proxies on {_url(address, has_tls=False)}"
     yield f"store: {config.store.url}" if has_store else "store: none needed"
+    for name, scheme in config.schemes.items():
+        if isinstance(scheme, SessionSchemeConfig) and scheme.store is not None:
+            yield f"sessions of scheme {name}: {scheme.store}"
     yield from public_lines(config)
 
 

@@ -42,6 +42,22 @@ def test_the_start_says_where_clients_are_sent_to_https():
     ]
 
 
+def test_the_store_of_an_application_is_named_too():
+    """'none needed' is said of the gate's own: what it reads of applications it needs all the same."""
+    web = {
+        "type": "session",
+        "format": "django",
+        "store": "redis://u:hunter2@apps:6379/0",
+        "prefix": "p",
+        "cookie": "c",
+    }
+    shop = config(CLOSED, schemes={"web": web})
+    lines = list(
+        announce(shop, file="f", workers=1, addresses=[], health=[], has_store=False),
+    )
+    assert ["store: none needed", "sessions of scheme web: redis://apps:6379/0"] == lines[1:3]
+
+
 def test_a_store_is_named_without_its_password():
     """The URL in the log names a server and nobody's secret."""
     lines = announce(
