@@ -272,7 +272,7 @@ async def test_f3_a_stale_connection_is_replaced_once(serve, reach, get):
 
     assert (200, b"hello") == await ask(upstream, get)
     assert 2 == len(server.seen)
-    assert 0 == upstream.servers[0].busy
+    assert (0, 1) == (upstream.servers[0].busy, upstream.servers[0].retries)
 
 
 async def test_f3_there_is_no_third_attempt(serve, reach, get):
