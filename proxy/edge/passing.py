@@ -222,7 +222,8 @@ class PassingConnection(GateConnection):
             for one in ready.decision.held
         )
         asked, way = ready.decision.asked, self._way
-        if asked is not None and way is not None:
+        # What came in another form was not put together from what is known: it is asked for itself.
+        if asked is not None and way is not None and way.target[:1] == b"/":
             asked = (asked[0], way.target.partition(b"?")[0], way.method)
         rid = self._rid.decode("ascii")
         return replace(ready.decision, request_id=rid, client=client, held=held, asked=asked)

@@ -13,6 +13,7 @@ from aiohttp.test_utils import TestServer
 
 from proxy.adapters.tasks import spawn
 from proxy.config.models import SessionSchemeConfig
+from proxy.edge import lane as lanes
 from proxy.services.schemes.build import open_sessions
 from proxy.services.sessions import Login
 from tests.chaos_proxy import ChaosProxy
@@ -167,6 +168,27 @@ async def test_a_request_under_way_that_was_only_reported_ends_as_it_began(app, 
         app.go_on.set()
         assert await answer.content.read() == b"ended"
     assert (await bench.ask(none="1"))[0] == 401
+
+
+@pytest.mark.parametrize("target", ["/api/wait?x", "http://gate/api/wait?x"])
+async def test_r7_an_answer_goes_on_that_the_new_configuration_lets_in(
+    app, bench, monkeypatch, target
+):
+    """Its route is found again by its path, in whichever form the target came (P3)."""
+    monkeypatch.setattr(lanes, "SWEEP_S", 0.02)
+    vigil = bench.gate.runtime.vigil
+    vigil.after_s = 0.05
+    reader, writer = await bench.gate.connect()
+    lines = (f"GET {target} HTTP/1.1", "Host: gate", *map(": ".join, bearer().items()), "", "")
+    writer.write("\r\n".join(lines).encode())
+    async with asyncio.timeout(10):
+        await reader.readuntil(b"begun ")
+        while not vigil.counters.watched:  # noqa: ASYNC110 - no event tells
+            await asyncio.sleep(0.002)
+        await bench.reload()
+        app.go_on.set()
+        await reader.readuntil(b"ended")
+    writer.close()
 
 
 @pytest.mark.parametrize("is_same", [True, False], ids=["same", "changed"])
