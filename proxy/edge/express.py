@@ -19,13 +19,14 @@ from aiohttp.streams import EMPTY_PAYLOAD
 
 from proxy.adapters.boot_clock import boot_time
 from proxy.adapters.upstreams import Server
-from proxy.edge.fitting import HEAD_END, body_of, ends_with, is_laden, is_short, is_too_large
+from proxy.edge.fitting import HEAD_END, ends_with, is_laden, is_short, is_too_large
 from proxy.edge.incoming import (
     SHORT_BODY,
     HeadError,
     Incoming,
     awaits_upgrade,
     read_head,
+    take_whole,
 )
 from proxy.edge.lines import LADEN
 from proxy.edge.memo import Memo
@@ -422,6 +423,9 @@ class ExpressConnection(ReceivingConnection):
     def _forward(self, incoming: Incoming, decision: Forward) -> None:
         view, route = incoming.view, decision.route
         lane = self._lane
+        if route.upstream.is_closing or is_too_large(incoming.length or 0, route, self._limits):
+            self._hand(incoming, decision)  # before a server is picked: that may be its trial
+            return
         try:
             server = route.upstream.pick(decision.hash_key)
             head = lane.forwarder.head(incoming, decision, server, None)
@@ -429,8 +433,8 @@ class ExpressConnection(ReceivingConnection):
         except (ProxyError, ValueError):
             self._hand(incoming, decision)
             return
-        body = b"" if route.upstream.is_closing else body_of(incoming, route, self._limits)
-        if body is None or route.upstream.is_closing:
+        body = take_whole(incoming) if incoming.has_body else b""
+        if incoming.has_body and not body:
             self._hand(incoming, decision)
             return
         sent += body

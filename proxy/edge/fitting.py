@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from proxy.edge.incoming import SHORT_BODY, ConnectionLimits, Incoming, take_whole
+from proxy.edge.incoming import SHORT_BODY, ConnectionLimits, Incoming
 from proxy.services.route import Route
 
 HEAD_END: Final = b"\r\n\r\n"
@@ -38,15 +38,6 @@ def is_too_large(size: int, route: Route, limits: ConnectionLimits) -> bool:
     """Tell whether a body of `size` bytes is longer than its route, or else the server, allows."""
     limit = route.body_size or limits.body_size
     return limit is not None and size > limit
-
-
-def body_of(incoming: Incoming, route: Route, limits: ConnectionLimits) -> bytes | None:
-    """Return the body that goes along, `b""` for none; `None`: there is one that may not."""
-    if not incoming.has_body:
-        return b""
-    if is_too_large(incoming.length or 0, route, limits):
-        return None
-    return take_whole(incoming) or None
 
 
 def _stays(incoming: Incoming) -> bool:

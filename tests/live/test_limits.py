@@ -15,7 +15,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 CONFIG = """
 server: {{limits: {{body_size: 4B}}}}
 upstreams:
-  app: {{servers: ["{server}"], eject: {{failures: 1, rest: 30s, longest: 30s}}, timeouts: {{response: 200ms}}}}
+  app: {{servers: ["{server}"{more}], eject: {{failures: 1, rest: {rest}, longest: 30s}}, timeouts: {{response: 200ms}}}}
 routes:
   - {{match: {{path: /free}}, auth: none, upstream: app}}
   - {{match: {{path: /rated}}, auth: none, upstream: app, limits: {{rate: 2/h}}}}
@@ -29,11 +29,11 @@ async def before(start_gate):
     """Return a function that starts a gate before a server that plays `scripts`."""
     servers = []
 
-    async def start(*scripts):
+    async def start(*scripts, more="", rest="30s"):
         server = ByteServer(scripts)
         await server.start()
         servers.append(server)
-        return await start_gate(CONFIG.format(server=server.address)), server
+        return await start_gate(CONFIG.format(server=server.address, more=more, rest=rest)), server
 
     yield start
     for server in servers:
@@ -111,6 +111,24 @@ async def test_a_route_may_take_more_or_less_than_the_gate(before):
     assert (await gate.exchange(post(b"/upload", 9))).startswith(b"HTTP/1.1 413 ")
     assert (await gate.exchange(post(b"/upload", 8))).startswith(b"HTTP/1.1 200 ")
     assert (await gate.exchange(post(b"/free", 5))).startswith(b"HTTP/1.1 413 ")
+
+
+async def test_what_goes_nowhere_keeps_no_server_out(before):
+    """A body that is too long is not the one request that finds out whether a server is back."""
+    gate, _ = await before([REQUEST, OK] * 99, more=', "http://127.0.0.1:1"', rest="100ms")
+    gone = gate.runtime.upstreams["app"].servers[1]
+    async with asyncio.timeout(10):
+        while not gone.down_until:
+            await gate.exchange(get(b"/free"))
+    until, now = gone.down_until, asyncio.get_running_loop().time()
+    await asyncio.sleep(until - now + 0.01)  # its rest is over: the next one finds out
+    for _ in range(20):
+        reader, writer = await gate.connect()
+        writer.write(post(b"/free", 5).replace(b"Connection: close\r\n", b""))
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 413 ")
+        writer.close()
+
+    assert until == gone.down_until
 
 
 @pytest.mark.parametrize("size", [8, 9])
