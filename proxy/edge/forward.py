@@ -109,12 +109,12 @@ class Forwarder:
 
         whole = take_whole(incoming) if incoming.has_body else b""
         goes_on = incoming.has_body and not whole
+        passage.server = server.name  # said of a failure as well
         exchange = await decision.route.upstream.open(
             head, server=server, on_informational=on_informational, body=whole
         )
         del whole  # the answer may take days
         way.exchange = exchange
-        passage.server = exchange.server
         body = None
         try:
             if goes_on:

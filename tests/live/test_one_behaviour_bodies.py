@@ -21,8 +21,10 @@ CONFIG = """
 server: {id: here, limits: {body_size: 100KiB}}
 upstreams:
   app: {servers: ["@app@"], timeouts: {response: 400ms, idle: 400ms}}
+  gone: {servers: ["http://127.0.0.1:1"]}
 routes:
   - {match: {path: /**}, auth: none, upstream: app}
+  - {match: {path: /gone}, auth: none, upstream: gone}
   - {match: {path: /little}, auth: none, upstream: app, limits: {body_size: 10B}}
   - {match: {path: /read, methods: [GET]}, auth: none, upstream: app}
 """
@@ -207,6 +209,15 @@ def _followed(raw, behind):
         return heard
 
     return talk
+
+
+@pytest.mark.parametrize("raw", [PROBE.replace(b"/probe", b"/gone"), post(b"/gone")])
+async def test_a_server_that_cannot_be_reached_is_named_alike(tmp_path, raw):
+    """Which one it was is what its operator looks for in the log."""
+    async with trio(tmp_path, CONFIG, ANSWERS) as gates:
+        await gates.same(talk_of([PROBE], [raw], rounds=1))
+        for gate in gates:
+            assert "http://127.0.0.1:1" == gate.records[1].server
 
 
 async def test_a_body_that_ends_early_is_not_passed_off_as_whole(tmp_path):
