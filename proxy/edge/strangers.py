@@ -125,6 +125,7 @@ class Sketch:
             held=(Held(self.scheme, found),),
             is_repeatable=True,
             may_be_stale=known.may_be_stale,
+            asked=known.asked,
         )
         ready = template.alike(decision, back_of(headers))
         at = self.at

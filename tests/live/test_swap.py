@@ -291,3 +291,19 @@ async def test_what_was_replaced_is_closed(bench):
     assert all(task.done() for task in before._tasks)
     assert not before.vigil._groups
     assert before.coherence.counters is bench.gate.runtime.coherence.counters
+
+
+async def test_a_long_answer_to_somebody_new_outlives_a_reload(app, bench):
+    """Its route is found again although its request was made of what is known of another's."""
+    vigil = bench.gate.runtime.vigil
+    vigil.after_s = 0.01
+    assert await bench.ask(**bearer()) == (200, "ann")
+    async with bench.client.get("/api/wait", headers=bearer(sub="bob")) as answer:
+        assert await answer.content.readexactly(6) == b"begun "
+        async with asyncio.timeout(10):
+            while not vigil._groups:  # noqa: ASYNC110 - a sweep finds it
+                await asyncio.sleep(0.01)
+        await bench.reload(routes=(WEB,))
+        app.go_on.set()
+        assert await answer.content.read() == b"ended"
+    assert bench.gate.runtime.coherence.streams.ended_revoked == 0
