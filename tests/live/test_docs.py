@@ -29,14 +29,14 @@ NO_CONFIGURATION = "no configuration: "
 SHOWN_ELSEWHERE = {
     # tests/live/test_getting_started.py
     "docs/getting-started.md",
-    # Commands that go on until Ctrl-C, or many people: tests/unit/cli runs them.
+    # Commands that have no output on the page: `test_the_commands_of_an_operator_end_well`.
     "docs/admin.md",
+    "docs/operations.md",
     "docs/sessions.md",
     # Commands for other machines: tests/unit/test_operations_page.py knows them, tests/container the files.
     "docs/deploy.md",
     "docs/kubernetes.md",
     "docs/two-gates.md",  # tests/live/test_two_gates.py
-    "docs/operations.md",
     "docs/upgrade.md",
     "docs/reload.md",  # tests/live/processes/test_reload.py
 }
@@ -96,6 +96,51 @@ def test_every_command_of_the_page_does_what_it_says(reader, name):
 
     assert len(outputs) >= 3
     assert len(outputs) == reader.follow(PAGES[name])
+
+
+OPERATED = """
+upstreams: {app: {servers: ["http://127.0.0.1:9001"]}}
+schemes: {web: {type: session, format: native, cookie: sid}}
+tokens: {issuer: "https://shop.example.com", audience: shop}
+login: {path: /_auth, scheme: web, users: {file: users.yaml}}
+admin: {listen: "unix:var/admin.sock"}
+routes: [{match: {path: /**}, auth: web, upstream: app}]
+"""
+OPERATORS = ["docs/admin.md", "docs/operations.md", "docs/sessions.md"]
+ENDS = {"latchgate explain GET https://shop.example.com/account": 1}
+"""Nobody is signed in there, and that is what it says."""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the pages' commands need curl")
+@pytest.mark.parametrize("name", OPERATORS)
+def test_the_commands_of_an_operator_end_well(reader, name):
+    """Each line of the page, on a gate with somebody signed in; those that go on for ever are cut off."""
+    (reader.directory / "users.yaml").write_text("users: {}")
+    (reader.directory / "var").mkdir()
+    reader.save(OPERATED)
+    app = reader.ports["9001"]
+    reader.start(f"python -m http.server --bind 127.0.0.1 {app}", "Serving HTTP")
+    reader.start("latchgate serve", "all workers are ready")
+    lines = [
+        line.partition("  #")[0].strip()
+        for block in blocks(PAGES[name])
+        if block.kind == "sh"
+        for line in block.text.splitlines()
+    ]
+    new = "latchgate session new --subject ada --json"
+    of_it = "python -c 'import json, sys; print(json.load(sys.stdin)[\"id\"])'"
+    is_signed_in = False
+    for line in lines:
+        if not is_signed_in:
+            reader.paste(f"ID=$({new} | {of_it})")
+        is_signed_in = not re.search(r"revoke|DELETE", line)
+        is_endless = "--follow" in line
+        told = reader.paste(f"{'timeout -s INT 3 ' * is_endless}{line} </dev/null; echo status=$?")
+        status = int(told.rpartition("status=")[2].split()[0])
+        allowed = {0, 124} if is_endless else {ENDS.get(line, 0)}
+        assert status in allowed, f"{line}\n{told}"
 
 
 def test_no_command_is_left_out():
