@@ -223,7 +223,8 @@ class Memo:
             parts[place] = out
         if host_line + b"".join(parts) + tail != front:
             return False  # whatever it is, it is not put together again
-        known = ready.alike(replace(decision, headers=[], target=b""), ready.back)
+        asked = decision.asked and (decision.asked[0], b"", "")  # the rest is its line's, and long
+        known = ready.alike(replace(decision, headers=[], target=b"", asked=asked), ready.back)
         known.headers = tuple(headers[place] for place in places)
         known.holds = holds
         known.outs = tuple(outs)

@@ -187,6 +187,16 @@ def test_the_memory_is_bounded_in_bytes(bench, monkeypatch, flood):
     assert grown(work) < 3 * bound  # what is sent and known, the lines, and what a dict has spare
 
 
+def test_a_caller_is_kept_without_the_path_that_they_asked_for(bench):
+    """Paths are kept by their lines, which are bounded, and not once more with each caller."""
+
+    def work():
+        for number in range(20):
+            bench.learn(b"Host: gate", b"Cookie: a=%d" % number, path=b"/" + b"p" * 30_000)
+
+    assert grown(work) < 20 * 2 * memos.ENTRY_BYTES
+
+
 def test_request_lines_are_bounded_in_bytes(bench, monkeypatch):
     """Of one host and of many, also where more hosts are asked for than are kept."""
     bound = 1024 * 1024
