@@ -162,10 +162,10 @@ class Lines:
                 is_sized = True
                 continue
             if name == b"content-type":
-                part = None if is_typed or not _is_strict(line) else line + b"\n"
+                part = None if is_typed or not _is_strict(line, len(name)) else line + b"\n"
                 is_typed = True
             elif name == _SITE:
-                part = _MATTER_PART if _is_strict(line) else None
+                part = _MATTER_PART if _is_strict(line, len(name)) else None
             else:
                 part = self._known.get(line)
                 if part is None:
@@ -227,9 +227,12 @@ class Lines:
         return _KEEP if becomes else _DROP
 
 
-def _is_strict(line: bytes) -> bool:
-    """Tell whether a line has one space, a value of text that no space surrounds, and its end."""
-    _, colon, value = line[:-1].partition(b": ")
-    if line[-1:] != b"\r" or not colon or not value or value.translate(None, _TEXT):
+def _is_strict(line: bytes, at: int) -> bool:
+    """Tell whether a line has one space behind its colon, and then text that no space surrounds.
+
+    `at`: where the colon is.
+    """
+    value = line[at + 2 : -1]
+    if line[at : at + 2] != b": " or line[-1:] != b"\r":
         return False
-    return value[0] != 32 and value[-1] != 32
+    return bool(value) and not value.translate(None, _TEXT) and value[0] != 32 and value[-1] != 32

@@ -155,6 +155,18 @@ async def test_what_stands_beside_a_body_is_read_alike(tmp_path, lines):
         await gates.same(talk_of([PROBE], [post(b"/dated", b"abc", *lines)]), f"{lines!r}")
 
 
+async def test_what_differs_between_bodies_of_one_client_goes_on_as_it_came(tmp_path):
+    """Their types and lengths, and names that look like these, behind a request that is remembered."""
+    said = [
+        *(b"Content-Type: a/b", b"content-type: c; d=e:f", b"Content-Type:a", b"Content-Type:a: b"),
+        *(b"Content-Type:  a", b"Content-Type: a ", b"Content_Type: a", b"X: Content-Type: a"),
+        *(b"Content-Language: en", b"CONTENT-TYPE: \xe9", b"X-Content-Length: 5", b"Range: x"),
+    ]
+    requests = [[post(b"/dated", b"x" * size, line)] for size, line in enumerate(said, 1)]
+    async with trio(tmp_path, CONFIG, ANSWERS) as gates:
+        await gates.same(talk_of([post(b"/dated")], *requests))
+
+
 @pytest.mark.parametrize(
     ("said", "body"),
     [

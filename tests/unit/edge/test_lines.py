@@ -51,3 +51,55 @@ def test_a_trusted_proxys_word_is_for_the_parser(name):
     """What it tells of the client is read each time; of others it is dropped."""
     assert reader(is_trusted=True).read(block(name + b": 192.0.2.1")) is None
     assert [b""] == reader().read(block(name + b": 192.0.2.1"))[1]
+
+
+def laden(*lines, method=b"POST", reading=None):
+    """Return what is read of a block with these lines before a body of three bytes."""
+    return (reading or reader()).read_laden(block(*lines), method, 3)
+
+
+def test_s3_the_method_and_where_a_body_comes_from_matter():
+    """Both stand in what it is known by, in their order, and a type goes on as it came."""
+    lines = (b"Host: a", b"Sec-Fetch-Site: none", b"content-length: 3", b"content-type: a/b; c=d:e")
+    matter, parts, places, is_steady = laden(*lines, method=b"PUT")
+
+    assert (b"PUT", b"Host: a\r", b"Sec-Fetch-Site: none\r") == matter
+    assert [0, 1] == places
+    assert [b"content-type: a/b; c=d:e\r\n"] == parts[2:]
+    assert not is_steady
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(b"Content-Type:a/b", b"Content-Type:a: b", b"Content-Type : a", b"Content-Type:  a"),
+        *(b"Content-Type: a ", b"Content-Type: ", b"Content-Type", b"Content_Type: a"),
+        *(b"Content-Type: \xe9", b"Content-Type: a\tb", b"Content-Type: a\nX: b"),
+        *(b"Content-Length: 3", b"Content_Length: 3", b"Content-Encoding: gzip", b"Expect: a"),
+        *(b"Sec-Fetch-Site:none", b"Sec-Fetch-Site:a: b", b"Sec-Fetch-Site : none"),
+        *(b"Transfer-Encoding: chunked", b"Upgrade: h2c", b"X:1", b" X: 1", b"X", b""),
+    ],
+)
+def test_f1_before_a_body_only_the_strictest_lines_are_read(line):
+    """What would be sent on otherwise than the parser understands it is for the parser."""
+    assert laden(b"Host: a", b"Content-Length: 3") is not None
+    assert laden(b"Host: a", b"Content-Length: 3", line) is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(b"Content-Length: 03", b"Content-Length:3", b"Content-Length: 3 ", b"Content-Length: +3"),
+        *(b"Content-Length: 4", b"Content-Length", b"Content-Length : 3", b"Content-Length: 3, 3"),
+        *(b"Content-Length: 3: 3", b"X: Content-Length: 3", b"X: 1"),
+    ],
+)
+def test_f1_a_length_has_one_form(line):
+    """And it is that of the body that is there; a second one is for the parser, and so is none."""
+    assert laden(b"Host: a", line) is None
+
+
+@pytest.mark.parametrize("method", [b"GET", b"HEAD", b"OPTIONS", b"post", b"", b"TRACE", b"X"])
+def test_a_body_of_any_other_method_is_for_the_parser(method):
+    """Only those are read that mostly have one."""
+    assert laden(b"Host: a", b"Content-Length: 3", method=method) is None
