@@ -234,6 +234,9 @@ class ReceivingConnection(PassingConnection):
         if self._paused:
             self._is_ending = True
             return
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return  # the client has left: `connection_lost` is about to say so
         duration_s = self._loop.time() - self._began
         ready = self._ready
         assert ready is not None  # noqa: S101 - it is there as long as `_is_busy`

@@ -295,6 +295,21 @@ async def test_a_client_that_leaves_cancels_its_request(through):
     assert (await gate.next_record()).code == "client_left"
 
 
+async def test_whoever_has_left_was_not_answered(through):
+    """Though the answer came before the gate had noticed: the log does not call that a success."""
+    began, go = asyncio.Event(), asyncio.Event()
+    gate, _ = await through([REQUEST, Say(began), Wait(go), OK])
+    _, writer = await gate.connect()
+    writer.write(b"GET / HTTP/1.1\r\nHost: gate\r\n\r\n")
+    await began.wait()
+    writer.close()
+    await asyncio.sleep(0.05)  # let the FIN arrive: nothing else tells the test that it has
+    go.set()
+    record = await gate.next_record()
+
+    assert (499, "client_left") == (record.status, record.code)
+
+
 async def test_a_half_closed_client_gets_its_answer(through):
     """A FIN behind the request is no farewell."""
     go = asyncio.Event()
