@@ -56,8 +56,6 @@ MAX_HOSTS: Final = 256
 MAX_WAYS: Final = 8192
 SAFE: Final = frozenset({b"GET", b"HEAD"})
 """Methods of what is remembered without a body."""
-_APART: Final = b"\0"
-"""Before a host: where its requests with a body lead. No host begins with it."""
 _VISIBLE: Final = bytes(range(0x21, 0x7F))
 
 
@@ -93,7 +91,8 @@ class Memo:
         )
         self._blocks: dict[bytes, Block] = {}
         self._specials: dict[tuple[bytes, ...], Special] = {}
-        self._ways: dict[bytes, dict[bytes, Way]] = {}
+        self._ways: dict[bytes, tuple[dict[bytes, Way], dict[bytes, Way]]] = {}
+        """By host: where its requests lead, and where those with a body do."""
         self._seen: dict[int, None] = {}
         self._hanging: dict[tuple[bytes, ...] | bytes, None] = {}
         """Those of `_specials` and `_blocks` that hang on a verdict."""
@@ -152,8 +151,9 @@ class Memo:
         self._way_bytes += _WAY_COPIES * len(line) + ENTRY_BYTES
         if self._way_count > MAX_WAYS or self._way_bytes > MAX_BYTES:
             self._way_count, self._way_bytes = 1, _WAY_COPIES * len(line) + ENTRY_BYTES
-            for ways in self._ways.values():
-                ways.clear()
+            for both in self._ways.values():
+                for ways in both:
+                    ways.clear()
         special.ways[line] = way
         return way
 
@@ -244,8 +244,7 @@ class Memo:
         size += len(ready.tail) + len(ready.back)
         if not self._has_room(size):
             return
-        host = _APART + ready.host if matter[0] in LADEN else ready.host
-        ways = self._ways_of(host)  # which may make room for one more host, of everything
+        ways = self._ways_of(ready.host, is_laden=matter[0] in LADEN)  # it may clear everything
         special = self._specials.get(matter)
         if special is None:
             special = self._specials[matter] = Special(ready.host, ways)
@@ -254,13 +253,13 @@ class Memo:
         if ready.decision.held:
             self._hanging[matter] = None
 
-    def _ways_of(self, host: bytes) -> dict[bytes, Way]:
+    def _ways_of(self, host: bytes, *, is_laden: bool = False) -> dict[bytes, Way]:
         ways = self._ways.get(host)
         if ways is None:
             if len(self._ways) >= MAX_HOSTS:
                 self.clear()  # what leads nowhere else must not go on growing
-            ways = self._ways[host] = {}
-        return ways
+            ways = self._ways[host] = ({}, {})
+        return ways[is_laden]
 
     def keep(
         self, block: bytes, special: Special, route: Route, ready: Ready, front: bytes

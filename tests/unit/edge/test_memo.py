@@ -49,18 +49,24 @@ class Bench:
             is_eager=True,
         )
 
-    def learn(self, *lines, path=b"/"):
-        """Teach a request; return whether it is kept, and what it was."""
-        head = b"\r\n".join((b"GET %b HTTP/1.1" % path, *lines, b"", b""))
-        view = RequestView("GET", path, headers_of(head), PEER)
+    def learn(self, *lines, path=b"/", method="GET", size=0):
+        """Teach a request; return whether it is kept, and what it was. `size`: of its body."""
+        lines += (b"Content-Length: %d" % size,) if size else ()
+        head = b"\r\n".join((b"%b %b HTTP/1.1" % (method.encode(), path), *lines, b"", b""))
+        view = RequestView(method, path, headers_of(head), PEER)
         decision = self.gate.decide_now(view, time.time())
         host = view.first(b"host")
         ready = Ready(decision, view, self.counters, host)
         front = b"".join(b"%b: %b\r\n" % header for header in ((b"Host", host), *decision.headers))
         block = head[head.find(b"\r\n") :]
-        is_kept = self.memo.learn(block, ready, view, front)
-        special = self.memo.special(self.memo.read(block)[0]) if is_kept else None
+        is_kept = self.memo.learn(block, ready, view, front, size)
+        special = self._special(block, method, size) if is_kept else None
         return is_kept, ready if special is None else special.ready[decision.route]
+
+    def _special(self, block, method, size):
+        memo = self.memo
+        read = memo.read_laden(block, method.encode(), size) if size else memo.read(block)
+        return memo.special(read[0])
 
     def special(self, *lines):
         """Return what is known of a block."""
@@ -211,6 +217,34 @@ def test_request_lines_are_bounded_in_bytes(bench, monkeypatch):
                 bench.memo.way(special, b"GET /%d%b HTTP/1.1" % (number, b"a" * 1500))
 
     assert grown(work) < 3 * bound
+
+
+def test_a_host_is_one_host_with_bodies_and_without(bench, monkeypatch):
+    """Forms that are sent to a host leave room for as many hosts as its pages do."""
+    monkeypatch.setattr(memos, "MAX_HOSTS", 4)
+    for number in range(4):
+        bench.learn(b"Host: h%d" % number)
+        bench.learn(b"Host: h%d" % number, method="POST", size=3)
+
+    assert 8 == len(bench.memo)
+
+
+def test_s3_a_line_leads_somewhere_with_a_body_only_where_it_had_one(bench):
+    """What is known of a post is nothing that is known of what has no body, and the other way round."""
+    _, read = bench.learn(b"Host: gate")
+    _, posted = bench.learn(b"Host: gate", method="POST", size=3)
+    block = b"\r\nHost: gate\r\n"
+    plain, laden = (
+        bench.memo.special(bench.memo.read(block + b"\r\n")[0]),
+        bench._special(block + b"Content-Length: 9\r\n\r\n", "POST", 9),
+    )
+    line = b"POST / HTTP/1.1"
+
+    assert [[read], [posted]] == [[*one.ready.values()] for one in (plain, laden)]
+    assert bench.memo.way(laden, line, lines.LADEN) is laden.ways[line]
+    assert plain.ways.get(line) is None
+    assert bench.memo.way(plain, line) is None
+    assert bench.memo.way(laden, b"GET / HTTP/1.1", lines.LADEN) is None
 
 
 def test_a_header_that_is_made_anew_keeps_its_place(bench):
