@@ -66,11 +66,15 @@ def get(path, token=None, made=None):
     return f"GET {path} HTTP/1.1\r\nHost: shop.example\r\n{more}\r\n".encode()
 
 
+ESTABLISHED = "01"
+"""Of a socket: one whose port was another test's a moment ago may still be listed as over."""
+
+
 def owner(port, client_port, pids):
     """Return which process has accepted a connection, by what the kernel says of it."""
     ends = [f"0100007F:{port:04X}", f"0100007F:{client_port:04X}"]
     rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
-    (inode,) = [row[9] for row in rows if row[1:3] == ends]
+    (inode,) = [row[9] for row in rows if row[1:3] == ends and row[3] == ESTABLISHED]
     (pid,) = [
         pid
         for pid in pids

@@ -148,7 +148,10 @@ async def test_a_configuration_that_is_not_waited_for_is_forgotten(worker):
         worker.say(json.dumps({"kind": "prepare", "number": number, "boot": told}).encode())
         if number == 1:
             worker.say(b'{"kind": "abort", "number": 1}')
-    assert {"kind": "prepared", "number": 2, "reason": None} == await worker.hear()
+    prepared = await worker.hear()
+    if prepared["number"] == 1:  # it was ready before it heard that nobody waits
+        prepared = await worker.hear()
+    assert {"kind": "prepared", "number": 2, "reason": None} == prepared
     worker.say(b'{"kind": "commit", "number": 1}')
     worker.say(b'{"kind": "commit", "number": 2}')
     assert {"kind": "committed", "number": 2} == await worker.hear()
