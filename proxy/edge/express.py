@@ -89,7 +89,7 @@ class ExpressConnection(ReceivingConnection):
                     if way is not None and found is not None:
                         if self._go(way, found[0], found[1]):
                             return
-                        del block.fronts[way.route]  # what it was made of may be over
+                        self._memo.drop(block, way.route)  # what it was made of may be over
                     elif self._compose(data, end):
                         return
                 elif self._compose(data, end) or self._compose_laden(data, end):

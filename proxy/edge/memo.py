@@ -242,14 +242,18 @@ class Memo:
         self._reclaim()
         size = ENTRY_BYTES + _SPECIAL_COPIES * sum(map(len, matter)) + _LINE_BYTES * len(matter)
         size += len(ready.tail) + len(ready.back)
+        route = ready.decision.route
+        special = self._specials.get(matter)
+        if special is not None and route in special.ready:  # its verdict was renewed
+            self._size -= special.ready.pop(route).size
         if not self._has_room(size):
             return
         ways = self._ways_of(ready.host, is_laden=matter[0] in LADEN)  # it may clear everything
         special = self._specials.get(matter)
         if special is None:
             special = self._specials[matter] = Special(ready.host, ways)
-        special.size += size
-        special.ready[ready.decision.route] = ready
+        ready.size = size
+        special.ready[route] = ready
         if ready.decision.held:
             self._hanging[matter] = None
 
@@ -272,14 +276,21 @@ class Memo:
         if not self._has_room(size):
             return
         found = self._blocks.get(block)
-        if found is None or found.special is not special:
-            if found is not None:
-                self._size -= found.size
+        if found is not None and found.special is not special:
+            for other in tuple(found.fronts):
+                self.drop(found, other)
+            found = None
+        if found is None:
             found = self._blocks[block] = Block(special)
-        found.size += size
-        found.fronts[route] = (ready, front)
+        elif route in found.fronts:
+            self.drop(found, route)
+        found.fronts[route] = (ready, front, size)
         if ready.decision.held:
             self._hanging[block] = None
+
+    def drop(self, block: Block, route: Route) -> None:
+        """Forget what is sent of a block on one route."""
+        self._size -= block.fronts.pop(route)[2]
 
     def _reclaim(self) -> None:
         """Let go of what hangs on no verdict any more, some looked at for each one that comes.
@@ -296,11 +307,11 @@ class Memo:
             table: dict[Any, Any] = self._blocks if isinstance(name, bytes) else self._specials
             found: Special | Block | None = table.get(name)
             if found is not None:
-                found.let_go()
+                self._size -= found.let_go()
                 if found.hangs:
                     continue
                 if found.is_empty:
-                    self._size -= table.pop(name).size
+                    del table[name]
             self._hanging.pop(name, None)
 
     def _is_fit(self, decision: Forward, view: RequestView) -> bool:

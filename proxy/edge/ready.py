@@ -61,6 +61,7 @@ class Ready:
         "outs",
         "plan",
         "server",
+        "size",
         "tail",
         "tally",
         "told",
@@ -96,6 +97,8 @@ class Ready:
         self.key: CellKey = ("forward", route.name, scheme, None)
         self.plan = route.responses_for(decision.client)
         self.headers = view.headers
+        self.size = 0
+        """Bytes, as its memo has counted them."""
         self.memory_key = None if decision.response_headers else self.plan
         """What a rendered head of an answer depends on; `None`: on more than the route."""
 
@@ -125,6 +128,7 @@ class Ready:
         other.key = self.key
         other.plan = self.plan
         other.headers = self.headers
+        other.size = 0
         other.memory_key = self.memory_key
         return other
 
@@ -148,14 +152,12 @@ def back_of(identity_headers: Iterable[Header]) -> bytes:
 class Special:
     """The lines of a block that matter, and what was decided of them, by route."""
 
-    __slots__ = ("host", "ready", "size", "ways")
+    __slots__ = ("host", "ready", "ways")
 
     def __init__(self, host: bytes, ways: dict[bytes, Way]) -> None:
         self.host = host
         self.ways = ways
         self.ready: dict[Route, Ready] = {}
-        self.size = 0
-        """Bytes, as its memo has counted them."""
 
     @property
     def is_empty(self) -> bool:
@@ -167,22 +169,21 @@ class Special:
         """True where anything of it hangs on a verdict."""
         return any(ready.decision.held for ready in self.ready.values())
 
-    def let_go(self) -> None:
-        """Forget what hangs on a verdict that is no longer kept."""
-        for route in [route for route, ready in self.ready.items() if ready.is_over()]:
-            del self.ready[route]
+    def let_go(self) -> int:
+        """Forget what hangs on a verdict that is no longer kept; return how many bytes that were."""
+        over = [route for route, ready in self.ready.items() if ready.is_over()]
+        return sum(self.ready.pop(route).size for route in over)
 
 
 class Block:
     """A whole block: its lines that matter, and what is sent of all of them, by route."""
 
-    __slots__ = ("fronts", "size", "special")
+    __slots__ = ("fronts", "special")
 
     def __init__(self, special: Special) -> None:
         self.special = special
-        self.fronts: dict[Route, tuple[Ready, bytes]] = {}
-        self.size = 0
-        """As of `Special`."""
+        self.fronts: dict[Route, tuple[Ready, bytes, int]] = {}
+        """By route, the last of each: bytes, as the memo has counted them."""
 
     @property
     def is_empty(self) -> bool:
@@ -192,9 +193,9 @@ class Block:
     @property
     def hangs(self) -> bool:
         """As of `Special`."""
-        return any(ready.decision.held for ready, _ in self.fronts.values())
+        return any(ready.decision.held for ready, _, _ in self.fronts.values())
 
-    def let_go(self) -> None:
+    def let_go(self) -> int:
         """As of `Special`."""
-        for route in [route for route, (ready, _) in self.fronts.items() if ready.is_over()]:
-            del self.fronts[route]
+        over = [route for route, (ready, _, _) in self.fronts.items() if ready.is_over()]
+        return sum(self.fronts.pop(route)[2] for route in over)

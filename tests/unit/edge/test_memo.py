@@ -11,7 +11,7 @@ from proxy.edge import lines, strangers
 from proxy.edge import memo as memos
 from proxy.edge.counters import RequestCounters
 from proxy.edge.memo import Memo, fields_of
-from proxy.edge.ready import Ready, headers_of
+from proxy.edge.ready import Ready, Special, headers_of
 from proxy.model import Peer, RequestView
 from proxy.services.runtime import Runtime, load
 
@@ -265,6 +265,38 @@ def test_a_memory_that_is_full_keeps_what_it_has(bench, monkeypatch):
 
     assert 5 < sum(map(bool, first)) < 50
     assert [bool(one) for one in first] == [bool(one) for one in again]
+
+
+@pytest.mark.parametrize("size", [0, 3], ids=["GET", "POST"])
+def test_whoever_is_learned_anew_takes_no_more_room(bench, monkeypatch, size):
+    """A caller whose verdict is renewed again and again turns nobody else away."""
+    monkeypatch.setattr(memos, "MAX_KEPT_BYTES", 64 * 1024)
+    monkeypatch.setattr(memos, "PATIENCE", 1000)
+    method = "POST" if size else "GET"
+    for _ in range(50):
+        bench.learn(b"Host: gate", b"Cookie: a=1", method=method, size=size)
+    bench.learn(b"Host: gate", b"Cookie: a=2", method=method, size=size)
+
+    assert 2 == len(bench.memo)
+
+
+@pytest.mark.parametrize("how", ["dropped", "replaced", "another's"])
+def test_a_block_that_is_made_anew_takes_no_more_room(bench, monkeypatch, how):
+    """Whatever becomes of what was made of it before."""
+    monkeypatch.setattr(memos, "MAX_KEPT_BYTES", 64 * 1024)
+    monkeypatch.setattr(memos, "PATIENCE", 1000)
+    _, ready = bench.learn(b"Host: gate")
+    special, route = bench.special(b"Host: gate"), ready.decision.route
+    block = b"\r\nHost: gate\r\n\r\n"
+    for _ in range(200):
+        bench.memo.keep(block, special, route, ready, b"Host: gate\r\n")
+        if how == "dropped":
+            bench.memo.drop(bench.memo.find(block), route)
+        elif how == "another's":
+            special = Special(b"gate", special.ways)
+    bench.learn(b"Host: gate", b"Cookie: a=2")
+
+    assert 3 == len(bench.memo)
 
 
 def test_a_memory_that_turns_everybody_away_begins_anew(bench, monkeypatch):
