@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from proxy.core.binding import bind
 from tests.live.test_one_behaviour_verdicts import world
 
 __all__ = ["world"]
@@ -59,6 +60,33 @@ async def test_a_token_sends_nothing_beyond_its_time(world):
     await asyncio.sleep(2.1)
 
     assert ([200] * 4, [401] * 4) == (before, await them.ask(b"/api", token, **SAID))
+
+
+async def test_r1_a_bound_session_sends_nothing_elsewhere(world):
+    """What is known of its posts is asked with the address of each, and with its browser."""
+    them = await world()
+    here = bind("127.0.0.1", b"Mine", bits=32, has_agent=True)
+    mine, other = b"User-Agent: Mine", b"User-Agent: Other"
+    heard = []
+    for elsewhere in ({"address": "127.0.0.3"}, {}):
+        cookie = await them.cookie(binding=here)
+        heard.append(await them.ask(b"/web", cookie, mine, **SAID))
+        agent = mine if elsewhere else other
+        heard.append(await them.ask(b"/web", cookie, agent, count=1, **SAID, **elsewhere))
+
+    assert [[200] * 4, [401]] * 2 == heard
+
+
+async def test_r1_a_role_that_was_taken_sends_nothing(world):
+    """Its application has written the session anew, and posts are decided by what it says now."""
+    them = await world()
+    cookie = them.shop("admin")
+    before = await them.ask(b"/shop/admin", cookie, **SAID)
+    them.shop("customer")
+    await them.until(403, b"/shop/admin", cookie)
+    after = [await them.ask(path, cookie, **SAID) for path in (b"/shop/admin", b"/shop")]
+
+    assert [[200] * 4, [403] * 4, [200] * 4] == [before, *after]
 
 
 @pytest.mark.slow
