@@ -335,8 +335,8 @@ class ExpressConnection(ReceivingConnection):
         try:
             self._decide(incoming)
         except Exception:
-            if self._ready is not None:
-                raise
+            if self._ready is not None or incoming.bytes_in:
+                raise  # its body is no longer there to be sent
             self._hand(incoming, None)  # the loop meets the same, and says so
         return True
 
