@@ -22,7 +22,7 @@ from proxy.errors import StoreUnavailable
 from proxy.model import Absent, Identity
 from tests.cluster_set import MASTERS, ClusterSet
 
-SETTINGS = StoreConfig(max_staleness=1.0, durability={"replicas": "all", "timeout": 0.2})
+SETTINGS = StoreConfig(max_staleness=3.0, durability={"replicas": "all", "timeout": 0.2})
 WRITE = Script("return redis.call('SET', KEYS[1], ARGV[1])")
 
 
@@ -55,7 +55,7 @@ class Rig:
 
     def __init__(self, address):
         self.cache = VerdictCache(entries=1000, size=2**20, counters=CoherenceCounters())
-        self.source = self.cache.source("store", max_staleness_s=1.0)
+        self.source = self.cache.source("store", max_staleness_s=3.0)
         self.scope = self.source.scope()
         self.store = open_tracked(address, self.source, timeout_s=2.0)
 
