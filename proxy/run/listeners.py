@@ -54,11 +54,12 @@ class Listeners:
                 self._shared.append(first)
                 _listen(first, address)
                 continue
-            # The first is alone on the port by now; from here on it admits siblings.
-            first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            self._own[0].append(first)
-            for own in self._own[1:]:
-                own.append(_bind_tcp(family, bound, address, is_shared=True))
+            # The first is alone on the port by now; from here on it admits siblings. It goes: one
+            # that was bound without them is no member of their group any more once it has rested.
+            with first:
+                first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                for own in self._own:
+                    own.append(_bind_tcp(family, bound, address, is_shared=True))
             for own in self._own:
                 _listen(own[-1], address)
 
@@ -72,6 +73,16 @@ class Listeners:
     def of(self, worker: int) -> list[socket.socket]:
         """Return the sockets that worker number `worker` accepts from."""
         return [*self._own[worker], *self._shared]
+
+    def rest(self, worker: int) -> None:
+        """Have the kernel give a worker's connections to the others, until one listens in its place.
+
+        On Linux a socket that is shut down for reading leaves the ones that share its port, and comes
+        back with the next `listen`. Who waits in it is reset, and may come again.
+        """
+        for sock in self._own[worker]:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RD)
 
     def close(self) -> None:
         """Close this process's copies; workers that have theirs go on. Removes nothing."""

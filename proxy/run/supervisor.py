@@ -254,6 +254,7 @@ class Supervisor:
             process = await WorkerProcess.start(boot, sockets)
         except (OSError, ValueError, ChannelError) as error:
             _log.error("worker %d cannot be started: %s", number, error)
+            self._rest(number)
             return
         self._processes[number] = process
         try:
@@ -270,8 +271,16 @@ class Supervisor:
             self._reloads.left(process)
             self._gathering.leave(process)
             await process.kill()
+            if self._crew.state_of(number) is State.STARTING:
+                self._rest(number)
         if not process.is_killed and (status or not self._crew.is_draining):
             _log.warning("worker %d (process %d) ended: %s", number, process.pid, _words(status))
+
+    def _rest(self, number: int) -> None:
+        """Leave nobody waiting for a worker that did not start: the others take their connections."""
+        if not self._crew.is_draining:
+            for each in (self._listeners, self._asked, self._led):
+                each.rest(number)
 
     def boot(self, number: int, loaded: LoadedConfig, backing: Backing) -> Boot:
         """Return what a worker is told of a configuration."""

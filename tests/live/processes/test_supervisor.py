@@ -163,6 +163,10 @@ async def test_kill_9_of_the_supervisor_ends_workers_and_store(serve, public, di
     assert 0 == await again.exit()
 
 
+SHARE = 24
+"""Connections of which the kernel gives each of two workers some: all to one once in 16 million times."""
+
+
 async def test_a_replacement_that_cannot_start_is_tried_again_and_says_why(
     serve, public, directory
 ):
@@ -182,8 +186,13 @@ async def test_a_replacement_that_cannot_start_is_tried_again_and_says_why(
         "there is no such file; a relative path begins where the configuration is"
     )
     assert str(directory / "latchgate.yaml") in message
+    await gate.said("cannot start", times=2)  # its sockets rest since the first time
+    statuses = [(await gate.get())[0] for _ in range(SHARE)]
     (directory / "away").rename(keys_file)
     await gate.said("is ready (process", times=3)
+
+    assert [200] * SHARE == statuses
+    assert [200] * SHARE == [(await gate.get())[0] for _ in range(SHARE)]
 
 
 async def test_s11_health_tells_readiness_and_nothing_else(serve, public, application):

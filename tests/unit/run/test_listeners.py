@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import socket
 from contextlib import closing
 from pathlib import Path
@@ -185,3 +186,34 @@ def test_a_missing_directory_says_so(short_path):
     """The reason stands in the message."""
     with pytest.raises(ListenError, match="its directory does not exist"):
         bind_all([unix(Path("missing/s"))], 1)
+
+
+@pytest.mark.skipif(not HAS_BALANCED_REUSEPORT, reason="the kernel does not spread connections")
+def test_a_worker_that_rests_is_given_no_connection_until_it_listens_again():
+    """All go to the others meanwhile, and nobody is refused."""
+    listeners = bind_all([ANYWHERE], 2)
+    place = ("127.0.0.1", listeners.addresses[0].port)
+    (one,), (other,) = listeners.of(0), listeners.of(1)
+
+    def accepted(sock):
+        count = 0
+        while True:
+            try:
+                sock.accept()[0].close()
+            except OSError:  # there is none, or the socket rests
+                return count
+            count += 1
+
+    try:
+        listeners.rest(0)
+        with contextlib.ExitStack() as stack:
+            for _ in range(32):
+                stack.enter_context(closing(socket.create_connection(place)))
+            assert [0, 32] == [accepted(one), accepted(other)]
+        one.listen(64)
+        with contextlib.ExitStack() as stack:
+            for _ in range(32):
+                stack.enter_context(closing(socket.create_connection(place)))
+            assert accepted(one) > 0
+    finally:
+        listeners.close()
