@@ -81,7 +81,8 @@ class Listeners:
         back with the next `listen`. Who waits in it is reset, and may come again.
         """
         for sock in self._own[worker]:
-            with contextlib.suppress(OSError):
+            # Once more would be another thing: what is accepted later would be shut down as well.
+            if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
                 sock.shutdown(socket.SHUT_RD)
 
     def close(self) -> None:

@@ -199,13 +199,17 @@ def test_a_worker_that_rests_is_given_no_connection_until_it_listens_again():
         count = 0
         while True:
             try:
-                sock.accept()[0].close()
+                with sock.accept()[0] as line:
+                    line.setblocking(False)
+                    with pytest.raises(BlockingIOError):
+                        line.recv(1)  # whoever has come may still say something
             except OSError:  # there is none, or the socket rests
                 return count
             count += 1
 
     try:
-        listeners.rest(0)
+        for _ in range(3):
+            listeners.rest(0)
         with contextlib.ExitStack() as stack:
             for _ in range(32):
                 stack.enter_context(closing(socket.create_connection(place)))
