@@ -160,3 +160,14 @@ def owner(node, slot):
             if first.isdigit() and int(first) <= slot <= int(last or first):
                 return int(words[1].partition("@")[0].rpartition(":")[2])
     return None
+
+
+@contextlib.contextmanager
+def running(*, is_fronted=False):
+    """Give a Cluster that runs, and remove it afterwards."""
+    made = ClusterSet(is_fronted=is_fronted)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.remove()

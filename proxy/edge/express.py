@@ -29,7 +29,7 @@ from proxy.edge.incoming import (
     take_whole,
 )
 from proxy.edge.lines import LADEN
-from proxy.edge.memo import Memo
+from proxy.edge.memo import LONGEST, Memo
 from proxy.edge.raw import READ_CHUNK
 from proxy.edge.ready import Read, Ready, Way, back_of
 from proxy.edge.receiving import ReceivingConnection
@@ -80,7 +80,7 @@ class ExpressConnection(ReceivingConnection):
             if self._is_resting:
                 self._asked = data
                 end = data.find(b"\n") - 1
-                block = self._find(data[end:])
+                block = self._find(data[end:]) if len(data) <= LONGEST else None
                 if block is not None:
                     line = data[:end]
                     special = block.special
@@ -119,6 +119,8 @@ class ExpressConnection(ReceivingConnection):
     # hot: every request whose block is new
     def _compose(self, data: bytes, end: int) -> bool:
         """Put the request together from lines that are known, where all that matters is."""
+        if data[-4:] != HEAD_END:
+            return False
         block = data[end:]
         memo = self._memo
         read = memo.read(block)

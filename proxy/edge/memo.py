@@ -20,7 +20,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from proxy.core.headers import HeaderRules
-from proxy.edge.lines import LADEN, Lines
+from proxy.edge.lines import LADEN, MAX_BLOCK, Lines
 from proxy.edge.ready import Block, Read, Ready, Special, Way
 from proxy.edge.strangers import Shape, Strangers
 from proxy.model import RequestView
@@ -30,6 +30,8 @@ from proxy.services.route import Route
 
 MAX_LINE: Final = 2048
 """Bytes of a request line."""
+LONGEST: Final = MAX_LINE + MAX_BLOCK
+"""Bytes of a head that may be remembered whole."""
 MAX_BYTES: Final = 16 * 1024 * 1024
 """Of each memory of a worker, as estimated."""
 MAX_KEPT_BYTES: Final = 64 * 1024 * 1024

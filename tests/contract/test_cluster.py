@@ -20,7 +20,7 @@ from proxy.core.coherence import CoherenceCounters, Verdict, VerdictCache
 from proxy.core.slots import slot_of
 from proxy.errors import StoreUnavailable
 from proxy.model import Absent, Identity
-from tests.cluster_set import MASTERS, ClusterSet
+from tests.cluster_set import MASTERS, running
 
 SETTINGS = StoreConfig(max_staleness=3.0, durability={"replicas": "all", "timeout": 0.2})
 WRITE = Script("return redis.call('SET', KEYS[1], ARGV[1])")
@@ -28,12 +28,8 @@ WRITE = Script("return redis.call('SET', KEYS[1], ARGV[1])")
 
 @pytest.fixture(scope="module")
 def servers():
-    made = ClusterSet()
-    try:
-        made.start()
+    with running() as made:
         yield made
-    finally:
-        made.remove()
 
 
 @pytest.fixture

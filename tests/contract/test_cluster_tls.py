@@ -18,7 +18,7 @@ from proxy.config.addresses import parse_store_url
 from proxy.config.store_models import StoreConfig
 from proxy.core.slots import slot_of
 from proxy.errors import StoreUnavailable
-from tests.cluster_set import ClusterSet
+from tests.cluster_set import running
 from tests.contract.conftest import make_certificate, relay_to
 from tests.contract.test_cluster import Rig, spread, tracking, until
 
@@ -27,23 +27,15 @@ SETTINGS = StoreConfig(max_staleness=1.0, durability={"replicas": "all", "timeou
 
 @pytest.fixture(scope="module")
 def servers():
-    made = ClusterSet(is_fronted=True)
-    try:
-        made.start()
+    with running(is_fronted=True) as made:
         yield made
-    finally:
-        made.remove()
 
 
 @pytest.fixture
 def mortal_servers():
     """Give a Cluster of this test alone."""
-    made = ClusterSet(is_fronted=True)
-    try:
-        made.start()
+    with running(is_fronted=True) as made:
         yield made
-    finally:
-        made.remove()
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from proxy.errors import StoreUnavailable
 from proxy.services.revocations import Revocations
 from proxy.services.schemes.build import open_sessions
 from proxy.services.sessions import Login
-from tests.cluster_set import NODE_TIMEOUT_MS, ClusterSet
+from tests.cluster_set import NODE_TIMEOUT_MS, running
 
 ONE_LANE = "what the store's topology means for a verdict is the same in every lane"
 STALENESS_S = 1.0
@@ -46,23 +46,15 @@ routes:
 
 @pytest.fixture(scope="module")
 def servers():
-    made = ClusterSet()
-    try:
-        made.start()
+    with running() as made:
         yield made
-    finally:
-        made.remove()
 
 
 @pytest.fixture
 def mortal_servers():
     """Give a Cluster of this test alone."""
-    made = ClusterSet()
-    try:
-        made.start()
+    with running() as made:
         yield made
-    finally:
-        made.remove()
 
 
 @pytest.fixture

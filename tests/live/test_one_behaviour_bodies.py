@@ -291,6 +291,23 @@ async def test_a_half_closed_client_gets_its_answer(tmp_path):
         await gates.same(talk)
 
 
+async def test_a_short_body_is_really_in_the_lane(tmp_path, monkeypatch):
+    """What the comparison rests on: the loop decides none of them, and the memo parses none anew."""
+    async with trio(tmp_path, CONFIG, ANSWERS) as gates:
+        await gates.same(talk_of([post(b"/dated")]))
+        for mode, skipped in (("cold", ["decide"]), ("warm", ["decide", "decide_now"])):
+            gate = gates[mode]
+            client = await gate.connect()
+            await client.say(PROBE)  # what comes with the connection may be before the lane
+            assert (await client.hear(b"GET")).startswith(b"HTTP/1.1 200 ")
+            for name in skipped:
+                monkeypatch.setattr(gate.server.lane.gate, name, None)
+            for body in (b"abc", b"x" * 20_000, b"\r\n\r\n"):
+                await client.say(post(b"/dated", body))
+                assert (await client.hear(b"POST")).startswith(b"HTTP/1.1 200 "), (mode, len(body))
+            await client.close()
+
+
 @given(
     bodies=st.lists(st.binary(min_size=1, max_size=40), min_size=1, max_size=4),
     paths=st.lists(
